@@ -1,0 +1,149 @@
+"""How does a message become a frame, and back? The only place that knows msgpack.
+
+A frame is `[kind, {field: value}]`. Fields travel by name rather than by
+position, some bytes dearer, so that a captured frame can be read; those of a
+`Chunk`, the one thing that is sent for every token, travel by position.
+Every field is checked against its annotation when it arrives.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgpack
+
+from protocol import messages
+from protocol.errors import ProtocolError
+from protocol.messages import Chunk, Message
+from protocol.sampling import Sampling
+
+MAX_FRAME = 64 * 2**20
+"""Bytes; also the sockets' ZMQ_MAXMSGSIZE."""
+
+Check = Callable[[Any], Any]
+"""Returns the value as the dataclass wants it, or raises TypeError."""
+
+
+def encode(message: Message) -> bytes:
+    kind = type(message)
+    body = {name: _plain(getattr(message, name)) for name in _FIELDS[kind]}
+    frame: bytes = msgpack.packb((kind.__name__, body))
+    return frame
+
+
+def decode(frame: bytes) -> Message:
+    """Raise ProtocolError for anything that is not a well-typed message."""
+    try:
+        name, body = msgpack.unpackb(
+            frame,
+            max_str_len=MAX_FRAME,
+            max_array_len=2**20,
+            max_map_len=2**12,
+            max_ext_len=0,
+        )
+        return _build(_KINDS[name], body)  # type: ignore[no-any-return]
+    except (KeyError, TypeError, ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"not a protocol message: {_cut(repr(error))}") from None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _plain(value: Any) -> Any:
+    """What msgpack can pack: a Sampling as a map of what differs from the defaults."""
+    kind = type(value)
+    if kind is list and value and type(value[0]) is Chunk:
+        return [(chunk.id, chunk.text, chunk.tokens, chunk.count) for chunk in value]
+    if kind is Sampling:
+        return {
+            name: setting
+            for name in _FIELDS[Sampling]
+            if (setting := getattr(value, name)) != getattr(_DEFAULT_SAMPLING, name)
+        }
+    return value
+
+
+def _build(kind: type, body: Any) -> Any:
+    checks = _FIELDS[kind]
+    if type(body) is not dict or not checks.keys() >= body.keys():
+        raise TypeError(f"fields of {kind.__name__}: {body!r}")
+    return kind(**{name: checks[name](value) for name, value in body.items()})
+
+
+def _chunk(value: Any) -> Chunk:
+    id, text, tokens, count = value
+    if type(id) is not int or type(text) is not str or type(count) is not int:
+        raise TypeError(f"chunk {value!r}")
+    return Chunk(id, text, _INTS(tokens), count)
+
+
+def _check(annotation: Any) -> Check:
+    """The check for one annotation; built once a field, when this module is imported."""
+    if annotation is Chunk:
+        return _chunk
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        return lambda value: _build(annotation, value)
+    if get_origin(annotation) is list:
+        (inside,) = get_args(annotation)
+        if inside in (int, str):
+            return _list_of_exactly(inside)
+        each = _check(inside)
+        return lambda value: [each(item) for item in _exactly(value, list)]
+    if get_origin(annotation) is dict:
+        key, inside = map(_check, get_args(annotation))
+        return lambda value: {key(k): inside(v) for k, v in _exactly(value, dict).items()}
+    accepted = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    if accepted == (float,):
+        return lambda value: float(_exactly(value, float, int))
+    return lambda value: _exactly(value, *accepted)
+
+
+def _exactly(value: Any, *kinds: type) -> Any:
+    """By `type`, not `isinstance`: True is no int here."""
+    if type(value) not in kinds:
+        raise TypeError(f"{type(value).__name__} instead of {kinds[0].__name__}")
+    return value
+
+
+def _list_of_exactly(kind: type) -> Check:
+    only = {kind}
+
+    def check(value: Any) -> Any:
+        if type(value) is not list or not only.issuperset(map(type, value)):
+            raise TypeError(f"not a list of {kind.__name__}")
+        return value
+
+    return check
+
+
+_INTS = _list_of_exactly(int)
+_DEFAULT_SAMPLING = Sampling()
+
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in vars(messages).values()
+    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
+}
+
+
+def _checks(kind: Any) -> dict[str, Check]:
+    hints = get_type_hints(kind)
+    return {field.name: _check(hints[field.name]) for field in fields(kind)}
+
+
+_TABLES: tuple[type, ...] = (Sampling, *_KINDS.values())
+_FIELDS: dict[type, dict[str, Check]] = {kind: _checks(kind) for kind in _TABLES}
+
+
+def vocabulary() -> dict[str, dict[str, str]]:
+    """Message to field to annotation and default, for the golden test and the documentation."""
+    return {
+        kind.__name__: {
+            field.name: f"{get_type_hints(kind)[field.name]}"
+            + ("" if field.default is MISSING else f" = {field.default!r}")
+            for field in fields(kind)
+        }
+        for kind in (Chunk, *_TABLES)
+    }

@@ -1,0 +1,1 @@
+"""One process, one binding, one model."""
