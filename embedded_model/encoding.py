@@ -1,0 +1,47 @@
+"""How does a conversation become token ids, labels and weights?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from embedded_model.text.dialogue import Conversation
+from embedded_model.text.prompts import BOS, END
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`labels[i]` is what must follow `ids[i]`; IGNORED where nobody asks. Weights belong to labels."""
+
+    ids: list[int]
+    labels: list[int]
+    weights: list[float]
+
+
+def encode(tokenizer: Tokenizer, conversation: Conversation, context: int) -> Sample:
+    """The conversation with as many turns as fit the context.
+
+    Only answers are learned, and after each answer the end token, also where the form itself goes on
+    with other text: the server stops there. An answer's weight grows with the root of its length, so
+    that long stories and tables do not drown the short answers.
+    """
+    end = tokenizer.token_to_id(END)
+    form = conversation.form
+    ids = [tokenizer.token_to_id(BOS)]
+    labels: list[int] = []
+    weights: list[float] = []
+    before = form.opening(conversation.system)
+    for turn in conversation.turns:
+        asked = tokenizer.encode(f"{before}{form.user}{turn.question}{form.link}{form.ai}").ids
+        answer = tokenizer.encode(turn.answer).ids
+        if len(ids) + len(asked) + len(answer) > context:
+            break
+        ids += asked + answer
+        labels += [IGNORED] * (len(ids) - len(labels) - len(answer) - 1) + answer + [end]
+        weights += [0.0] * (len(ids) - len(weights) - len(answer) - 1)
+        weights += [(len(answer) + 1) ** -0.5] * (len(answer) + 1)
+        before = form.between
+    return Sample(ids, labels, weights)

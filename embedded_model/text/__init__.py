@@ -1,0 +1,1 @@
+"""What does Pebble read? Text that this package generates, the same for the same seed."""
