@@ -1,0 +1,1 @@
+"""Keeps the clients; never loads, computes or runs foreign code."""

@@ -1,0 +1,181 @@
+"""What is in bindings/, and which models can each binding serve? Imports no binding.
+
+A binding is a folder with a `binding_card.yaml`. Its models are those that its
+`models.yaml` names, and the files in `<models>/<binding>/` and in the folder
+`models/` of the binding itself.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway import yamlfile
+from gateway.complaints import Complaint, Complaints
+from gateway.confined import inside, is_plain, kind
+from gateway.fresh import Fresh, Signature, signature, unchanged
+from gateway.model_list import listed, named_models
+from gateway.payloads import shown
+
+log = logging.getLogger(__name__)
+
+CARD, MODELS = "binding_card.yaml", "models.yaml"
+MAX_CARD_BYTES = 64_000
+NO_MODELS = frozenset(
+    {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
+)
+"""Suffixes of what lies beside models. A card's `extensions` says instead which files count."""
+
+
+class ModelNotFound(Exception):
+    """Nothing has changed. One sentence for the client, the same for whatever is outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cards:
+    at: Signature
+    card: dict[str, Any]
+    models: list[dict[str, Any]]
+    """As `models.yaml` has them, safe to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    cards: _Cards
+    files: dict[str, Path] = field(default_factory=dict)
+    """Local models: name to where the file really is."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
+    """What bears a model's name and cannot be one: name to what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    bindings: dict[str, _Binding]
+    complaints: frozenset[Complaint]
+
+
+class Catalog:
+    """Every answer is of the folders as they are when it is asked for."""
+
+    def __init__(self, bindings_path: Path, models_path: Path) -> None:
+        self._bindings_path = bindings_path
+        self._models_path = models_path
+        self._seen = Fresh(self._look)
+
+    def binding_names(self) -> list[str]:
+        """Sorted; a few system calls, right here."""
+        return [folder.name for folder in self._folders()]
+
+    async def bindings(self) -> list[dict[str, Any]]:
+        """The value of `bindings` in `bindings_list`; shared: leave it as it is."""
+        seen = await self._seen.get()
+        return [
+            {"name": name, "card": binding.cards.card, "models": binding.cards.models}
+            for name, binding in seen.bindings.items()
+        ]
+
+    async def models(self, binding: str) -> list[dict[str, Any]]:
+        """The value of `available_models`. Raise ModelNotFound for an unknown binding."""
+        found = await self._binding(binding)
+        return listed(found.cards.models, found.sizes)
+
+    async def find_model(self, binding: str, name: str) -> Path | None:
+        """The model's file; None for a model that has none. Raise ModelNotFound."""
+        found = await self._binding(binding)
+        if name in found.files:
+            return found.files[name]
+        if name in found.unfit:
+            raise ModelNotFound(f"the model {shown(name)} is {found.unfit[name]}")
+        for model in listed(found.cards.models, {}):
+            if model["title"] == name:
+                if model["isInstalled"]:
+                    return None
+                raise ModelNotFound(f"the model {shown(name)} is not installed")
+        raise ModelNotFound(f"the binding {binding} has no model named {shown(name)}")
+
+    async def _binding(self, name: str) -> _Binding:
+        seen = await self._seen.get()
+        if name not in seen.bindings:
+            raise ModelNotFound(f"there is no binding named {shown(name)}")
+        return seen.bindings[name]
+
+    def _folders(self) -> Iterator[Path]:
+        root = self._bindings_path
+        try:
+            names = sorted(os.listdir(root))
+        except OSError:
+            return
+        for name in names:
+            card = root / name / CARD
+            if (
+                not name.startswith(".")
+                and is_plain(name)
+                and card.is_file()
+                and inside(card, root)
+            ):
+                yield root / name
+
+    def _look(self, before: _Seen | None) -> _Seen:
+        """In a thread."""
+        old, complaints = {}, Complaints(log)
+        if before:
+            old, complaints = before.bindings, Complaints(log, before.complaints)
+        seen: dict[str, _Binding] = {}
+        for folder in self._folders():
+            name = folder.name
+            signed = signature(folder / CARD, folder / MODELS)
+            if name in old and unchanged(old[name].cards.at, signed):
+                cards = old[name].cards
+                complaints.keep(name)
+            else:
+                cards = _read(folder, self._bindings_path, signed, complaints)
+            seen[name] = _Binding(cards)
+            # The models folder comes last: what is put there goes before what was shipped.
+            _find_files(folder / "models", seen[name], complaints)
+            _find_files(self._models_path / name, seen[name], complaints)
+        return _Seen(seen, complaints.all())
+
+
+def _read(folder: Path, root: Path, signed: Signature, complaints: Complaints) -> _Cards:
+    def content(name: str, limit: int) -> Any:
+        if not inside(folder / name, root):
+            return None  # not there, which is allowed, or a link to elsewhere
+        try:
+            return yamlfile.load(folder / name, limit)
+        except (OSError, yamlfile.Unreadable) as error:
+            complaints.add(folder.name, f"its {name} cannot be used: {error}")
+            return None
+
+    card = content(CARD, MAX_CARD_BYTES)
+    models = named_models(content(MODELS, yamlfile.MAX_BYTES))
+    return _Cards(signed, card if isinstance(card, dict) else {}, models)
+
+
+def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None:
+    """Add the models of a folder. It may be a link itself, the files in it may not lead out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    extensions = binding.cards.card.get("extensions")
+    for entry in entries:
+        suffix = Path(entry.name).suffix.lower()
+        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NO_MODELS
+        if entry.name.startswith(".") or not is_plain(entry.name) or not wanted:
+            continue
+        real = inside(Path(entry.path), folder)
+        if real is None:
+            complaints.add(entry.path, "a link that leads out of its folder is not used")
+            continue
+        status = real.stat()
+        if not stat.S_ISREG(status.st_mode):
+            binding.unfit[entry.name] = f"{kind(status.st_mode)}, not a file"
+        elif not os.access(real, os.R_OK):
+            binding.unfit[entry.name] = "a file that the server may not read"
+        else:
+            binding.files[entry.name], binding.sizes[entry.name] = real, status.st_size
+            binding.unfit.pop(entry.name, None)

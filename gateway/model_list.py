@@ -1,0 +1,72 @@
+"""What does `available_models_list` say of a model? An entry of models.yaml, or a local file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_MODELS = 5_000
+MAX_TEXT = 4_000
+
+DEFAULTS = {
+    "icon": "/images/default_model.png",
+    "license": "unknown",
+    "owner": "unknown",
+    "owner_link": "https://github.com/ParisNeo",
+    "description": "",
+}
+"""The original's; clients of 2023 show them."""
+
+
+def named_models(content: Any) -> list[dict[str, Any]]:
+    """The entries of a models.yaml that name a model; [] for anything else."""
+    if not isinstance(content, list):
+        return []
+    return [entry for entry in content[:MAX_MODELS] if isinstance(entry, dict) and _title(entry)]
+
+
+def listed(entries: list[dict[str, Any]], files: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The value of `available_models`: each once, local files that nobody named at the end.
+
+    `files` is what is installed, name to size in bytes.
+    """
+    models: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        models.setdefault(_title(entry), _model(entry, files))
+    for name in sorted(files.keys() - models.keys()):
+        models[name] = _model({"filename": name}, files)
+    return list(models.values())
+
+
+def _model(entry: dict[str, Any], files: Mapping[str, int]) -> dict[str, Any]:
+    title = _title(entry)
+    server, model_type = _text(entry, "server", ""), _text(entry, "model_type", "")
+    return {
+        "title": title,
+        **{name: _text(entry, name, default) for name, default in DEFAULTS.items()},
+        "isInstalled": title in files or model_type.lower() == "api",
+        "path": f"{server.rstrip('/')}/{title}" if server else title,
+        "filesize": _size(entry.get("filesize")) or files.get(title, 0),
+        "model_type": model_type,
+    }
+
+
+def _title(entry: dict[str, Any]) -> str:
+    """Newer zoos say `name` where those of 2023 say `filename`."""
+    return _text(entry, "filename", "") or _text(entry, "name", "")
+
+
+def _text(entry: dict[str, Any], name: str, default: str) -> str:
+    value = entry.get(name)
+    if value is None or isinstance(value, dict | list):
+        return default
+    return str(value)[:MAX_TEXT]
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str) and len(value) <= 40:
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
+        return 0
+    return int(value)

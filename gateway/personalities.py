@@ -1,0 +1,201 @@
+"""What is in the zoo? Languages, categories, and a personality by its path.
+
+A personality is a folder with a config.yaml: two levels deep in a zoo without
+languages, which is wrapped as `english`, three levels deep in one with them.
+The folders are only read, and no code in them runs.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway import yamlfile
+from gateway.complaints import Complaint, Complaints
+from gateway.confined import inside, is_plain
+from gateway.fresh import Fresh, Signature, signature, unchanged
+from gateway.payloads import shown
+from gateway.personality import Personality, from_config
+
+__all__ = ["Personality", "PersonalityNotFound", "Zoo"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LANGUAGE = "english"
+LOGOS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
+"""Suffixes of `assets/logo.`, the first one that is there wins."""
+
+
+class PersonalityNotFound(Exception):
+    """Nothing has changed. One sentence for the client, the same for whatever is outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a folder held when it was read; None for one that could not be."""
+
+    at: Signature
+    personality: Personality | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    looked: dict[str, _Looked] = field(default_factory=dict)
+    by_path: dict[str, Personality] = field(default_factory=dict)
+    avatars: dict[str, Path] = field(default_factory=dict)
+    listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    complaints: frozenset[Complaint] = frozenset()
+
+
+class Zoo:
+    """Every answer is of the zoo as it is when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.root = path
+        self._seen = Fresh(self._look)
+
+    async def listing(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """{language: {category: [entry]}}, sorted; shared: leave it as it is."""
+        return (await self._seen.get()).listing
+
+    async def languages(self) -> list[str]:
+        return list(await self.listing())
+
+    async def categories(self, language: str | None = None) -> list[str]:
+        """Without a language the union over all. Raise PersonalityNotFound for an unknown one."""
+        listing = await self.listing()
+        return sorted({name for each in _chosen(listing, language) for name in each})
+
+    async def names(self, language: str | None, category: str) -> list[str]:
+        """Folder names. Raise PersonalityNotFound for an unknown language or category."""
+        listing = await self.listing()
+        found = [each[category] for each in _chosen(listing, language) if category in each]
+        if not found:
+            raise PersonalityNotFound(f"there is no category named {shown(category)}")
+        return sorted({entry["folder"] for entries in found for entry in entries})
+
+    async def get(self, path: str) -> Personality:
+        """By `category/name` or `language/category/name`. Raise PersonalityNotFound."""
+        seen = await self._seen.get()
+        if path not in seen.by_path:
+            raise PersonalityNotFound(f"there is no personality at {shown(path)}")
+        return seen.by_path[path]
+
+    async def avatar(self, path: str) -> Path | None:
+        """The file of a listed avatar, by its path relative to the zoo; None for all else."""
+        return (await self._seen.get()).avatars.get(path)
+
+    # In a thread.
+
+    def _look(self, before: _Seen | None) -> _Seen:
+        before = before or _Seen()
+        seen, complaints = _Seen(), Complaints(log, before.complaints)
+        for folder, path in _folders(self.root, complaints):
+            signed = signature(folder, folder / "config.yaml", folder / "assets")
+            looked = before.looked.get(path)
+            if looked is None or not unchanged(looked.at, signed):
+                looked = _Looked(signed, _read(folder, path, self.root, complaints))
+            else:
+                complaints.keep(path)
+            seen.looked[path] = looked
+            if looked.personality:
+                _enter(seen, looked.personality, self.root)
+        seen.complaints = complaints.all()
+        seen.listing = {
+            language: {category: listed for category, listed in sorted(categories.items())}
+            for language, categories in sorted(seen.listing.items())
+        }
+        return seen
+
+
+def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[dict[str, Any]]:
+    if language is None:
+        return list(listing.values())
+    if language not in listing:
+        raise PersonalityNotFound(f"there is no language named {shown(language)}")
+    return [listing[language]]
+
+
+def _enter(seen: _Seen, personality: Personality, root: Path) -> None:
+    categories = seen.listing.setdefault(personality.language, {})
+    categories.setdefault(personality.category, []).append(personality.entry())
+    seen.by_path[personality.path] = personality
+    # Clients build the path from the listing, in which every zoo has languages.
+    listed = f"{personality.language}/{personality.category}/{personality.folder}"
+    seen.by_path.setdefault(listed, personality)
+    if personality.avatar:
+        seen.avatars[personality.avatar] = root / personality.avatar
+
+
+def _folders(root: Path, complaints: Complaints) -> Iterator[tuple[Path, str]]:
+    """The personalities' folders, with their paths relative to the zoo, sorted."""
+    for first in _subfolders(root, "", root, complaints):
+        for second in _subfolders(root / first, first, root, complaints):
+            if (root / second / "config.yaml").exists():
+                yield root / second, second
+                continue  # what is deeper belongs to it
+            for third in _subfolders(root / second, second, root, complaints):
+                if (root / third / "config.yaml").exists():
+                    yield root / third, third
+
+
+def _subfolders(folder: Path, path: str, root: Path, complaints: Complaints) -> list[str]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        complaints.add(path or str(folder), error.strerror or "cannot be read")
+        return []
+    found = []
+    for entry in entries:
+        below = f"{path}/{entry.name}" if path else entry.name
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        if not is_plain(entry.name):
+            complaints.add(ascii(below), "the folder's name cannot be sent to clients")
+        elif entry.is_symlink() and inside(Path(entry.path), root) is None:
+            complaints.add(below, "the link leads out of the zoo")
+        else:
+            found.append(below)
+    return found
+
+
+def _read(folder: Path, path: str, root: Path, complaints: Complaints) -> Personality | None:
+    parts = path.split("/")
+    config = inside(folder / "config.yaml", root)
+    if config is None:
+        complaints.add(path, "the link to its config.yaml leads out of the zoo")
+        return None
+    try:
+        content = yamlfile.load(config)
+    except (yamlfile.Unreadable, OSError) as error:
+        complaints.add(path, f"its config.yaml cannot be used: {error}")
+        return None
+    if not isinstance(content, dict):
+        complaints.add(path, "its config.yaml cannot be used: it holds no fields")
+        return None
+    personality, wrong = from_config(
+        content,
+        path=path,
+        language=parts[0] if len(parts) == 3 else DEFAULT_LANGUAGE,
+        category=parts[-2],
+        folder=parts[-1],
+        has_scripts=_is_inside(folder / "scripts", root) and (folder / "scripts").is_dir(),
+        avatar=_logo(folder, path, root),
+    )
+    for reason in wrong:
+        complaints.add(path, reason)
+    return personality
+
+
+def _logo(folder: Path, path: str, root: Path) -> str:
+    for suffix in LOGOS:
+        logo = folder / "assets" / f"logo.{suffix}"
+        if logo.is_file() and _is_inside(logo, root):
+            return f"{path}/assets/logo.{suffix}"
+    return ""
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    return inside(path, root) is not None

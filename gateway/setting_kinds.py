@@ -1,0 +1,91 @@
+"""What can the value of a setting be? Text of a flag, or a value of the config file, made typed.
+
+Each raises Unfit.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Kind = Callable[[Any, Path], Any]
+"""Takes the value, and the folder that a relative path is relative to."""
+
+
+class Unfit(ValueError):
+    """The text is what is expected, the beginning of a sentence."""
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def text(value: Any, base: Path) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise Unfit("a text is expected")
+    return value
+
+
+def whole(low: int, high: int) -> Kind:
+    def read(value: Any, base: Path) -> int:
+        number = value
+        if isinstance(value, str) and len(value) <= 20:
+            try:
+                number = int(value)
+            except ValueError:
+                number = None
+        if type(number) is not int or not low <= number <= high:
+            raise Unfit(f"a whole number from {low} to {high} is expected")
+        return number
+
+    return read
+
+
+def seconds(value: Any, base: Path) -> float:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise Unfit("a number of seconds is expected")
+    if not math.isfinite(number) or not 0 <= number <= 1e9:
+        raise Unfit("a number of seconds, 0 or more, is expected")
+    return float(number)
+
+
+def path(value: Any, base: Path) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Unfit("a path is expected")
+    try:
+        return Path(base, Path(value).expanduser()).absolute()
+    except RuntimeError:  # ~somebody who does not exist
+        raise Unfit("a path is expected") from None
+
+
+def origins(value: Any, base: Path) -> tuple[str, ...]:
+    """Separated by commas or spaces, or a list; schemes and hosts in lower case."""
+    listed = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise Unfit("origins like https://example.org:8080, or *, are expected")
+    return tuple(map(_origin, listed))
+
+
+def _origin(value: str) -> str:
+    if value == "*":
+        return value
+    try:
+        parts = urlsplit(value)
+        whole_value = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole_value = False
+    if not whole_value or parts.path.strip("/") or parts.query or parts.fragment or "@" in value:
+        raise Unfit("origins like https://example.org:8080, or *, are expected")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def level(value: Any, base: Path) -> str:
+    if not isinstance(value, str) or value.upper() not in LEVELS:
+        raise Unfit(f"one of {', '.join(LEVELS)} is expected")
+    return value.upper()

@@ -1,0 +1,123 @@
+"""How is a YAML file read that somebody else wrote?
+
+`safe_load` is not enough: 272 bytes of aliases become 39 MB of JSON, 100 kB of
+brackets overflow the C stack, and a FIFO under the name never ends.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.confined import read_regular
+
+MAX_BYTES = 256_000
+MAX_DEPTH = 32
+MAX_DIGITS = 19
+"""Of a whole number that is passed on: what fits 64 bits."""
+
+
+class Unreadable(Exception):
+    """The file cannot be used. The text is a reason for the log, without the file's content."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """The C parser; a date stays the text it is."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(path: Path, limit: int = MAX_BYTES) -> Any:
+    """The one document in it, as `clean` leaves it. Raise FileNotFoundError, Unreadable."""
+    try:
+        content = read_regular(path, limit)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    return parse(_text(content))
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # What the original wrote on Windows; there, open() has no UTF-8 of its own accord.
+        return content.decode("cp1252", errors="replace")
+
+
+def parse(text: str) -> Any:
+    try:
+        _check(text)
+        return clean(yaml.load(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise Unreadable(_reason(error)) from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # A number of 5,000 digits, a date that is none, a list as a key.
+        raise Unreadable(f"not plain data ({type(error).__name__})") from None
+
+
+def _check(text: str) -> None:
+    """Refuse what grows when it is built: aliases and depth. The events are built one by one."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise Unreadable("aliases are not accepted")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Unreadable(f"nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    mark = getattr(error, "problem_mark", None)
+    # A constructor's problem quotes the file: its first line, cut, is enough.
+    brief = str(problem).splitlines()[0][:100]
+    return f"{brief} (line {mark.line + 1})" if mark else brief
+
+
+_NOTHING = object()
+
+
+def clean(value: Any) -> Any:
+    """What JSON can carry to a client: text, numbers, booleans, null, lists and objects of them.
+
+    A date becomes ISO text; bytes, sets, NaN and infinities are left out, with their key.
+    """
+    cleaned = _clean(value)
+    return None if cleaned is _NOTHING else cleaned
+
+
+def _clean(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return value if abs(value) < 10**MAX_DIGITS else _NOTHING
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _NOTHING
+    if isinstance(value, list):
+        return [item for item in map(_clean, value) if item is not _NOTHING]
+    if isinstance(value, dict):
+        pairs = ((_key(key), _clean(item)) for key, item in value.items())
+        return {k: v for k, v in pairs if k is not None and v is not _NOTHING}
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return _NOTHING
+
+
+def _key(key: Any) -> str | None:
+    if isinstance(key, str):
+        return str(_clean(key))
+    if key is None or isinstance(key, bool | int | float):
+        return str(key).lower() if isinstance(key, bool) else str(key)
+    return None
