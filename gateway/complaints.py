@@ -12,17 +12,19 @@ class Complaints:
 
     def __init__(self, log: logging.Logger, before: Collection[Complaint] = ()) -> None:
         self._log = log
-        self._before = frozenset(before)
+        self._before: dict[str, set[str]] = {}
+        for subject, what in before:
+            self._before.setdefault(subject, set()).add(what)
         self._now: set[Complaint] = set()
 
     def add(self, subject: str, what: str) -> None:
-        if (subject, what) not in self._before | self._now:
+        if what not in self._before.get(subject, ()) and (subject, what) not in self._now:
             self._log.warning("%s: %s", subject, what)
         self._now.add((subject, what))
 
     def keep(self, subject: str) -> None:
         """It was not looked at again: what was wrong with it still is."""
-        self._now |= {complaint for complaint in self._before if complaint[0] == subject}
+        self._now |= {(subject, what) for what in self._before.get(subject, ())}
 
     def all(self) -> frozenset[Complaint]:
         return frozenset(self._now)

@@ -27,6 +27,11 @@ class Fresh(Generic[Snapshot]):
         self._lock = asyncio.Lock()
         self._begun = self._done = 0
 
+    @property
+    def last(self) -> Snapshot | None:
+        """What `get` returned last, which may be out of date."""
+        return self._snapshot
+
     async def get(self) -> Snapshot:
         """The state of the disk at a moment after this call."""
         came = self._begun

@@ -44,7 +44,7 @@ class _Looked:
 class _Seen:
     looked: dict[str, _Looked] = field(default_factory=dict)
     by_path: dict[str, Personality] = field(default_factory=dict)
-    avatars: dict[str, Path] = field(default_factory=dict)
+    avatars: set[str] = field(default_factory=set)
     listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     complaints: frozenset[Complaint] = frozenset()
 
@@ -78,6 +78,12 @@ class Zoo:
 
     async def get(self, path: str) -> Personality:
         """By `category/name` or `language/category/name`. Raise PersonalityNotFound."""
+        known = self._seen.last
+        if known and path in known.by_path:
+            # Every prompt asks: three system calls do, where the whole zoo takes thousands.
+            one = known.by_path[path]
+            if unchanged(known.looked[one.path].at, self._sign(one.path)):
+                return one
         seen = await self._seen.get()
         if path not in seen.by_path:
             raise PersonalityNotFound(f"there is no personality at {shown(path)}")
@@ -85,29 +91,29 @@ class Zoo:
 
     async def avatar(self, path: str) -> Path | None:
         """The file of a listed avatar, by its path relative to the zoo; None for all else."""
-        return (await self._seen.get()).avatars.get(path)
+        return self.root / path if path in (await self._seen.get()).avatars else None
 
-    # In a thread.
+    def _sign(self, path: str) -> Signature:
+        folder = f"{self.root}/{path}"
+        return signature(folder, f"{folder}/config.yaml", f"{folder}/assets")
 
     def _look(self, before: _Seen | None) -> _Seen:
+        """In a thread."""
         before = before or _Seen()
-        seen, complaints = _Seen(), Complaints(log, before.complaints)
-        for folder, path in _folders(self.root, complaints):
-            signed = signature(folder, folder / "config.yaml", folder / "assets")
-            looked = before.looked.get(path)
-            if looked is None or not unchanged(looked.at, signed):
-                looked = _Looked(signed, _read(folder, path, self.root, complaints))
-            else:
+        complaints = Complaints(log, before.complaints)
+        looked: dict[str, _Looked] = {}
+        for path in _folders(str(self.root), complaints):
+            signed = self._sign(path)
+            old = before.looked.get(path)
+            if old and unchanged(old.at, signed):
+                looked[path] = old
                 complaints.keep(path)
-            seen.looked[path] = looked
-            if looked.personality:
-                _enter(seen, looked.personality, self.root)
-        seen.complaints = complaints.all()
-        seen.listing = {
-            language: {category: listed for category, listed in sorted(categories.items())}
-            for language, categories in sorted(seen.listing.items())
-        }
-        return seen
+            else:
+                looked[path] = _Looked(signed, _read(self.root, path, complaints))
+        if looked == before.looked:
+            before.complaints = complaints.all()
+            return before
+        return _sorted_out(looked, complaints.all())
 
 
 def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[dict[str, Any]]:
@@ -118,51 +124,58 @@ def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[di
     return [listing[language]]
 
 
-def _enter(seen: _Seen, personality: Personality, root: Path) -> None:
-    categories = seen.listing.setdefault(personality.language, {})
-    categories.setdefault(personality.category, []).append(personality.entry())
-    seen.by_path[personality.path] = personality
-    # Clients build the path from the listing, in which every zoo has languages.
-    listed = f"{personality.language}/{personality.category}/{personality.folder}"
-    seen.by_path.setdefault(listed, personality)
-    if personality.avatar:
-        seen.avatars[personality.avatar] = root / personality.avatar
+def _sorted_out(looked: dict[str, _Looked], complaints: frozenset[Complaint]) -> _Seen:
+    seen = _Seen(looked, complaints=complaints)
+    for one in sorted((each.personality for each in looked.values() if each.personality), key=_key):
+        seen.listing.setdefault(one.language, {}).setdefault(one.category, []).append(one.entry())
+        seen.by_path[one.path] = one
+        if one.avatar:
+            seen.avatars.add(one.avatar)
+    for one in list(seen.by_path.values()):
+        # Clients build the path from the listing, in which every zoo has languages.
+        seen.by_path.setdefault(f"{one.language}/{one.category}/{one.folder}", one)
+    return seen
 
 
-def _folders(root: Path, complaints: Complaints) -> Iterator[tuple[Path, str]]:
-    """The personalities' folders, with their paths relative to the zoo, sorted."""
-    for first in _subfolders(root, "", root, complaints):
-        for second in _subfolders(root / first, first, root, complaints):
-            if (root / second / "config.yaml").exists():
-                yield root / second, second
+def _key(personality: Personality) -> tuple[str, str, str]:
+    return personality.language, personality.category, personality.folder
+
+
+def _folders(root: str, complaints: Complaints) -> Iterator[str]:
+    """Where the personalities are, relative to the zoo."""
+    for first in _subfolders(root, "", complaints):
+        for second in _subfolders(root, first, complaints):
+            if os.path.exists(f"{root}/{second}/config.yaml"):
+                yield second
                 continue  # what is deeper belongs to it
-            for third in _subfolders(root / second, second, root, complaints):
-                if (root / third / "config.yaml").exists():
-                    yield root / third, third
+            for third in _subfolders(root, second, complaints):
+                if os.path.exists(f"{root}/{third}/config.yaml"):
+                    yield third
 
 
-def _subfolders(folder: Path, path: str, root: Path, complaints: Complaints) -> list[str]:
+def _subfolders(root: str, path: str, complaints: Complaints) -> list[str]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(f"{root}/{path}") as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        complaints.add(path or str(folder), error.strerror or "cannot be read")
+        complaints.add(path or root, error.strerror or "cannot be read")
         return []
-    found = []
-    for entry in entries:
-        below = f"{path}/{entry.name}" if path else entry.name
+    below = []
+    for entry in found:
+        name = f"{path}/{entry.name}" if path else entry.name
         if entry.name.startswith(".") or not entry.is_dir():
             continue
         if not is_plain(entry.name):
-            complaints.add(ascii(below), "the folder's name cannot be sent to clients")
-        elif entry.is_symlink() and inside(Path(entry.path), root) is None:
-            complaints.add(below, "the link leads out of the zoo")
+            complaints.add(ascii(name), "such a name cannot be sent to clients")
+        elif entry.is_symlink() and inside(Path(entry.path), Path(root)) is None:
+            complaints.add(name, "the link leads out of the zoo")
         else:
-            found.append(below)
-    return found
+            below.append(name)
+    return below
 
 
-def _read(folder: Path, path: str, root: Path, complaints: Complaints) -> Personality | None:
-    parts = path.split("/")
+def _read(root: Path, path: str, complaints: Complaints) -> Personality | None:
+    folder, parts = root / path, path.split("/")
     config = inside(folder / "config.yaml", root)
     if config is None:
         complaints.add(path, "the link to its config.yaml leads out of the zoo")
