@@ -111,6 +111,11 @@ def table() -> list[Field[Any]]:
     return [each for each in fields(Settings) if "kind" in each.metadata]
 
 
+def built_in(name: str) -> Any:
+    """A setting's default, whatever is set."""
+    return next(each.metadata["default"] for each in table() if each.name == name)
+
+
 def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Raise BadSetting. `--help` prints the table and ends the program."""
     flags = _flags(argv)

@@ -1,0 +1,67 @@
+"""How is the gateway started? `python -m gateway`"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from gateway.app import CannotStart, running
+from gateway.server import Server
+from gateway.settings import BadSetting, Settings, load_settings
+from protocol.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends it at once."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    def ask(name: str) -> None:
+        if asked.is_set():
+            log.warning("%s again: ending at once", name)
+            os._exit(1)
+        log.info("%s: stopping", name)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number.name)
+    async with running(settings) as server:
+        await asked.wait()
+        await _drain(server)
+
+
+async def _drain(server: Server) -> None:
+    """No new work; what runs may finish, up to a limit, and is ended with an event then."""
+    server.draining = True
+    limit = server.settings.drain_limit
+    running = [s.running.ended for s in server.sessions.values() if s.running]
+    if running:
+        log.info("waiting up to %g s for %d generation(s)", limit, len(running))
+        await asyncio.wait(running, timeout=limit)
+    for session in server.sessions.values():
+        if session.running:
+            session.running.interrupt("the server is stopping")
+    async with asyncio.timeout(1.0):
+        await asyncio.gather(*(s.outlet.drained() for s in server.sessions.values()))
+
+
+def main() -> int:
+    try:
+        settings = load_settings(sys.argv[1:], os.environ)
+    except BadSetting as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 2
+    set_up_logging(settings.log_level)
+    try:
+        asyncio.run(serve(settings))
+    except (CannotStart, PermissionError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

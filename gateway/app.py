@@ -1,0 +1,160 @@
+"""What is wired to what, in which order does it start and stop?"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.avatars import add_avatar_routes
+from gateway.catalog import Catalog
+from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.fleet import Fleet
+from gateway.link import Link
+from gateway.personalities import Zoo
+from gateway.server import Server
+from gateway.settings import Settings
+from gateway.sockets import Sockets
+from gateway.state import SavedState
+from gateway.supervision import Supervision
+from protocol.rundir import lock_file, make_run_folder, secret_file, workers_address
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 1.0
+"""aiohttp waits for open long polls, ten seconds and more, unless it is told not to."""
+
+
+class CannotStart(Exception):
+    """Something that only one server can have is taken; the text is one line for the operator."""
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Server]:
+    """A server that answers clients, from here to the end of the block.
+
+    Raise CannotStart, with nothing left behind, when the port or the home is in use.
+    """
+    run = make_run_folder(settings.home)
+    with _lock(run):
+        secret = _new_secret(run)
+        state = SavedState(settings.home / "state.json")
+        zoo = Zoo(settings.personalities_path)
+        catalog = Catalog(settings.bindings_path, settings.models_path)
+        supervision = Supervision(settings, run)
+        fleet = Fleet()
+        dispatch = Dispatch(
+            fleet,
+            start=supervision.start_worker,
+            post_mortem=supervision.post_mortem,
+            max_queue=settings.max_queue,
+        )
+        server = Server(settings, state, zoo, catalog, dispatch)
+        link = Link(
+            fleet,
+            workers_address(run),
+            secret=secret,
+            bindings=lambda name: name in catalog.binding_names(),
+            watcher=dispatch,
+        )
+        dispatch.link = server.link = link
+        dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
+        async with link, _closing(dispatch), _web(server):
+            await server.choose_default()
+            warm = asyncio.create_task(_warm(server))
+            try:
+                yield server
+            finally:
+                warm.cancel()
+
+
+@asynccontextmanager
+async def _web(server: Server) -> AsyncIterator[None]:
+    sockets = Sockets(server)
+    app = web.Application()
+    app.router.add_get("/health", _health)
+    app.router.add_get("/ready", lambda request: _ready(server))
+    add_avatar_routes(app, server.zoo)
+    sockets.attach(app)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
+    )
+    await runner.setup()
+    host, port = server.settings.host, server.settings.port
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        log.info("listening on http://%s:%d", host, port)
+        yield
+        await sockets.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _health(request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _ready(server: Server) -> web.Response:
+    reason = server.unready()
+    binding, model = server.selection()
+    answer = {"ready": not reason, "reason": reason, "binding": binding, "model": model}
+    return web.json_response(answer, status=503 if reason else 200)
+
+
+async def _warm(server: Server) -> None:
+    """Load the default model, so that the first client does not have to wait for it."""
+    binding, model = server.selection()
+    if not binding or not model:
+        return log.info("no model is selected yet")
+    try:
+        await server.dispatch.ensure(binding, model)
+    except (Busy, LoadFailed, NoWorker) as error:
+        log.warning("the default model %s of %s cannot serve yet: %s", model, binding, error)
+
+
+@asynccontextmanager
+async def _closing(dispatch: Dispatch) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await dispatch.close()
+
+
+@contextmanager
+def _lock(run: Path) -> Iterator[None]:
+    """One gateway a home: libzmq would let a second one steal the first one's workers."""
+    path = lock_file(run)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise BlockingIOError  # its last owner removed it a moment ago
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CannotStart(f"another gateway uses the run folder {run}") from None
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _new_secret(run: Path) -> str:
+    secret = secrets.token_hex(16)
+    path = secret_file(run)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+    return secret

@@ -1,0 +1,231 @@
+"""Where does a request run, and what must be started or loaded before it can?
+
+Requests that cannot run yet wait here, in the order they came. Whenever
+something changes (a worker joined, a slot was freed, a model was loaded) the
+line is walked once and each waiter gets what `Fleet.place` says.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.fleet import Fleet, Step, Worker
+from gateway.link import Link
+from protocol.messages import Failed, Load
+
+log = logging.getLogger(__name__)
+
+
+class Busy(Exception):
+    """The queue is full. Nothing was started; trying later may help."""
+
+
+class NoWorker(Exception):
+    """No process serves the binding and none can be started; the text says why."""
+
+
+class LoadFailed(Exception):
+    """The model could not be loaded; the text says why. What was loaded still serves."""
+
+
+Recipe = Callable[[str, str], Awaitable[Callable[[int], Load]]]
+"""(binding, model) to what makes the message; raises LoadFailed when there is no such model."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    binding: str
+    model: str
+    slot: bool
+    """Wants to run there, not only to know that the model is loaded."""
+    ready: asyncio.Future[Worker] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Dispatch:
+    """Owns the tasks that load models and start workers; `close` ends them."""
+
+    def __init__(
+        self, fleet: Fleet, *, start: Callable[[str], Awaitable[bool]],
+        post_mortem: Callable[[Worker, str], Awaitable[str]],
+        max_queue: int, patience: float = 20.0,
+    ) -> None:  # fmt: skip
+        """`start` starts one more process of a binding and says whether one is on its way;
+        it raises NoWorker when there can be none. `post_mortem` turns "died" into a sentence.
+        """
+        self.fleet = fleet
+        self.link: Link
+        """Set before anything is asked: the two know each other."""
+        self.recipe: Recipe
+        self.wanted: Callable[[str], str] = lambda binding: ""
+        """The model that a worker of the binding should hold before anybody asks."""
+        self._start = start
+        self._post_mortem = post_mortem
+        self._max_queue = max_queue
+        self._patience = patience
+        self._line: list[Waiter] = []
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._full: set[str] = set()
+        """Bindings all of whose processes run: no use in asking for one more."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._arrivals: dict[str, asyncio.Event] = {}
+
+    @property
+    def waiting(self) -> int:
+        return sum(waiter.slot for waiter in self._line)
+
+    @asynccontextmanager
+    async def slot(self, binding: str, model: str) -> AsyncIterator[Worker]:
+        """A worker that holds the model and has room for one request more.
+
+        Raise Busy at once when too many wait already, LoadFailed and NoWorker when there
+        is no hope. The request must be sent without waiting for anything else.
+        """
+        yield await self._wait(Waiter(binding, model, slot=True))
+
+    async def ensure(self, binding: str, model: str) -> Worker:
+        """Return when some worker holds the model; nothing that runs is disturbed."""
+        return await self._wait(Waiter(binding, model, slot=False))
+
+    async def ensure_worker(self, binding: str) -> None:
+        """Return when a worker of the binding answers."""
+        if not self.fleet.of(binding):
+            await self._wait(Waiter(binding, "", slot=False))
+
+    async def close(self) -> None:
+        tasks = [*self._tasks, *self._starting.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # What the link tells.
+
+    def joined(self, worker: Worker) -> None:
+        self._full.discard(worker.binding)
+        if arrival := self._arrivals.get(worker.binding):
+            arrival.set()
+        model = self.fleet.orphan(worker.binding) or self.wanted(worker.binding)
+        if model and not worker.model and not self.fleet.expected(worker.binding, model):
+            self._load(worker, model)
+        self._walk()
+
+    def released(self, worker: Worker) -> None:
+        self._walk()
+
+    def lost(self, worker: Worker, how: str) -> None:
+        self._full.discard(worker.binding)
+        self._spawn(self._bury(worker, how))
+
+    async def _bury(self, worker: Worker, how: str) -> None:
+        try:
+            how = await self._post_mortem(worker, how)
+        finally:
+            self.link.fail(worker, how)
+            self._walk()
+
+    # The line.
+
+    async def _wait(self, waiter: Waiter) -> Worker:
+        self._line.append(waiter)
+        self._walk()
+        try:
+            if not waiter.ready.done() and waiter.slot and self.waiting > self._max_queue:
+                raise Busy
+            return await waiter.ready
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_soon(self._walk)  # what was promised is free again
+            raise
+        finally:
+            # From here to the request's first frame nothing waits: see `slot`.
+            if (
+                waiter.ready.done()
+                and not waiter.ready.cancelled()
+                and not waiter.ready.exception()
+            ):
+                waiter.ready.result().reserved -= waiter.slot
+            elif waiter in self._line:
+                self._line.remove(waiter)
+
+    def _walk(self) -> None:
+        for waiter in self._line:
+            if not waiter.ready.done():
+                self._advance(waiter)
+        self._line = [waiter for waiter in self._line if not waiter.ready.done()]
+
+    def _advance(self, waiter: Waiter) -> None:
+        binding, model = waiter.binding, waiter.model
+        workers = self.fleet.of(binding)
+        if not model and workers:
+            return waiter.ready.set_result(workers[0])
+        startable = not workers or binding not in self._full
+        step, worker = self.fleet.place(binding, model, slot=waiter.slot, startable=startable)
+        if step is Step.START:
+            self._start_one(binding)
+        elif worker and step is Step.LOAD:
+            self._load(worker, model)
+        elif worker and step is Step.SERVE:
+            worker.reserved += waiter.slot
+            waiter.ready.set_result(worker)
+
+    def _fail(self, error: Exception, binding: str, model: str | None = None) -> None:
+        """Nobody who waits for this has any hope left."""
+        for waiter in self._line:
+            concerned = waiter.binding == binding and model in (None, waiter.model)
+            if concerned and not waiter.ready.done():
+                waiter.ready.set_exception(error)
+        self._walk()
+
+    # What the line sets going.
+
+    def _load(self, worker: Worker, model: str) -> None:
+        worker.loading, worker.draining = model, ""
+        self._spawn(self._load_now(worker, model))
+
+    async def _load_now(self, worker: Worker, model: str) -> None:
+        log.info("worker %s loads %s", worker.name, model)
+        started = asyncio.get_running_loop().time()
+        try:
+            load = await self.recipe(worker.binding, model)
+            async with self.link.request(worker, load) as call:
+                answer = await call.answer
+            if isinstance(answer, Failed):
+                raise LoadFailed(answer.error)
+        except LoadFailed as error:
+            log.warning("worker %s could not load %s: %s", worker.name, model, error)
+            worker.loading = ""
+            self._fail(error, worker.binding, model)
+        else:
+            took = asyncio.get_running_loop().time() - started
+            log.info("worker %s holds %s after %.1f s", worker.name, model, took)
+            self._walk()
+
+    def _start_one(self, binding: str) -> None:
+        if binding not in self._starting:
+            self._arrivals[binding] = asyncio.Event()
+            self._starting[binding] = asyncio.create_task(self._start_now(binding))
+
+    async def _start_now(self, binding: str) -> None:
+        try:
+            started = await self._start(binding)
+            if started or not self.fleet.of(binding):
+                async with asyncio.timeout(self._patience):
+                    await self._arrivals[binding].wait()
+        except (NoWorker, TimeoutError) as error:
+            started = False
+            if not self.fleet.of(binding):
+                late = f"no worker of the binding {binding} answered within {self._patience:g} s"
+                self._fail(NoWorker(str(error) or late), binding)
+        finally:
+            del self._starting[binding]
+        if not started:
+            self._full.add(binding)
+        self._walk()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,165 @@
+"""How does one generation go, from its admission to its end?"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.link import Answer, Call, Link
+from gateway.outlet import Outlet
+from gateway.payloads import BadRequest
+from gateway.prompts import Discussion
+from gateway.stream import Event, Stream
+from protocol.errors import ErrorCode
+from protocol.messages import Chunk, Failed, Finished, Generate
+from protocol.sampling import Sampling
+
+log = logging.getLogger(__name__)
+
+CREDIT = 256
+"""Tokens of one generation that may be on their way between worker and client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a worker needs to know, settled before anything is started."""
+
+    binding: str
+    model: str
+    prompt: str
+    n_predict: int
+    sampling: Sampling
+    conditioning: str = ""
+    blocks: list[str] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
+    discussion: Discussion | None = None
+    asked: str = ""
+    """What the user typed: remembered in the discussion, together with the answer."""
+
+    def message(self, id: int) -> Generate:
+        return Generate(
+            id,
+            self.prompt,
+            conditioning=self.conditioning,
+            blocks=self.blocks,
+            n_predict=self.n_predict,
+            stop=self.stop,
+            sampling=self.sampling,
+            credit=CREDIT,
+        )
+
+    def remember(self, answer: str) -> None:
+        if self.discussion is not None and answer:
+            self.discussion.add(self.asked, answer)
+
+
+class Generation:
+    """One accepted generate_text. Its client hears of it through `outlet` only."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.stream = Stream(uuid.uuid4().hex[:16])
+        self.plan: Plan | None = None
+        self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        """What the end event carried; also the acknowledgement."""
+        self.task: asyncio.Task[None] | None = None
+        self._outlet = outlet
+
+    def feed(self, call: Call, chunk: Chunk) -> None:
+        if self.stream.take(chunk.text, chunk.tokens):
+            self._outlet.chunk(self.stream.id, chunk.text, chunk.count, call.grant)
+        else:
+            call.grant(chunk.count)
+
+    def tell(self, events: list[Event]) -> None:
+        for name, data in events:
+            self._outlet.event(name, data)
+        if self.stream.end and not self.ended.done():
+            self.ended.set_result(events[-1][1] if events else {})
+
+    def cancel(self) -> None:
+        """The client is told at once; the worker stops a token later."""
+        if self.plan:
+            self.plan.remember(self.stream.text)
+        self.tell(self.stream.cancel())
+        self._stop()
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        self.tell(self.stream.abandon())
+        self._stop()
+
+    def interrupt(self, why: str) -> None:
+        """The server cannot go on with it."""
+        self.tell(self.stream.fail(f"the generation was interrupted: {why}"))
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.task:
+            self.task.cancel()
+
+
+async def run(
+    generation: Generation,
+    planned: Callable[[], Awaitable[Plan]],
+    dispatch: Dispatch,
+    link: Link,
+) -> None:
+    """Answer one generate_text. Cancelling the task cancels the request in the worker."""
+    stream = generation.stream
+    try:
+        plan = generation.plan = await planned()
+        answer = await _answer(generation, plan, dispatch, link)
+        if isinstance(answer, Failed):
+            generation.tell(stream.fail(answer.error, code=answer.code))
+        else:
+            plan.remember(stream.text)
+            generation.tell(stream.finish(**_counts(answer)))
+    except Busy:
+        generation.tell(stream.refuse())
+    except (BadRequest, NoWorker, LoadFailed) as error:
+        generation.tell(stream.fail(str(error)))
+    finally:
+        generation.tell(stream.fail("the server made a mistake: see its log"))
+        log.info("generation %s %s: %d characters", stream.id, stream.end, stream.length)
+
+
+async def _answer(
+    generation: Generation, plan: Plan, dispatch: Dispatch, link: Link
+) -> Failed | Finished:
+    """Run it in a worker; once more, unseen, if that one went before it said anything."""
+    tries = 2
+    while True:
+        async with (
+            dispatch.slot(plan.binding, plan.model) as worker,
+            link.request(worker, plan.message, generation.feed) as call,
+        ):
+            answer = _end(await call.answer)
+        tries -= 1
+        if not (isinstance(answer, Failed) and tries and generation.stream.untouched):
+            return answer
+        if answer.code == ErrorCode.NO_MODEL:
+            worker.model = ""
+        elif answer.code != ErrorCode.WORKER_LOST:
+            return answer
+        generation.stream.tokens.clear()
+        log.warning("generation %s starts again: %s", generation.stream.id, answer.error)
+
+
+def _end(answer: Answer) -> Failed | Finished:
+    if isinstance(answer, Failed | Finished):
+        return answer
+    name = type(answer).__name__
+    return Failed(answer.id, ErrorCode.BINDING_ERROR, f"the worker ended a generation with {name}")
+
+
+def _counts(answer: Finished) -> dict[str, Any]:
+    return {
+        "reason": answer.reason,
+        "tokens": answer.tokens,
+        "prompt_tokens": answer.prompt_tokens,
+        "reused_tokens": answer.reused_tokens,
+        "dropped_tokens": answer.dropped_tokens,
+    }

@@ -1,0 +1,311 @@
+"""How does a message reach a worker, and its answers come back?
+
+One ROUTER for all workers, its descriptor drained by hand: `zmq.asyncio`
+makes a future for every message, which costs more than the message. ZeroMQ's
+descriptor is edge-triggered and knows nothing of single messages, so whoever
+has sent or received looks once more before the loop may sleep.
+"""
+
+import asyncio
+import itertools
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol, Self
+
+import zmq
+
+from gateway.fleet import Fleet, Worker
+from gateway.watch import on_exit
+from protocol import PROTOCOL_VERSION
+from protocol.codec import MAX_FRAME, decode, encode
+from protocol.errors import ErrorCode, ProtocolError
+from protocol.messages import (
+    Cancel,
+    Chunk,
+    Chunks,
+    Credit,
+    Detokenized,
+    Failed,
+    Finished,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Loaded,
+    Message,
+    Refused,
+    Tokenized,
+    Welcome,
+)
+
+log = logging.getLogger(__name__)
+
+Answer = Finished | Failed | Loaded | Tokenized | Detokenized
+"""A message of these kinds is the last one of its request."""
+
+BUDGET = 512
+"""Frames read before clients are served and other tasks may run."""
+SILENCE = 3
+"""Missed heartbeats after which a worker on another machine is given up."""
+
+
+class Watcher(Protocol):
+    """Is told what happens to workers; must not wait."""
+
+    def joined(self, worker: Worker) -> None: ...
+
+    def released(self, worker: Worker) -> None: ...
+
+    def lost(self, worker: Worker, how: str) -> None: ...
+
+
+class Call:
+    """One request in a worker, from its first frame to its answer."""
+
+    __slots__ = ("_link", "answer", "feed", "id", "worker")
+
+    def __init__(self, link: "Link", id: int, worker: Worker, feed: "Feed"):
+        self._link = link
+        self.id = id
+        self.worker = worker
+        self.feed = feed
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def grant(self, tokens: int) -> None:
+        """Let the worker send so many tokens more."""
+        if not self.answer.done():
+            self._link.send(self.worker, Credit(self.id, tokens))
+
+
+Feed = Callable[[Call, Chunk], None]
+
+
+def _too_late(call: Call, chunk: Chunk) -> None:
+    """Nobody waits for this any more; the worker knows, or will in a moment."""
+
+
+def _no_chunks(call: Call, chunk: Chunk) -> None:
+    raise ProtocolError(f"a chunk for request {chunk.id}, which streams nothing")
+
+
+class Link:
+    def __init__(
+        self, fleet: Fleet, address: str, *, secret: str, bindings: Callable[[str], bool],
+        watcher: Watcher, heartbeat: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.fleet = fleet
+        self._address = address
+        self._secret = secret
+        self._knows_binding = bindings
+        self._watcher = watcher
+        self._heartbeat = heartbeat
+        self._epoch = time.time_ns() // 10**9 & 0xFFFFFFFF
+        self._ids = itertools.count((self._epoch << 32) + 1)
+        self._calls: dict[int, Call] = {}
+        self._unwatch: dict[bytes, Callable[[], None]] = {}
+        self._scheduled = False
+        self._complaints = 0
+        self._complained_at = 0.0
+        self.after_drain: Callable[[], None] = lambda: None
+        """Called when a batch of frames has been handed out: what waits can go to the clients."""
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
+        self._socket.maxmsgsize = MAX_FRAME
+        self._socket.bind(self._address)
+        self._descriptor = int(self._socket.getsockopt(zmq.FD))
+        self._loop.add_reader(self._descriptor, self._drain)
+        self._listener = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._listener.cancel()
+        await asyncio.gather(self._listener, return_exceptions=True)
+        self._loop.remove_reader(self._descriptor)
+        for unwatch in self._unwatch.values():
+            unwatch()
+        for call in self._calls.values():
+            call.answer.cancel()
+        self._context.destroy(linger=200)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        worker: Worker,
+        build: Callable[[int], Message],
+        feed: Feed = _no_chunks,
+    ) -> AsyncIterator[Call]:
+        """Send one request and take its chunks as they come; `call.answer` is its end.
+
+        `feed` is called from the event loop and must neither wait nor raise. Leaving the
+        block before the answer, by error or by cancellation, cancels the request in the
+        worker; its slot is free again when the worker says so.
+        """
+        call = Call(self, next(self._ids), worker, feed)
+        self._calls[call.id] = call
+        self.fleet.assign(worker, call.id, self._loop.time())
+        try:
+            if self.fleet.find(worker.identity) is worker:
+                self.send(worker, build(call.id))
+            else:
+                call.answer.set_result(_lost(call.id, worker, "is gone"))
+            yield call
+        finally:
+            if call.answer.done():
+                self._calls.pop(call.id, None)
+            else:
+                call.feed = _too_late
+                call.answer.cancel()
+                self.send(worker, Cancel(call.id))
+
+    def send(self, worker: Worker, message: Message) -> None:
+        self._send(worker.identity, message)
+
+    def _send(self, identity: bytes, message: Message) -> None:
+        try:
+            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.Again:
+            self.lose(identity, "does not read its messages any more")
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self.lose(identity, "closed its connection")
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        for _ in range(BUDGET):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            except zmq.ZMQError:
+                return  # closing
+            self._take(frames)
+        else:
+            self._look_again()
+        self.after_drain()
+
+    def _take(self, frames: list[bytes]) -> None:
+        try:
+            if len(frames) != 2:
+                raise ProtocolError(f"{len(frames)} frames")
+            identity, frame = frames
+            message = decode(frame)
+            worker = self.fleet.find(identity)
+            if isinstance(message, Hello):
+                self._welcome(identity, message)
+            elif worker is None:
+                self._send(identity, Introduce())
+            else:
+                self._deliver(worker, message)
+        except ProtocolError as error:
+            self._complain(frames[0], error)
+
+    def _welcome(self, identity: bytes, hello: Hello) -> None:
+        if reason := self._unwelcome(identity, hello):
+            log.warning("refused worker %s: %s", identity.decode(errors="replace"), reason)
+            return self._send(identity, Refused(ErrorCode.REFUSED, reason))
+        if known := self.fleet.find(identity):
+            self._abandon(known, "started over")
+        else:
+            self._unwatch[identity] = (
+                on_exit(hello.pid, lambda: self.lose(identity, "died"))
+                if hello.host == socket.gethostname()
+                else lambda: None
+            )
+        worker = self.fleet.join(identity, hello, self._loop.time())
+        self._send(identity, Welcome(self._heartbeat, self._epoch))
+        log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
+        self._watcher.joined(worker)
+
+    def _unwelcome(self, identity: bytes, hello: Hello) -> str:
+        if hello.protocol != PROTOCOL_VERSION:
+            return f"the gateway speaks protocol {PROTOCOL_VERSION}, the worker {hello.protocol}"
+        if hello.secret != self._secret:
+            return "the secret is not this gateway's"
+        if not self._knows_binding(hello.binding):
+            return f"there is no binding named {hello.binding!r}"
+        if not identity.startswith(f"{hello.binding}.{hello.pid}.".encode()) or hello.pid <= 1:
+            return "the identity does not fit the Hello"
+        if hello.slots < 1:
+            return "a worker without slots is of no use"
+        return ""
+
+    def _deliver(self, worker: Worker, message: Message) -> None:
+        worker.last_heard = self._loop.time()
+        if isinstance(message, Chunks):
+            for chunk in message.chunks:
+                if call := self._call(worker, chunk.id):
+                    call.feed(call, chunk)
+        elif isinstance(message, Answer):
+            if call := self._call(worker, message.id):
+                self._answer(call, message)
+        elif isinstance(message, Heartbeat):
+            self.fleet.hear(worker, message, worker.last_heard)
+        else:
+            raise ProtocolError(f"{type(message).__name__} is for workers to hear")
+
+    def _call(self, worker: Worker, id: int) -> Call | None:
+        """The request, if it is this worker's; anything else is of another time, or forged."""
+        call = self._calls.get(id)
+        return call if call and call.worker is worker else None
+
+    def _answer(self, call: Call, answer: Answer) -> None:
+        del self._calls[call.id]
+        if isinstance(answer, Loaded):
+            self.fleet.loaded(call.worker, answer)
+        self.fleet.release(call.worker, call.id, self._loop.time())
+        if not call.answer.done():
+            call.answer.set_result(answer)
+        self._watcher.released(call.worker)
+
+    def lose(self, identity: bytes, how: str, *, wanted: bool = True) -> None:
+        """Forget a worker at once; its requests are told when it is known how it ended."""
+        if unwatch := self._unwatch.pop(identity, None):
+            unwatch()
+        if worker := self.fleet.lose(identity, wanted=wanted):
+            log.warning("worker %s %s", worker.name, how)
+            self._watcher.lost(worker, how)
+
+    def fail(self, worker: Worker, how: str) -> None:
+        """End what a lost worker left unanswered."""
+        self._abandon(worker, how)
+
+    def _abandon(self, worker: Worker, how: str) -> None:
+        for id in list(worker.requests):
+            if call := self._calls.get(id):
+                self._answer(call, _lost(id, worker, how))
+
+    async def _listen(self) -> None:
+        """Give up on workers that are silent; a pidfd sees most deaths long before."""
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            deadline = self._loop.time() - SILENCE * self._heartbeat
+            for worker in self.fleet.all():
+                if worker.last_heard < deadline:
+                    self.lose(worker.identity, f"is silent for {SILENCE} heartbeats")
+
+    def _complain(self, identity: bytes, error: ProtocolError) -> None:
+        """At most once a second: garbage must not become a flood of log lines."""
+        self._complaints += 1
+        now = self._loop.time()
+        if now - self._complained_at >= 1.0:
+            log.warning("dropped %d frame(s), the last from %r: %s",
+                        self._complaints, identity[:64], error)  # fmt: skip
+            self._complaints, self._complained_at = 0, now
+
+
+def _lost(id: int, worker: Worker, how: str) -> Failed:
+    return Failed(id, ErrorCode.WORKER_LOST, f"the worker of the binding {worker.binding} {how}")

@@ -1,0 +1,225 @@
+"""Whose selection serves a request, and what does changing it mean?
+
+The server's own state: what is selected by default, which personalities are
+mounted, which sessions are connected. `gateway.events` calls it, and it asks
+zoo, catalogue, dispatch and link.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from gateway import payloads, prompts
+from gateway.catalog import Catalog, ModelNotFound
+from gateway.dispatch import Dispatch, LoadFailed
+from gateway.generation import Generation, Plan
+from gateway.link import Link
+from gateway.payloads import BadRequest, GenerateText, Payload
+from gateway.personalities import Personality, PersonalityNotFound, Zoo
+from gateway.sessions import Session
+from gateway.settings import Settings, built_in
+from gateway.state import SavedState
+from protocol.messages import Detokenize, Detokenized, Failed, Load, Message, Tokenize, Tokenized
+from protocol.sampling import Sampling
+
+log = logging.getLogger(__name__)
+
+
+class NothingSelected(Exception):
+    """Neither the session nor the server has a binding, or a model, selected."""
+
+
+class Server:
+    def __init__(
+        self, settings: Settings, state: SavedState, zoo: Zoo, catalog: Catalog, dispatch: Dispatch
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.zoo = zoo
+        self.catalog = catalog
+        self.dispatch = dispatch
+        self.link: Link
+        self.sessions: dict[str, Session] = {}
+        self.draining = False
+
+    # Selections.
+
+    async def choose_default(self) -> None:
+        """What was asked for at the start wins over what was selected last, and that over
+        what is built in. Raise StateNotSaved."""
+        given, settings = self.settings.given, self.settings
+        binding, model = self.state.default_binding, self.state.default_model
+        if ("binding_name" in given or not binding) and settings.binding_name != binding:
+            binding = settings.binding_name
+            model = self.state.last_model(binding)
+        shipped = not model and binding == built_in("binding_name")
+        if binding and ("model_name" in given or shipped):
+            model = settings.model_name
+        await self.state.change(default_binding=binding, default_model=model if binding else "")
+
+    def selection(self, session: Session | None = None) -> tuple[str, str]:
+        """Binding and model, "" for what is not selected."""
+        if session and session.binding is not None:
+            return session.binding, session.model or ""
+        return self.state.default_binding, self.state.default_model
+
+    async def select_binding(self, session: Session, name: str) -> None:
+        """The session's own, and the server's default, once a worker of it answers."""
+        if name not in self.catalog.binding_names():
+            raise ModelNotFound(f"there is no binding named {payloads.shown(name)}")
+        binding, model = self.selection(session)
+        await self.dispatch.ensure_worker(name)
+        if name != binding:
+            model = self.state.last_model(name)
+        await self.state.change(default_binding=name, default_model=model)
+        session.binding, session.model = name, model
+
+    async def select_model(self, session: Session, name: str) -> None:
+        binding, _ = self.selection(session)
+        if not binding:
+            raise NothingSelected("Please select a binding first")
+        await self.catalog.find_model(binding, name)
+        await self.dispatch.ensure(binding, name)
+        await self.state.change(default_binding=binding, default_model=name)
+        session.binding, session.model = binding, name
+
+    def wanted(self, binding: str) -> str:
+        """The default model, for a worker of the default binding that holds nothing yet."""
+        return self.state.default_model if binding == self.state.default_binding else ""
+
+    async def load_recipe(self, binding: str, model: str) -> Any:
+        try:
+            path = await self.catalog.find_model(binding, model)
+        except ModelNotFound as error:
+            raise LoadFailed(str(error)) from None
+        settings = dict(self.settings.bindings.get(binding, {}))
+        if self.settings.ctx_size:
+            settings["n_ctx"] = self.settings.ctx_size
+        settings.pop("processes", None)
+        return lambda id: Load(id, model, str(path or ""), settings)
+
+    # Personalities.
+
+    async def mount(self, path: str) -> tuple[Personality, int]:
+        """Append it to the mounted ones; one that is there already keeps its id."""
+        personality = await self.zoo.get(path)
+        return personality, await self.state.mount(personality.path)
+
+    async def mounted_names(self) -> list[str]:
+        return [await self._name(path) for path in self.state.mounted]
+
+    async def _name(self, path: str) -> str:
+        try:
+            return (await self.zoo.get(path)).name
+        except PersonalityNotFound:
+            return path.rpartition("/")[2]  # it was there when it was mounted
+
+    async def activate(self, session: Session, data: Payload) -> tuple[str, int]:
+        id = await self._id(data)
+        name = await self._name(self.state.mounted[id])
+        await self.state.change(active=id)
+        session.active = id
+        return name, id
+
+    async def _id(self, data: Payload) -> int:
+        invalid = PersonalityNotFound("Personality ID not valid")
+        if "id" not in data and isinstance(data.get("personality_name"), str):
+            names = await self.mounted_names()
+            if data["personality_name"] not in names:
+                raise invalid
+            return names.index(data["personality_name"])
+        try:
+            id = payloads.integer(data, "id", -1, 0, len(self.state.mounted) - 1)
+        except BadRequest:
+            raise invalid from None
+        if id < 0:
+            raise invalid
+        return id
+
+    # The model's vocabulary.
+
+    async def tokenize(self, session: Session, text: str) -> list[int]:
+        answer = await self._ask(session, lambda id: Tokenize(id, text))
+        assert isinstance(answer, Tokenized)
+        return answer.tokens
+
+    async def detokenize(self, session: Session, tokens: list[int]) -> str:
+        answer = await self._ask(session, lambda id: Detokenize(id, tokens))
+        assert isinstance(answer, Detokenized)
+        return answer.text
+
+    async def _ask(self, session: Session, build: Any) -> Message:
+        worker = await self.dispatch.ensure(*self._selected(session))
+        async with self.link.request(worker, build) as call:
+            answer = await call.answer
+        if isinstance(answer, Failed):
+            raise LoadFailed(answer.error)
+        return answer
+
+    def _selected(self, session: Session) -> tuple[str, str]:
+        binding, model = self.selection(session)
+        if not binding:
+            raise NothingSelected("No binding selected")
+        if not model:
+            raise NothingSelected("No model selected")
+        return binding, model
+
+    # Generations.
+
+    async def plan(self, session: Session, request: GenerateText) -> Plan:
+        """Settle what a request means now; a selection that was asked for before it comes first."""
+        async with session.changing:
+            binding, model = self._selected(session)
+        personality = await self._personality(request.personality)
+        discussion = session.discussion(personality.path) if personality else None
+        conditioning, blocks, prompt = prompts.compose(
+            personality, discussion.blocks(personality) if discussion and personality else [],
+            request.prompt, datetime.now(),
+        )  # fmt: skip
+        preset = personality.sampling if personality else {}
+        return Plan(
+            binding,
+            model,
+            prompt,
+            n_predict=request.n_predict
+            or (personality.n_predict if personality else None)
+            or self.settings.n_predict,
+            sampling=Sampling(**{**preset, **request.sampling}),
+            conditioning=conditioning,
+            blocks=blocks,
+            stop=[*request.stop, *(personality.anti_prompts if personality else ())],
+            discussion=discussion,
+            asked=request.prompt,
+        )
+
+    async def _personality(self, id: int) -> Personality | None:
+        if id == payloads.RAW:
+            return None
+        if id >= len(self.state.mounted):
+            count = len(self.state.mounted)
+            raise BadRequest(f"personality {id} is not mounted: there are {count}")
+        try:
+            return await self.zoo.get(self.state.mounted[id])
+        except PersonalityNotFound as error:
+            raise BadRequest(str(error)) from None
+
+    # Sessions.
+
+    def leave(self, session: Session, generation: Generation) -> None:
+        """Its generation is over: the session may begin the next."""
+        if session.running is generation:
+            session.running = None
+
+    def unready(self) -> str:
+        """Why the default model cannot serve at the moment; "" when it can."""
+        binding, model = self.selection()
+        if not binding or not model:
+            return "no model is selected"
+        if self.draining:
+            return "the server is stopping"
+        if self.dispatch.fleet.holders(binding, model):
+            return ""
+        workers = self.dispatch.fleet.of(binding)
+        if any(worker.loading == model for worker in workers):
+            return f"loading {model}"
+        return f"no worker of the binding {binding} holds {model}"

@@ -1,0 +1,98 @@
+"""What arrives on a client's connection, and which session is it for?
+
+python-socketio calls in here: one handler for connect, one for disconnect, one
+for everything else. It finds handlers by the names that clients send, so a
+client that emits `connect`, `disconnect` or `*` reaches the handler of that
+name; each tells the real call from the forged one.
+"""
+
+import logging
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any
+
+import socketio
+from aiohttp import web
+
+from gateway.events import Endpoints
+from gateway.origins import Origins
+from gateway.outlet import Outlet
+from gateway.server import Server
+from gateway.sessions import Session
+
+log = logging.getLogger(__name__)
+
+PING_INTERVAL, PING_TIMEOUT = 25, 20
+MAX_FRAME = 32 * 2**20
+"""Bytes of one client message; the prompt in it may have half as many characters."""
+
+
+class Sockets:
+    """Owns the Socket.IO server; `close` ends all sessions."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._endpoints = Endpoints(server)
+        self.sio = socketio.AsyncServer(
+            async_mode="aiohttp",
+            cors_allowed_origins=Origins(server.settings.cors_origins),
+            ping_interval=PING_INTERVAL,
+            ping_timeout=PING_TIMEOUT,
+            max_http_buffer_size=MAX_FRAME,
+            http_compression=False,
+            logger=False,
+            engineio_logger=False,
+        )
+        self.sio.on("connect", self._connect)
+        self.sio.on("disconnect", self._disconnect)
+        self.sio.on("*", self._event)
+
+    def attach(self, app: web.Application) -> None:
+        self.sio.attach(app)
+
+    async def close(self) -> None:
+        for session in list(self._server.sessions.values()):
+            await self._leave(session, "the server stops")
+        await self.sio.shutdown()
+
+    async def _connect(self, sid: str, *arguments: Any) -> Any:
+        environ = arguments[0] if arguments else None
+        if not isinstance(environ, dict) or "aiohttp.request" not in environ:
+            return await self._event("connect", sid, *arguments)  # a page of 2023 emits it
+        outlet = Outlet(partial(self._emit, sid))
+        self._server.sessions[sid] = Session(sid, outlet)
+        log.info("client %s connected, %d now", sid, len(self._server.sessions))
+        return None
+
+    async def _disconnect(self, sid: str, *arguments: Any) -> Any:
+        if self.sio.manager.is_connected(sid, "/"):
+            return await self._event("disconnect", sid, *arguments)
+        if session := self._server.sessions.get(sid):
+            await self._leave(session, str(arguments[0]) if arguments else "")
+        return None
+
+    async def _leave(self, session: Session, why: str) -> None:
+        del self._server.sessions[session.sid]
+        log.info("client %s disconnected (%s), %d left",
+                 session.sid, why, len(self._server.sessions))  # fmt: skip
+        if session.running:
+            session.running.abandon()
+        await session.outlet.close()
+
+    async def _event(self, event: Any, sid: Any = None, *arguments: Any) -> Any:
+        if event in self._server.sessions:
+            event, sid, arguments = "*", event, (sid, *arguments)
+        session = self._server.sessions.get(sid)
+        if session is None:
+            return None  # it left while its event was on the way
+        try:
+            return await self._endpoints.handle(session, str(event), arguments)
+        except Exception:
+            log.exception("the handler of an event failed")
+            answer = {"success": False, "error": "the server made a mistake: see its log"}
+            session.outlet.event("error", {**answer, "event": str(event)[:64]})
+            return answer
+
+    def _emit(self, sid: str, event: str, data: dict[str, Any]) -> Awaitable[None]:
+        emitted: Awaitable[None] = self.sio.emit(event, data, to=sid)
+        return emitted

@@ -1,0 +1,31 @@
+"""One real server a module: a gateway and workers on a free port, in a home of its own."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT, Home, home
+
+
+@pytest.fixture(scope="module")
+def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The echo binding as it ships, beside those of the tests."""
+    folder = tmp_path_factory.mktemp("bindings")
+    shutil.copytree(ROOT / "tests" / "bindings", folder, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "bindings" / "echo", folder / "echo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("home")
+    with home(
+        folder, bindings_path=str(bindings), binding_name="echo", model_name="lorem"
+    ) as opened:
+        opened.gateway()
+        for binding in ("echo", "echo", "single"):
+            opened.worker(binding)
+        opened.ready()
+        yield opened

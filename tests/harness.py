@@ -1,0 +1,195 @@
+"""How do tests get a real server, real workers and real clients?"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import socketio
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 20.0
+"""Seconds after which a test gives up; far beyond what anything takes."""
+
+Event = tuple[str, Any]
+
+
+def run(coroutine: Coroutine[Any, Any, Any], seconds: float = 50) -> Any:
+    return asyncio.run(asyncio.wait_for(coroutine, seconds))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Poll what cannot be waited for: another process's doing."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen in {seconds:g} s")
+        time.sleep(0.02)
+    return answer
+
+
+class Home:
+    """A server's home in a temporary folder, and the processes that work in it."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = settings
+        self.processes: list[subprocess.Popen[bytes]] = []
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("LOLLMS_")}
+        ours = {"home": str(self.folder), "port": str(self.port), **self.settings}
+        return {**clean, **{f"LOLLMS_{name.upper()}": value for name, value in ours.items()}}
+
+    def start(self, *command: str, name: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "logs" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def gateway(self, *flags: str) -> subprocess.Popen[bytes]:
+        process = self.start(sys.executable, "-m", "gateway", *flags, name="gateway")
+        until(lambda: process.poll() is not None or self.http("/health")[0] == 200, "the start")
+        assert process.poll() is None, self.log("gateway")
+        return process
+
+    def worker(self, binding: str) -> subprocess.Popen[bytes]:
+        return self.start(sys.executable, "-m", "worker", binding, name=f"worker-{binding}")
+
+    def http(self, path: str) -> tuple[int, str]:
+        status, body = self.http_bytes(path)
+        return status, body.decode()
+
+    def http_bytes(self, path: str) -> tuple[int, bytes]:
+        """Status 0 when nobody answers. `path` is what an `avatar` field says, unquoted."""
+        url = self.url + urllib.parse.quote(path, safe="/%")
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+    def ready(self) -> None:
+        until(lambda: self.http("/ready")[0] == 200, f"ready ({self.http('/ready')})")
+
+    def log(self, name: str) -> str:
+        path = self.folder / "logs" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def home(folder: Path, **settings: str) -> Iterator[Home]:
+    opened = Home(folder, **settings)
+    try:
+        yield opened
+    finally:
+        opened.stop()
+
+
+class Client:
+    """A python-socketio client that remembers every event it gets, in order."""
+
+    def __init__(self) -> None:
+        self.sio = socketio.AsyncClient(reconnection=False)
+        self.events: list[Event] = []
+        self._read = 0
+        self._news = asyncio.Condition()
+        self.sio.on("*", self._on_any)
+
+    async def _on_any(self, event: str, *data: Any) -> None:
+        async with self._news:
+            self.events.append((event, data[0] if data else None))
+            self._news.notify_all()
+
+    async def emit(self, event: str, *arguments: Any) -> None:
+        await self.sio.emit(event, arguments or None)
+
+    async def next(self, *names: str) -> Event:
+        """The next event of one of these names; what comes before it is passed over."""
+        async with asyncio.timeout(PATIENCE), self._news:
+            while True:
+                while self._read < len(self.events):
+                    event = self.events[self._read]
+                    self._read += 1
+                    if not names or event[0] in names:
+                        return event
+                await self._news.wait()
+
+    async def reply(self, name: str) -> Any:
+        return (await self.next(name))[1]
+
+    async def ask(self, event: str, *arguments: Any, reply: str) -> Any:
+        await self.emit(event, *arguments)
+        return await self.reply(reply)
+
+    async def until(self, *names: str) -> list[Event]:
+        """All events up to and with the next of one of these names."""
+        events = [await self.next()]
+        while events[-1][0] not in names:
+            events.append(await self.next())
+        return events
+
+    async def generate(self, prompt: str, **fields: Any) -> list[Event]:
+        await self.emit("generate_text", {"prompt": prompt, **fields})
+        return await self.until("text_generated", "generation_error", "buzzy")
+
+    async def settle(self) -> list[Event]:
+        """What came since the last look; a round trip makes sure that nothing is under way."""
+        await self.emit("list_active_personalities")
+        return (await self.until("active_personalities_list"))[:-1]
+
+
+@contextlib.asynccontextmanager
+async def client(server: Home, **options: Any) -> AsyncIterator[Client]:
+    connected = Client()
+    await connected.sio.connect(server.url, **{"transports": ["websocket"], **options})
+    try:
+        yield connected
+    finally:
+        await connected.sio.disconnect()
+
+
+def names(events: list[Event]) -> list[str]:
+    return [name for name, _ in events]
+
+
+def chunks(events: list[Event]) -> str:
+    return "".join(data["chunk"] for name, data in events if name == "text_chunk")
