@@ -56,6 +56,7 @@ class _Binding:
 class _Seen:
     bindings: dict[str, _Binding]
     complaints: frozenset[Complaint]
+    readable: bool
 
 
 class Catalog:
@@ -71,8 +72,13 @@ class Catalog:
         return [folder.name for folder in self._folders()]
 
     async def bindings(self) -> list[dict[str, Any]]:
-        """The value of `bindings` in `bindings_list`; shared: leave it as it is."""
+        """The value of `bindings` in `bindings_list`; shared: leave it as it is.
+
+        Raise ModelNotFound when the folder of the bindings itself cannot be read.
+        """
         seen = await self._seen.get()
+        if not seen.readable:
+            raise ModelNotFound("the folder of the bindings cannot be read")
         return [
             {"name": name, "card": binding.cards.card, "models": binding.cards.models}
             for name, binding in seen.bindings.items()
@@ -137,7 +143,7 @@ class Catalog:
             # The models folder comes last: what is put there goes before what was shipped.
             _find_files(folder / "models", seen[name], complaints)
             _find_files(self._models_path / name, seen[name], complaints)
-        return _Seen(seen, complaints.all())
+        return _Seen(seen, complaints.all(), os.path.isdir(self._bindings_path))
 
 
 def _read(folder: Path, root: Path, signed: Signature, complaints: Complaints) -> _Cards:

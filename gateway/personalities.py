@@ -47,6 +47,7 @@ class _Seen:
     avatars: set[str] = field(default_factory=set)
     listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     complaints: frozenset[Complaint] = frozenset()
+    readable: bool = True
 
 
 class Zoo:
@@ -57,8 +58,14 @@ class Zoo:
         self._seen = Fresh(self._look)
 
     async def listing(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """{language: {category: [entry]}}, sorted; shared: leave it as it is."""
-        return (await self._seen.get()).listing
+        """{language: {category: [entry]}}, sorted; shared: leave it as it is.
+
+        Raise PersonalityNotFound when the zoo itself cannot be read.
+        """
+        seen = await self._seen.get()
+        if not seen.readable:
+            raise PersonalityNotFound("the folder of the personalities cannot be read")
+        return seen.listing
 
     async def languages(self) -> list[str]:
         return list(await self.listing())
@@ -111,9 +118,12 @@ class Zoo:
             else:
                 looked[path] = _Looked(signed, _read(self.root, path, complaints))
         if looked == before.looked:
-            before.complaints = complaints.all()
-            return before
-        return _sorted_out(looked, complaints.all())
+            seen = before
+            seen.complaints = complaints.all()
+        else:
+            seen = _sorted_out(looked, complaints.all())
+        seen.readable = os.path.isdir(self.root)
+        return seen
 
 
 def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[dict[str, Any]]:

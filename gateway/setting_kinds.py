@@ -26,6 +26,11 @@ def text(value: Any, base: Path) -> str:
     return value
 
 
+def name(value: Any, base: Path) -> str:
+    """Of something that is selected; the empty one is "nothing is selected"."""
+    return "" if value == "" else text(value, base)
+
+
 def whole(low: int, high: int) -> Kind:
     def read(value: Any, base: Path) -> int:
         number = value

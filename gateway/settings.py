@@ -68,10 +68,10 @@ class Settings:
         default_text="`models/` in the home",
     )  # fmt: skip
     binding_name: str = _setting(
-        kinds.text, "llama_cpp", "binding at the start; when not given, the one selected last"
+        kinds.name, "llama_cpp", "binding at the start; when not given, the one selected last"
     )
     model_name: str = _setting(
-        kinds.text, "pebble-f16.gguf", "model at the start; when not given, the one selected last"
+        kinds.name, "pebble-f16.gguf", "model at the start; when not given, the one selected last"
     )
     n_predict: int = _setting(
         kinds.whole(1, MAX_PREDICT), 1024, "tokens of an answer, where nobody says how many"
@@ -119,15 +119,15 @@ def built_in(name: str) -> Any:
 def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Raise BadSetting. `--help` prints the table and ends the program."""
     flags = _flags(argv)
-    env = {name: environ.get(PREFIX + name.upper(), "") for name in flags}
     here = Path.cwd()
     values: dict[str, Any] = {}
     for each in table():
+        source = PREFIX + each.name.upper()
         if flags[each.name] is not None:
             values[each.name] = _read(each, flags[each.name], f"--{each.name}", here)
-        elif env[each.name]:
-            source = PREFIX + each.name.upper()
-            values[each.name] = _read(each, env[each.name], source, here)
+        elif environ.get(source) or (source in environ and each.metadata["kind"] is kinds.name):
+            # Empty is the shell's way to unset; but for names, where it means "nothing".
+            values[each.name] = _read(each, environ[source], source, here)
     home = values.get("home", CHECKOUT / "var")
     config = values.get("config", home / "config.yaml")
     written = _config(config, required="config" in values)

@@ -1,0 +1,174 @@
+"""Flags, environment, config file, defaults: who wins, and what is said of a bad value?"""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import (
+    CHECKOUT,
+    BadSetting,
+    Settings,
+    load_settings,
+    markdown_table,
+    table,
+)
+
+
+def load(tmp_path: Path, *argv: str, config: str | None = None, **environ: str) -> Settings:
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config)
+    return load_settings(["--home", str(tmp_path), *argv], environ)
+
+
+def error(tmp_path: Path, *argv: str, config: str | None = None, **environ: str) -> str:
+    with pytest.raises(BadSetting) as caught:
+        load(tmp_path, *argv, config=config, **environ)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_defaults_are_of_the_checkout_and_of_this_machine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings([], {})
+    assert settings.home == CHECKOUT / "var"
+    assert (settings.host, settings.port) == ("127.0.0.1", 9601)
+    assert settings.bindings_path == CHECKOUT / "bindings"
+    assert settings.models_path == CHECKOUT / "var" / "models"
+    assert settings.binding_name == "llama_cpp" and settings.model_name == "pebble-f16.gguf"
+    assert settings.n_predict == 1024 and settings.max_queue == 16
+    assert settings.given == frozenset() and settings.processes("echo") == 1
+
+
+def test_flags_win_over_environment_over_config_over_defaults(tmp_path: Path) -> None:
+    config = "port: 1\nn_predict: 2\nmax_queue: 3\n"
+    settings = load(
+        tmp_path, "--port", "100", config=config, LOLLMS_PORT="10", LOLLMS_N_PREDICT="20"
+    )
+    assert (settings.port, settings.n_predict, settings.max_queue) == (100, 20, 3)
+    assert settings.ctx_size == 0
+    assert settings.given == {"home", "port", "n_predict", "max_queue"}
+
+
+@pytest.mark.parametrize("flag", ["--cors-origins", "--cors_origins"])
+def test_dashes_and_underscores_are_the_same(tmp_path: Path, flag: str) -> None:
+    settings = load(tmp_path, flag, "http://a.example, https://B.example:81")
+    assert settings.cors_origins == ("http://a.example", "https://b.example:81")
+
+
+def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
+    for setting in table():
+        value = {
+            "port": "1", "n_predict": "7", "ctx_size": "7", "max_queue": "7", "keep_alive": "1.5",
+            "stall_limit": "2", "drain_limit": "3", "cors_origins": "*", "log_level": "debug",
+            "config": str(tmp_path / "empty.yaml"),
+        }.get(setting.name, "thing")  # fmt: skip
+        (tmp_path / "empty.yaml").touch()
+        (tmp_path / "config.yaml").write_text(f"{setting.name}: {value!r}")
+        by_flag = load_settings([f"--{setting.name}={value}"], {})
+        by_environment = load_settings([], {f"LOLLMS_{setting.name.upper()}": value})
+        assert getattr(by_flag, setting.name) == getattr(by_environment, setting.name)
+        assert by_flag.given == by_environment.given == {setting.name}
+        if setting.name not in ("home", "config"):
+            by_config = load(tmp_path)
+            assert by_config.given == {"home", setting.name}
+            if not setting.name.endswith("_path"):
+                assert getattr(by_config, setting.name) == getattr(by_flag, setting.name)
+
+
+def test_relative_paths_are_of_the_shell_or_of_the_config_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.yaml").write_text("models_path: models here\n")
+    monkeypatch.chdir(tmp_path / "here")
+    settings = load_settings(["--home", "../home", "--bindings_path", "b"], {})
+    assert settings.models_path == tmp_path / "home" / "models here" or (
+        settings.models_path.resolve() == tmp_path / "home" / "models here"
+    )
+    assert settings.bindings_path == tmp_path / "here" / "b"
+    assert settings.home.is_absolute()
+
+
+def test_an_empty_variable_is_unset_but_an_empty_name_selects_nothing(tmp_path: Path) -> None:
+    settings = load(tmp_path, LOLLMS_PORT="", LOLLMS_BINDING_NAME="")
+    assert settings.port == 9601 and settings.binding_name == ""
+    assert settings.given == {"home", "binding_name"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "config", "said"),
+    [
+        (["--port", "abc"], {}, "", ["--port", "65535", "'abc'"]),
+        (["--port", "65536"], {}, "", ["--port"]),
+        (["--port", "9" * 5000], {}, "", ["--port"]),
+        ([], {"LOLLMS_PORT": "-1"}, "", ["LOLLMS_PORT", "'-1'"]),
+        ([], {}, "port: yes", ["port in ", "config.yaml", "true"]),
+        ([], {}, "port: 1.5", ["port in "]),
+        ([], {}, "host: [a]", ["host in ", "a list of 1"]),
+        ([], {"LOLLMS_KEEP_ALIVE": "nan"}, "", ["LOLLMS_KEEP_ALIVE"]),
+        ([], {"LOLLMS_STALL_LIMIT": "-1"}, "", ["LOLLMS_STALL_LIMIT"]),
+        (["--log_level", "loud"], {}, "", ["--log_level", "DEBUG", "'loud'"]),
+        (["--cors_origins", "example.org"], {}, "", ["--cors_origins", "https://"]),
+        (["--cors_origins", "http://a/b"], {}, "", ["--cors_origins"]),
+        ([], {}, "cors_origins: {a: b}", ["cors_origins in "]),
+        (["--n_predict", "0"], {}, "", ["--n_predict"]),
+        (["--nonsense", "1"], {}, "", ["--nonsense"]),
+        (["--port"], {}, "", ["--port"]),
+        (["--home", "a\0b"], {}, "", ["--home"]),
+        ([], {}, "- a\n- b", ["config.yaml", "a list of 2"]),
+        ([], {}, "port: [1", ["config.yaml", "line 2"]),
+        ([], {}, "a: &x [1]\nb: *x", ["config.yaml", "aliases"]),
+        (["--config", "nowhere.yaml"], {}, "", ["nowhere.yaml", "does not exist"]),
+        ([], {}, "bindings: [1]", ["bindings in "]),
+        ([], {}, "bindings: {../x: {}}", ["bindings in ", "../x"]),
+        ([], {}, "bindings: {echo: 7}", ["bindings.echo in "]),
+        ([], {}, "bindings: {echo: {n: [1]}}", ["bindings.echo in ", "n must be one value"]),
+        ([], {}, "bindings: {echo: {processes: 0}}", ["bindings.echo in ", "processes"]),
+        ([], {}, "bindings: {echo: {processes: true}}", ["bindings.echo in ", "processes"]),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_its_source(
+    tmp_path: Path, argv: list[str], environ: dict[str, str], config: str, said: list[str]
+) -> None:
+    sentence = error(tmp_path, *argv, config=config, **environ)
+    for part in said:
+        assert part in sentence
+
+
+def test_a_binding_s_part_is_passed_on(tmp_path: Path) -> None:
+    config = "bindings: {llama_cpp: {n_threads: 1, f16: true, x: null, processes: '2'}, echo: }"
+    settings = load(tmp_path, config=config)
+    assert settings.bindings == {
+        "llama_cpp": {"n_threads": 1, "f16": True, "processes": 2},
+        "echo": {},
+    }
+    assert settings.processes("llama_cpp") == 2
+
+
+def test_an_unknown_key_is_a_warning_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load(tmp_path, config="prot: 9700\nhome: elsewhere\n")
+    assert ["'prot'" in record.getMessage() for record in caplog.records] == [True, False]
+    assert "'home'" in caplog.records[1].getMessage()
+
+
+def test_an_empty_config_file_is_none(tmp_path: Path) -> None:
+    assert load(tmp_path, config="").given == {"home"}
+
+
+def test_the_help_and_the_table_know_every_setting() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from gateway.settings import *; load_settings(['--help'], {})"],
+        cwd=CHECKOUT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for setting in table():
+        assert f"--{setting.name}" in shown
+        assert f"| `--{setting.name}` | `LOLLMS_{setting.name.upper()}` |" in markdown_table()
