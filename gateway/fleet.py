@@ -151,7 +151,7 @@ class Fleet:
         if holders and not all(w.draining for w in holders):
             return Step.WAIT, None
         workers = self.of(binding)
-        if self.expected(binding, model):
+        if any(model in (w.loading, w.draining) for w in workers):
             return self._drained(workers, model)
         open_to_load = [w for w in workers if not w.loading and not w.draining]
         for worker in open_to_load:

@@ -1,0 +1,84 @@
+"""Which programs does supervisor run for the bindings?
+
+One section a binding, in a file of its own in the run folder, which
+`supervisord.conf` includes. Its processes are started when they are needed.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from gateway.settings import CHECKOUT, Settings
+
+SECTION = """\
+; generated; changes are lost at the next start
+[program:{name}]
+command = {command}
+directory = {directory}
+process_name = %(program_name)s_%(process_num)02d
+numprocs = {processes}
+autostart = false
+; 0 was asked for, 78 is a worker that the gateway refused: anything else is a crash
+autorestart = unexpected
+exitcodes = 0,78
+startsecs = 1
+startretries = {retries}
+stopwaitsecs = 5
+stopasgroup = true
+killasgroup = true
+priority = 100
+stdout_logfile = {logs}/%(program_name)s_%(process_num)02d.out.log
+stdout_logfile_maxbytes = 1MB
+stdout_logfile_backups = 1
+stderr_logfile = {logs}/%(program_name)s_%(process_num)02d.log
+stderr_logfile_maxbytes = 5MB
+stderr_logfile_backups = 2
+"""
+
+RETRIES = 5
+"""Starts in a row that may fail, one second later each time, before supervisor gives up."""
+
+
+def folder(run: Path) -> Path:
+    return run / "programs"
+
+
+def write_program(settings: Settings, run: Path, binding: str) -> bool:
+    """Write the binding's section; whether that changed anything."""
+    path = folder(run) / f"{binding}.conf"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    text = section(settings, binding)
+    if path.exists() and path.read_text() == text:
+        return False
+    path.write_text(text)
+    return True
+
+
+def write_programs(settings: Settings, run: Path, bindings: list[str]) -> None:
+    """Exactly these; what an earlier start left is removed."""
+    for left in folder(run).glob("*.conf"):
+        if left.stem not in bindings:
+            left.unlink()
+    for binding in bindings:
+        write_program(settings, run, binding)
+
+
+def section(settings: Settings, binding: str) -> str:
+    command = [
+        sys.executable, "-m", "worker", binding,
+        "--home", str(settings.home), "--bindings_path", str(settings.bindings_path),
+        "--log_level", settings.log_level,
+    ]  # fmt: skip
+    return SECTION.format(
+        name=binding,
+        command=_escaped(shlex.join(command)),
+        directory=_escaped(str(CHECKOUT)),
+        processes=settings.processes(binding),
+        retries=RETRIES,
+        logs=_escaped(str(settings.home / "logs")),
+    )
+
+
+def _escaped(text: str) -> str:
+    """supervisor expands %(name)s in its files."""
+    return text.replace("%", "%%")
