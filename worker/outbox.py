@@ -1,0 +1,80 @@
+"""What has the model thread said that the link has not sent yet?
+
+One thread puts, the other takes; appending to and popping from a deque needs no
+lock. The taker sleeps in a poll, so a full pipe byte wakes it.
+"""
+
+import os
+from collections import deque
+
+from protocol.messages import Chunk, Chunks, Message
+
+ROOM = 4096
+"""Chunks that may wait. Credit keeps them far below, unless a gateway grants without reading."""
+FRAME = 256
+"""Chunks that go into one frame."""
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._waiting: deque[Chunk | Message] = deque()
+        self._signalled = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    # The model thread.
+
+    def put(self, said: list[Chunk | Message]) -> None:
+        self._waiting.extend(said)
+        self.signal()
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= ROOM
+
+    # Both, and signal handlers.
+
+    def signal(self) -> None:
+        """Wake the taker. After the append: whoever finds the flag set is sure to be seen."""
+        if not self._signalled:
+            self._signalled = True
+            os.write(self._writer, b"!")
+
+    # The link thread.
+
+    def fileno(self) -> int:
+        """Readable when there is something to look at."""
+        return self._reader
+
+    def lower(self) -> None:
+        """Take the signal back. Before looking: what is put from now on signals again."""
+        os.read(self._reader, 64)
+        self._signalled = False
+
+    def take(self) -> Message | None:
+        """The next message; chunks that wait in a row go together."""
+        if not self._waiting:
+            return None
+        first = self._waiting.popleft()
+        if not isinstance(first, Chunk):
+            return first
+        chunks = {first.id: first}
+        for _ in range(FRAME):
+            if not self._waiting or not isinstance(chunk := self._waiting[0], Chunk):
+                break
+            self._waiting.popleft()
+            before = chunks.get(chunk.id)
+            chunks[chunk.id] = _joined(before, chunk) if before else chunk
+        return Chunks(list(chunks.values()))
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def _joined(a: Chunk, b: Chunk) -> Chunk:
+    return Chunk(a.id, a.text + b.text, a.tokens + b.tokens, a.count + b.count)
