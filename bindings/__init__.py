@@ -1,0 +1,1 @@
+"""A folder here is a binding; `--bindings_path` names another place for them."""
