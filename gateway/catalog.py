@@ -120,7 +120,7 @@ class Catalog:
             if (
                 not name.startswith(".")
                 and is_plain(name)
-                and card.is_file()
+                and os.path.isfile(card)
                 and inside(card, root)
             ):
                 yield root / name
@@ -177,7 +177,10 @@ def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None
         if real is None:
             complaints.add(entry.path, "a link that leads out of its folder is not used")
             continue
-        status = real.stat()
+        try:
+            status = real.stat()
+        except OSError:
+            continue  # gone meanwhile
         if not stat.S_ISREG(status.st_mode):
             binding.unfit[entry.name] = f"{kind(status.st_mode)}, not a file"
         elif not os.access(real, os.R_OK):

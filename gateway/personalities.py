@@ -173,7 +173,8 @@ def _subfolders(root: str, path: str, complaints: Complaints) -> list[str]:
     below = []
     for entry in found:
         name = f"{path}/{entry.name}" if path else entry.name
-        if entry.name.startswith(".") or not entry.is_dir():
+        # Not entry.is_dir(), which raises for a link that leads to itself.
+        if entry.name.startswith(".") or not os.path.isdir(entry.path):
             continue
         if not is_plain(entry.name):
             complaints.add(ascii(name), "such a name cannot be sent to clients")
@@ -204,7 +205,7 @@ def _read(root: Path, path: str, complaints: Complaints) -> Personality | None:
         language=parts[0] if len(parts) == 3 else DEFAULT_LANGUAGE,
         category=parts[-2],
         folder=parts[-1],
-        has_scripts=_is_inside(folder / "scripts", root) and (folder / "scripts").is_dir(),
+        has_scripts=os.path.isdir(folder / "scripts") and _is_inside(folder / "scripts", root),
         avatar=_logo(folder, path, root),
     )
     for reason in wrong:
@@ -215,7 +216,7 @@ def _read(root: Path, path: str, complaints: Complaints) -> Personality | None:
 def _logo(folder: Path, path: str, root: Path) -> str:
     for suffix in LOGOS:
         logo = folder / "assets" / f"logo.{suffix}"
-        if logo.is_file() and _is_inside(logo, root):
+        if os.path.isfile(logo) and _is_inside(logo, root):
             return f"{path}/assets/logo.{suffix}"
     return ""
 

@@ -4,6 +4,7 @@
 brackets overflow the C stack, and a FIFO under the name never ends.
 """
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,5 @@ def _clean(value: Any) -> Any:
 def _key(key: Any) -> str | None:
     if isinstance(key, str):
         return str(_clean(key))
-    if key is None or isinstance(key, bool | int | float):
-        return str(key).lower() if isinstance(key, bool) else str(key)
-    return None
+    # As json.dumps would write it; a date or bytes as a key go with what they name.
+    return json.dumps(key) if key is None or isinstance(key, bool | int | float) else None
