@@ -191,8 +191,8 @@ class Endpoints:
 
     def cancel_generation(self, session: Session) -> Reply:
         """Answered every time; what runs or waits ends here for the client."""
-        if session.running:
-            generation, session.running = session.running, None
+        generation, session.running = session.running, None
+        if generation and not generation.stream.end:
             generation.cancel()
         else:
             session.outlet.event(*CANCELED)

@@ -103,7 +103,7 @@ class Launcher:
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us: we stop the others in order
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread has been started
         )
         print(f"starting in {self._settings.home} …", flush=True)
         try:

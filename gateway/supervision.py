@@ -9,6 +9,7 @@ import asyncio
 import http.client
 import logging
 import re
+import time
 import xmlrpc.client
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ IDLE_STATES = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 POST_MORTEM_SECONDS = 0.06
 """What supervisor gets to notice a death before the clients are told without it."""
 LOG_TAIL = 8192
+GRACE = 5.0
+"""Seconds after the start in which workers of an earlier gateway may still find this one."""
 UNREACHABLE = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 
 
@@ -39,6 +42,7 @@ class Supervision:
         self._settings = settings
         self._run = run
         self._socket = supervisor_socket(run)
+        self._since = time.monotonic()
 
     async def start_worker(self, binding: str) -> bool:
         """Start one process more; False when all there may be are running or starting.
@@ -49,6 +53,8 @@ class Supervision:
             started: bool = await self._call(lambda server: self._start(server, binding))
             return started
         except UNREACHABLE:
+            if time.monotonic() - self._since < GRACE:
+                return False
             raise NoWorker(
                 f"no worker of the binding {binding} is running; start one with "
                 f"`python -m worker {binding}`"

@@ -231,8 +231,8 @@ def test_changes_are_seen_and_nothing_is_written(folders: Folders, tmp_path: Pat
 
 
 def test_bindings_that_lead_out_are_none(folders: Folders, tmp_path: Path) -> None:
-    other = Folders(tmp_path / "other") if (tmp_path / "other").mkdir() is None else folders
-    (folders.bindings / "linked").symlink_to(other.binding("real"))
+    (tmp_path / "other").mkdir()
+    (folders.bindings / "linked").symlink_to(Folders(tmp_path / "other").binding("real"))
     assert folders.catalog.binding_names() == []
 
 

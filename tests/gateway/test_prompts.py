@@ -1,6 +1,7 @@
 """What does the model see? Personality, discussion and prompt as one text."""
 
 from datetime import datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.personality import Personality
 from gateway.prompts import MAX_CHARACTERS, MAX_EXCHANGES, Discussion, compose
 
-PLACE = {"path": "e/f/p", "language": "e", "category": "f", "folder": "p"}
+PLACE: dict[str, Any] = {"path": "e/f/p", "language": "e", "category": "f", "folder": "p"}
 PIRATE = Personality(
     **PLACE,
     conditioning="Be a pirate.",

@@ -1,0 +1,16 @@
+"""Which packages does pyproject.toml ask for? The server's own, and those of the named extras."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+
+def requirements(*extras: str) -> list[str]:
+    path = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    project = tomllib.loads(path.read_text())["project"]
+    wanted = project["optional-dependencies"]
+    return [*project["dependencies"], *(each for extra in extras for each in wanted[extra])]
+
+
+if __name__ == "__main__":
+    print("\n".join(requirements(*sys.argv[1:])))
