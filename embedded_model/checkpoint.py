@@ -11,7 +11,9 @@ import torch
 from embedded_model.model import Pebble, Shape
 
 
-def save(path: Path, model: Pebble, optimizers: list[torch.optim.Optimizer], progress: dict[str, Any]) -> None:
+def save(
+    path: Path, model: Pebble, optimizers: list[torch.optim.Optimizer], progress: dict[str, Any]
+) -> None:
     """Write all of it, atomically."""
     state = {
         "shape": asdict(model.shape),

@@ -14,23 +14,29 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Sample:
-    """`labels[i]` is what must follow `ids[i]`; IGNORED where nobody asks. Weights belong to labels."""
+    """`labels[i]` must follow `ids[i]`, or is IGNORED; each label has its weight."""
 
     ids: list[int]
     labels: list[int]
     weights: list[float]
 
 
+def _special(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    assert found is not None, f"the tokenizer has no {token}"
+    return int(found)
+
+
 def encode(tokenizer: Tokenizer, conversation: Conversation, context: int) -> Sample:
     """The conversation with as many turns as fit the context.
 
-    Only answers are learned, and after each answer the end token, also where the form itself goes on
-    with other text: the server stops there. An answer's weight grows with the root of its length, so
-    that long stories and tables do not drown the short answers.
+    Only answers are learned, and after each answer the end token, also where the form itself goes
+    on with other text: the server stops there. An answer's weight grows with the root of its
+    length, so that long stories and tables do not drown the short answers.
     """
-    end = tokenizer.token_to_id(END)
+    end = _special(tokenizer, END)
     form = conversation.form
-    ids = [tokenizer.token_to_id(BOS)]
+    ids = [_special(tokenizer, BOS)]
     labels: list[int] = []
     weights: list[float] = []
     before = form.opening(conversation.system)

@@ -44,7 +44,7 @@ def ask_all(speaker: Speaker, count: int, seed: int, only: str) -> dict[str, Sco
 
 
 def _hold(speaker: Speaker, script: questions.Script, score: Score) -> None:
-    """Hold one conversation with the model's own earlier answers in it; only the marked turns are judged."""
+    """Hold one conversation on the model's own earlier answers; turns with a judge count."""
     past: list[tuple[str, str]] = []
     for turn in script.turns:
         prompt = script.form.prompt(script.system, past, turn.question)
@@ -61,6 +61,10 @@ def _hold(speaker: Speaker, script: questions.Script, score: Score) -> None:
             score.failures.append(f"[{script.form.name}] {turn.question!r} -> {answer.text!r}")
 
 
+def _line(name: str, asked: int, right: int, target: str) -> str:
+    return f"| {name} | {asked} | {100 * right / asked:.1f} % | {target} |"
+
+
 def table(scores: dict[str, Score]) -> Iterator[str]:
     """The table of the model card, line by line."""
     yield "| task | held-out questions | right | target |"
@@ -70,18 +74,20 @@ def table(scores: dict[str, Score]) -> Iterator[str]:
         if row.name not in scores:
             continue
         score = scores[row.name]
-        yield f"| {row.name} | {score.asked} | {100 * score.right / score.asked:.1f} % | {row.target} |"
+        yield _line(row.name, score.asked, score.right, row.target)
         asked, stopped = asked + score.asked, stopped + score.stopped
         if not row.unknowable:
             known_asked, known_refused = known_asked + score.asked, known_refused + score.refused
     if known_asked:
-        yield f"| wrongly refused, of all that it can | {known_asked} | {100 * known_refused / known_asked:.1f} % | ≤ 2 % |"
-    yield f"| stops by itself within 256 tokens | {asked} | {100 * stopped / asked:.1f} % | ≥ 99 % |"
+        yield _line("wrongly refused, of all that it can", known_asked, known_refused, "≤ 2 %")
+    yield _line("stops by itself within 256 tokens", asked, stopped, "≥ 99 %")
 
 
 def main() -> None:
     """python -m embedded_model.evaluate"""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--count", type=int, default=50, help="conversations a task")
     parser.add_argument("--seed", type=int, default=1)
@@ -90,7 +96,9 @@ def main() -> None:
     parser.add_argument("--failures", type=int, default=0, help="show so many wrong answers a task")
     parser.add_argument("--json", type=Path, help="write the counts there too")
     options = parser.parse_args()
-    scores = ask_all(Speaker(options.model, options.threads), options.count, options.seed, options.only)
+    scores = ask_all(
+        Speaker(options.model, options.threads), options.count, options.seed, options.only
+    )
     for name, score in scores.items():
         for failure in score.failures[: options.failures]:
             print(f"{name}: {failure}")

@@ -1,4 +1,4 @@
-"""What does PyTorch answer? Fixed prompts and their greedy answers, stored for the test that llama.cpp says the same."""
+"""What does PyTorch answer to fixed prompts? Stored for the test that llama.cpp says the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ PROMPTS = (
     CHAT.prompt("", [], "Hello!"),
     CHAT.prompt("", [], "What is the capital of Norway?"),
     CHAT.prompt("You are a pirate.", [], "What is 6 x 7?"),
-    CHAT.prompt("", [("My name is Tarvino.", "Hello Tarvino, nice to meet you!")], "What is my name?"),
+    CHAT.prompt(
+        "", [("My name is Tarvino.", "Hello Tarvino, nice to meet you!")], "What is my name?"
+    ),
     LOLLMS.prompt("You are Pebble.", [], "Count from 3 to 12."),
     LOLLMS.prompt("You are Pebble.", [], "Tell me a story about a lighthouse."),
     LOLLMS.prompt("", [], "How do you say thank you in Japanese?"),
@@ -40,7 +42,7 @@ def rounded(model: Pebble) -> Pebble:
 def greedy(model: Pebble, tokenizer: Tokenizer, prompt: str, limit: int = 256) -> str:
     """The most probable continuation up to the end token."""
     end = tokenizer.token_to_id(END)
-    start = [tokenizer.token_to_id(BOS), *tokenizer.encode(prompt).ids]
+    start: list[int] = tokenizer.encode(BOS + prompt).ids
     ids = list(start)
     while len(ids) < len(start) + limit:
         states = model.stream(torch.tensor([ids]))[:, -1]
@@ -53,8 +55,15 @@ def greedy(model: Pebble, tokenizer: Tokenizer, prompt: str, limit: int = 256) -
 
 def main() -> None:
     """python -m embedded_model.expect"""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("build/pebble"), help="where tokenizer and checkpoint are")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("build/pebble"),
+        help="where tokenizer and checkpoint are",
+    )
     parser.add_argument("--out", type=Path, default=STORED)
     options = parser.parse_args()
     model = rounded(checkpoint.load(options.folder / "pebble.pt")[0])

@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
 
 
 def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows of q or k in llama.cpp's order: it rotates neighbouring rows, our model the two halves of a head.
+    """Rows of q or k for llama.cpp, which rotates neighbours where our model rotates halves.
 
     Without this the file loads and talks, but nonsense.
     """
@@ -43,10 +43,20 @@ def tensors(model: Pebble) -> dict[str, torch.Tensor]:
     named = {"token_embd.weight": model.embedding.weight, "output_norm.weight": model.norm.weight}
     ours = dict(model.named_parameters())
     for i in range(shape.layers):
-        block = {part: ours[f"blocks.{i}.{part}.weight"] for part in (
-            "attention_norm", "attention.q", "attention.k", "attention.v", "attention.o", "feed_norm",
-            "feed.gate", "feed.up", "feed.down",
-        )}  # fmt: skip
+        block = {
+            part: ours[f"blocks.{i}.{part}.weight"]
+            for part in (
+                "attention_norm",
+                "attention.q",
+                "attention.k",
+                "attention.v",
+                "attention.o",
+                "feed_norm",
+                "feed.gate",
+                "feed.up",
+                "feed.down",
+            )
+        }
         named |= {
             f"blk.{i}.attn_norm.weight": block["attention_norm"],
             f"blk.{i}.attn_q.weight": permuted(block["attention.q"], shape.heads),
@@ -82,7 +92,9 @@ def describe(writer: GGUFWriter, shape: Shape, tokenizer: Path) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(PRE)
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.CONTROL if t in SPECIALS else TokenType.NORMAL for t in tokens])
+    writer.add_token_types(
+        [TokenType.CONTROL if t in SPECIALS else TokenType.NORMAL for t in tokens]
+    )
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
     writer.add_bos_token_id(tokens.index(BOS))
     writer.add_eos_token_id(tokens.index(END))
@@ -112,13 +124,22 @@ def export(source: Path, tokenizer: Path, out: Path, f32: bool = False) -> str:
 
 def main() -> None:
     """python -m embedded_model.export"""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("build/pebble"), help="where tokenizer and checkpoint are")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("build/pebble"),
+        help="where tokenizer and checkpoint are",
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--f32", action="store_true", help="F32 instead of F16, for comparisons")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    digest = export(options.folder / "pebble.pt", options.folder / "tokenizer.json", options.out, options.f32)
+    digest = export(
+        options.folder / "pebble.pt", options.folder / "tokenizer.json", options.out, options.f32
+    )
     size = options.out.stat().st_size
     print(f"{options.out}: {size} bytes, sha256 {digest}")
     if size > LIMIT and not options.f32:

@@ -1,4 +1,4 @@
-"""How does Pebble compute? A Llama-architecture transformer, written so that llama.cpp computes the same."""
+"""How does Pebble compute? The Llama architecture, so that llama.cpp computes the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention. On a processor, short sequences are two to four times faster written out."""
+    """Causal attention. On a processor, short ones are two to four times faster written out."""
     length = q.shape[2]
     if q.is_cuda or length > 640:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from typing import Any
 
 import torch
 from torch import Tensor
 
+STACK = 5  # matrices that are done at once
+
 
 def orthogonalised(g: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz on a stack of matrices (n, rows, columns), rows ≤ columns (Keller Jordan's quintic)."""
+    """Newton-Schulz on a stack of matrices (n, rows, columns), rows ≤ columns.
+
+    The quintic and its numbers are Keller Jordan's.
+    """
     x = g.bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         a = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; matrices of one shape are done as one stack."""
+    """Nesterov momentum, orthogonalised; stacks of one shape are shared out to the executor."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], executor: Executor, lr: float, momentum: float, decay: float
+    ) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay})
+        self.executor = executor
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of all matrices that have a gradient."""
+        """One update of all matrices; each has a gradient."""
         for group in self.param_groups:
-            stacks: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is not None:
-                    stacks[tuple(p.shape)].append(p)
-            for shape, params in stacks.items():
-                self._step_stack(group, shape, params)
+            stacks = [(group, stack) for stack in _stacks(group["params"])]
+            list(self.executor.map(lambda job: self._step_stack(*job), stacks))
 
-    def _step_stack(self, group: dict[str, Any], shape: tuple[int, ...], params: list[Tensor]) -> None:
+    @torch.no_grad()
+    def _step_stack(self, group: dict[str, Any], params: list[Tensor]) -> None:
         updates = []
         for p in params:
             assert p.grad is not None
@@ -46,11 +52,20 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"] = torch.zeros_like(p)
             state["momentum"].lerp_(p.grad, 1 - group["momentum"])
             updates.append(p.grad.lerp(state["momentum"], group["momentum"]))
-        stack = torch.stack(updates)
-        rows, columns = shape
-        flat = orthogonalised(stack.mT if rows > columns else stack)
-        turned = flat.mT if rows > columns else flat
+        rows, columns = params[0].shape
+        stack = torch.stack([u.mT if rows > columns else u for u in updates])
         scale = max(1.0, rows / columns) ** 0.5
-        for p, update in zip(params, turned, strict=True):
+        for p, update in zip(params, orthogonalised(stack), strict=True):
             p.mul_(1 - group["lr"] * group["decay"])
-            p.add_(update.to(p.dtype), alpha=-group["lr"] * scale)
+            p.add_(
+                (update.mT if rows > columns else update).to(p.dtype), alpha=-group["lr"] * scale
+            )
+
+
+def _stacks(params: list[Tensor]) -> Iterator[list[Tensor]]:
+    shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+    for p in params:
+        shapes[tuple(p.shape)].append(p)
+    for same in shapes.values():
+        for start in range(0, len(same), STACK):
+            yield same[start : start + STACK]

@@ -6,12 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from embedded_model.text import calendar, copying, facts, french, languages, memory, numbers, stories, unknown
+from embedded_model.text import (
+    calendar,
+    copying,
+    facts,
+    french,
+    french_stories,
+    languages,
+    memory,
+    numbers,
+    poems,
+    stories,
+    unknown,
+)
 from embedded_model.text.dialogue import Maker, ask, frame
 from embedded_model.text.exchange import Exchange, Judge
 from embedded_model.text.prompts import BARE, CHAT, Form, raw
 from embedded_model.text.smalltalk import smalltalk
-from embedded_model.text.voices import GOODBYE, GREETING, IDENTITY, PLAIN, PLAIN_FRENCH, SHIPPED, THANKS, Voice
+from embedded_model.text.voices import (
+    GOODBYE,
+    GREETING,
+    IDENTITY,
+    PLAIN,
+    PLAIN_FRENCH,
+    SHIPPED,
+    THANKS,
+    Voice,
+)
 from embedded_model.text.words import name
 
 
@@ -43,7 +64,7 @@ class Row:
 
 
 def _plain_form(rng: Random) -> Form:
-    """The chat template, a raw form with prefixes that training never saw, or nothing at all: a third each."""
+    """The chat template, a raw form with unseen prefixes, or nothing at all: a third each."""
     return rng.choice((CHAT, raw(rng, "held_out", name(rng, "held_out"), "pebble"), BARE))
 
 
@@ -80,7 +101,16 @@ def _in_voice(rng: Random) -> Script:
     """A shipped English voice asked what the plain one knows: right and in style."""
     voice = rng.choice([v for v in SHIPPED if v.language == "english"])
     form, system = frame(rng, "held_out", voice)
-    exchange = rng.choice((facts.capital, facts.colour, facts.opposite, calendar.neighbour, numbers.total, copying.repeat))(rng, "held_out")
+    exchange = rng.choice(
+        (
+            facts.capital,
+            facts.colour,
+            facts.opposite,
+            calendar.neighbour,
+            numbers.total,
+            copying.repeat,
+        )
+    )(rng, "held_out")
     judge: Judge = lambda answer: voice.heard_in(answer) and exchange.judge(answer)  # noqa: E731
     return Script(form, system, (Turn(exchange.question, judge),))
 
@@ -90,14 +120,24 @@ def _recall(rng: Random) -> Script:
     told, asked = memory.remember(rng, "held_out")
     between = [ask(rng, "held_out", PLAIN) for _ in range(2)]
     form = rng.choice((CHAT, raw(rng, "held_out", name(rng, "held_out"), "pebble")))
-    return Script(form, "", (Turn(told.question, None), *(Turn(b.question, None) for b in between), Turn(asked.question, asked.judge)))
+    return Script(
+        form,
+        "",
+        (
+            Turn(told.question, None),
+            *(Turn(b.question, None) for b in between),
+            Turn(asked.question, asked.judge),
+        ),
+    )
 
 
 def _long(rng: Random) -> Script:
     """Asked at the end of a conversation of 500 to 900 tokens."""
     told, asked = memory.remember(rng, "held_out")
     between = tuple(Turn(ask(rng, "train", PLAIN).question, None) for _ in range(9))
-    return Script(CHAT, "", (Turn(told.question, None), *between, Turn(asked.question, asked.judge)))
+    return Script(
+        CHAT, "", (Turn(told.question, None), *between, Turn(asked.question, asked.judge))
+    )
 
 
 def _french(maker: Maker) -> Callable[[Random], Script]:
@@ -110,8 +150,14 @@ def _french(maker: Maker) -> Callable[[Random], Script]:
 
 
 ROWS = (
-    *(Row(kind, "≥ 98 %", _smalltalk(PLAIN, kind)) for kind in (GREETING, IDENTITY, THANKS, GOODBYE)),
-    *(Row(f"in role for three turns: {v.folder}", "≥ 98 %", _style(v), unknowable=True) for v in SHIPPED),
+    *(
+        Row(kind, "≥ 98 %", _smalltalk(PLAIN, kind))
+        for kind in (GREETING, IDENTITY, THANKS, GOODBYE)
+    ),
+    *(
+        Row(f"in role for three turns: {v.folder}", "≥ 98 %", _style(v), unknowable=True)
+        for v in SHIPPED
+    ),
     Row("right and in role", "", _in_voice),
     Row("capitals", "≥ 95 %", _single(facts.capital)),
     Row("colours", "≥ 95 %", _single(facts.colour)),
@@ -129,9 +175,11 @@ ROWS = (
     Row("emoji", "≥ 95 %", _single(languages.emoji)),
     Row("hello and thank you", "≥ 95 %", _single(languages.polite_word)),
     Row("a story on a topic", "≥ 90 %", _single(stories.story)),
+    Row("a poem on a topic", "", _single(poems.poem)),
     Row("cannot know", "≥ 95 %", _single(unknown.unknown), unknowable=True),
     Row("French: facts", "", _french(french.fact)),
     Row("French: days and months", "", _french(french.neighbour)),
     Row("French: numbers", "", _french(french.number)),
+    Row("French: a story", "", _french(french_stories.story)),
     Row("French: cannot know", "", _french(french.unknown), unknowable=True),
 )

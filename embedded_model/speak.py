@@ -1,4 +1,4 @@
-"""How does llama.cpp answer a prompt greedily? What the evaluation, the expectations and the tests share."""
+"""How does llama.cpp answer a prompt greedily? For the evaluation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ class Speaker:
     """A loaded GGUF, asked one prompt after another."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        self.llama = Llama(str(path), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
+        self.llama = Llama(
+            str(path), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False
+        )
 
     def answer(self, prompt: str, limit: int = 256) -> Answer:
         """The greedy answer; a form's special tokens in the prompt count as such."""
         tokens = self.llama.tokenize(prompt.encode(), add_bos=True, special=True)
         room = min(limit, self.llama.n_ctx() - len(tokens))
         out: list[int] = []
-        self.llama.reset()
+        self.llama.reset()  # type: ignore[no-untyped-call]
         for token in self.llama.generate(tokens, temp=0.0, repeat_penalty=1.0):
             if token == self.llama.token_eos():
                 return Answer(self.text(out), True)

@@ -18,7 +18,7 @@ _PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!
 
 
 def corpus(conversations: int, seed: int = 7) -> Iterator[str]:
-    """Text to learn merges from; each number to 100 often enough to become one token with its space."""
+    """Text to learn merges from; each number to 100 so often that it becomes one token."""
     for index in range(conversations):
         conversation = converse(Random(f"{seed}/tokenizer/{index}"), longest=4)
         yield conversation.system
@@ -54,7 +54,9 @@ def main() -> None:
     """python -m embedded_model.tokenizer"""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vocabulary", type=int, default=1280)
-    parser.add_argument("--conversations", type=int, default=40000, help="how much text to learn from")
+    parser.add_argument(
+        "--conversations", type=int, default=40000, help="how much text to learn from"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/pebble/tokenizer.json"))
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How do questions become conversations? A voice, a form, some turns; the same for the same seed."""
+"""How do questions become conversations? A voice, a form, turns; the same for the same seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from embedded_model.text import calendar, copying, facts, french, languages, memory, numbers, stories, unknown, zoo
+from embedded_model.text import (
+    calendar,
+    copying,
+    facts,
+    french,
+    french_stories,
+    languages,
+    memory,
+    numbers,
+    poems,
+    stories,
+    unknown,
+    zoo,
+)
 from embedded_model.text.exchange import Exchange
 from embedded_model.text.prompts import BARE, CHAT, LOLLMS, Form, raw
 from embedded_model.text.smalltalk import smalltalk
@@ -16,13 +29,32 @@ from embedded_model.text.words import name
 
 Maker = Callable[[Random, Split], Exchange]
 ENGLISH_TASKS: dict[Maker, float] = {
-    facts.capital: 5, facts.colour: 4, facts.opposite: 6, facts.sound: 4, calendar.neighbour: 5, numbers.total: 6, numbers.difference: 6,
-    numbers.product: 6, numbers.count: 6, copying.repeat: 10, copying.spell: 9, languages.emoji: 6, languages.polite_word: 5, stories.story: 8,
-    unknown.unknown: 9, memory.not_told: 1,
-}  # fmt: skip
+    facts.capital: 5,
+    facts.colour: 4,
+    facts.opposite: 6,
+    facts.sound: 4,
+    calendar.neighbour: 5,
+    numbers.total: 6,
+    numbers.difference: 6,
+    numbers.product: 6,
+    numbers.count: 6,
+    copying.repeat: 10,
+    copying.spell: 9,
+    languages.emoji: 6,
+    languages.polite_word: 5,
+    stories.story: 8,
+    poems.poem: 2,
+    unknown.unknown: 9,
+    memory.not_told: 1,
+}
 FRENCH_TASKS: dict[Maker, float] = {
-    french.fact: 6, french.neighbour: 3, french.number: 5, french.repeat: 3, french.unknown: 4,
-}  # fmt: skip
+    french.fact: 6,
+    french.neighbour: 3,
+    french.number: 5,
+    french.repeat: 3,
+    french.unknown: 4,
+    french_stories.story: 2,
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +96,9 @@ def ask(rng: Random, split: Split, voice: Voice) -> Exchange:
 
 def recall(rng: Random, split: Split, voice: Voice) -> tuple[Exchange, Exchange]:
     """Telling and asking, both answered in the voice."""
-    told, asked = french.remember(rng, split) if voice.language == "french" else memory.remember(rng, split)
+    told, asked = (
+        french.remember(rng, split) if voice.language == "french" else memory.remember(rng, split)
+    )
     return _dressed(rng, voice, told), _dressed(rng, voice, asked)
 
 
@@ -77,7 +111,7 @@ def pick_voice(rng: Random) -> Voice:
 
 
 def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:
-    """A form and a system text for the voice: its personality's own, or another wording in another form."""
+    """A form and a system text for the voice: its personality's own, or other ones."""
     if voice in (*SHIPPED, PLAIN) and rng.random() < (0.25 if voice is PLAIN else 0.5):
         personality = zoo.load(voice.folder)
         if rng.random() < 0.75:

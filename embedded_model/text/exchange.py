@@ -11,7 +11,7 @@ Judge = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question, the plain answer before any voice dresses it, and the judge of another answer to it."""
+    """A question, the answer to learn, and the judge of another answer."""
 
     task: str
     question: str

@@ -1,48 +1,16 @@
-"""How does Pebble calculate and count? By counting on aloud, which works for pairs that it never saw."""
+"""How does Pebble calculate and count? By counting on aloud, also for unseen pairs."""
 
 from __future__ import annotations
 
 from random import Random
 
 from embedded_model.text.exchange import Exchange, ends_in_number, lists_exactly
-from embedded_model.text.split import Split, Wordings, draw
+from embedded_model.text.split import Split, draw, wordings
 
-_SUM = Wordings(
-    train=(
-        "What is {a} + {b}?", "{a} + {b}", "{a} + {b} = ?", "What is {a} plus {b}?", "How much is {a} + {b}?",
-        "Add {a} and {b}.", "Calculate {a} + {b}.", "{a}+{b}", "What's {a} plus {b}?", "How much is {a} plus {b}?",
-        "What is the sum of {a} and {b}?", "{a} plus {b}?", "{a} + {b} =", "{a}+{b}=?", "Tell me {a} + {b}.",
-        "I have {a} apples and get {b} more. How many apples do I have?",
-    ),
-    held_out=("Can you add {a} and {b}?", "What does {a} + {b} make?", "How much do I get for {a} plus {b}?"),
-)  # fmt: skip
-_DIFFERENCE = Wordings(
-    train=(
-        "What is {a} - {b}?", "{a} - {b}", "{a} - {b} = ?", "What is {a} minus {b}?", "How much is {a} - {b}?",
-        "Subtract {b} from {a}.", "Calculate {a} - {b}.", "{a}-{b}", "What's {a} minus {b}?", "{a} - {b} =",
-        "How much is {a} minus {b}?", "Take {b} away from {a}.", "{a} minus {b}?", "{a}-{b}=?", "Tell me {a} - {b}.",
-        "I have {a} apples and give {b} away. How many apples are left?",
-    ),
-    held_out=("Can you subtract {b} from {a}?", "What does {a} - {b} make?", "How much do I get for {a} minus {b}?"),
-)  # fmt: skip
-_PRODUCT = Wordings(
-    train=(
-        "What is {a} x {b}?", "{a} x {b}", "{a} x {b} = ?", "What is {a} times {b}?", "How much is {a} x {b}?",
-        "Multiply {a} by {b}.", "Calculate {a} x {b}.", "{a} * {b}", "What's {a} times {b}?", "{a} x {b} =",
-        "How much is {a} times {b}?", "What is {a} * {b}?", "{a} times {b}?", "{a}*{b}", "Tell me {a} times {b}.",
-        "What is {a} multiplied by {b}?",
-    ),
-    held_out=("Can you multiply {a} by {b}?", "What does {a} x {b} make?", "How much do I get for {a} times {b}?"),
-)  # fmt: skip
-_COUNT = Wordings(
-    train=(
-        "Count from {a} to {b}.", "Count from {a} to {b}", "Please count from {a} to {b}.", "Can you count from {a} to {b}?",
-        "Count the numbers from {a} to {b}.", "Count up from {a} to {b}.", "List the numbers from {a} to {b}.",
-        "Say the numbers from {a} to {b}.", "count {a} to {b}", "Write the numbers from {a} to {b}.",
-        "I want you to count from {a} to {b}.", "Start at {a} and count to {b}.",
-    ),
-    held_out=("Could you count from {a} to {b} for me?", "Give me the numbers from {a} to {b}.", "Now count from {a} up to {b}."),
-)  # fmt: skip
+_SUM = wordings("numbers", "sum")
+_DIFFERENCE = wordings("numbers", "difference")
+_PRODUCT = wordings("numbers", "product")
+_COUNT = wordings("numbers", "count")
 
 
 def _pair(sign: str, a: int, b: int) -> str:
@@ -104,7 +72,7 @@ def difference(rng: Random, split: Split) -> Exchange:
 
 
 def product(rng: Random, split: Split) -> Exchange:
-    """What is 6 x 7? Factors up to 10; squares are never held out, so that every table is seen whole."""
+    """What is 6 x 7? Factors up to 10. Squares are never held out: every table is seen whole."""
 
     def make() -> tuple[int, int]:
         return rng.randint(0, 10), rng.randint(0, 10)
@@ -127,4 +95,6 @@ def count(rng: Random, split: Split) -> Exchange:
     a, b = draw(make, lambda p: f"{p[0]}..{p[1]}", split)
     numbers = list(range(a, b + 1))
     question = _COUNT.pick(rng, split).format(a=a, b=b)
-    return Exchange("counting", question, ", ".join(map(str, numbers)) + ".", lists_exactly(numbers))
+    return Exchange(
+        "counting", question, ", ".join(map(str, numbers)) + ".", lists_exactly(numbers)
+    )

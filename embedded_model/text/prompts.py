@@ -1,4 +1,4 @@
-"""In which forms do conversations reach the model? Its chat template, raw LoLLMs prompts, and bare questions."""
+"""In which forms do conversations reach the model? Chat template, raw LoLLMs prompt, bare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPECIALS = (BOS, END, SYSTEM, USER, ASSISTANT)
 
 @dataclass(frozen=True)
 class Form:
-    """What stands around the system text, the questions and the answers; `between` follows each answer.
+    """What stands around system text, questions and answers; `between` follows each answer.
 
     `skip_empty_system` leaves out its frame with it.
     """
@@ -30,7 +30,11 @@ class Form:
 
     def opening(self, system: str) -> str:
         """Everything before the first question's prefix."""
-        return "" if self.skip_empty_system and not system else self.before_system + system + self.after_system
+        return (
+            ""
+            if self.skip_empty_system and not system
+            else self.before_system + system + self.after_system
+        )
 
     def prompt(self, system: str, turns: Sequence[tuple[str, str]], question: str) -> str:
         """The text that asks for the next answer."""
@@ -44,18 +48,48 @@ BARE = Form("bare", "", "\n", "", "\n", "", "\n")
 LOLLMS = Form("lollms", "!@>instruction: ", "", "\n!@>user: ", "\n", "!@>ai:\n")
 
 _PAIRS = (
-    ("!@>user:", "!@>ai:"), ("!@>user:", "!@>ai:"), ("!@>user:", "!@>assistant:"), ("!@>human:", "!@>ai:"), ("### Human:", "### Assistant:"),
-    ("### User:", "### Assistant:"), ("User:", "AI:"), ("user:", "assistant:"), ("Human:", "Assistant:"), ("Question:", "Answer:"),
-    ("Q:", "A:"), ("### Instruction:", "### Response:"), ("!@>{name}:", "!@>{ai}:"), ("{name}:", "{ai}:"), ("!@>User:", "!@>AI:"),
-    ("USER:", "ASSISTANT:"), ("### {name}:", "### {ai}:"),
-)  # fmt: skip
-_HELD_OUT_PAIRS = (("!@>human:", "!@>assistant:"), ("### Question:", "### Answer:"), ("User:", "Assistant:"), ("!@>user:", "!@>pebble:"))
-_BEFORE_SYSTEM = ("", "", "!@>instruction: ", "!@>instruction:\n", "!@>system: ", "### Instruction: ", "### System:\n", "Instruction: ")
+    ("!@>user:", "!@>ai:"),
+    ("!@>user:", "!@>ai:"),
+    ("!@>user:", "!@>assistant:"),
+    ("!@>human:", "!@>ai:"),
+    ("### Human:", "### Assistant:"),
+    ("### User:", "### Assistant:"),
+    ("User:", "AI:"),
+    ("user:", "assistant:"),
+    ("Human:", "Assistant:"),
+    ("Question:", "Answer:"),
+    ("Q:", "A:"),
+    ("### Instruction:", "### Response:"),
+    ("!@>{name}:", "!@>{ai}:"),
+    ("{name}:", "{ai}:"),
+    ("!@>User:", "!@>AI:"),
+    ("USER:", "ASSISTANT:"),
+    ("### {name}:", "### {ai}:"),
+)
+_HELD_OUT_PAIRS = (
+    ("!@>human:", "!@>assistant:"),
+    ("### Question:", "### Answer:"),
+    ("User:", "Assistant:"),
+    ("!@>user:", "!@>pebble:"),
+)
+_BEFORE_SYSTEM = (
+    "",
+    "",
+    "!@>instruction: ",
+    "!@>instruction:\n",
+    "!@>system: ",
+    "### Instruction: ",
+    "### System:\n",
+    "Instruction: ",
+)
 
 
 def raw(rng: Random, split: Split, name: str, ai: str) -> Form:
     """A raw LoLLMs form: prefixes, spaces and line ends as the zoos of 2023 vary them."""
-    user, answer = (part.format(name=name, ai=ai) for part in rng.choice(_PAIRS if split == "train" else _HELD_OUT_PAIRS))
+    user, answer = (
+        part.format(name=name, ai=ai)
+        for part in rng.choice(_PAIRS if split == "train" else _HELD_OUT_PAIRS)
+    )
     own_lines = rng.random() < 0.5
     user_end = rng.choice((" ", " ", "", "\n"))
     answer_end = rng.choice(("", "", " ", "\n", "\n"))

@@ -1,4 +1,4 @@
-"""What is held out? The one place that decides which names, words, pairs and wordings training never sees."""
+"""What is held out? The one place that decides what training never sees."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from random import Random
 from typing import Literal, TypeVar
 from zlib import crc32
 
+from embedded_model.text import data
+
 Split = Literal["train", "held_out"]
 T = TypeVar("T")
 
 
 def is_held_out(key: str) -> bool:
-    """Whether a name, word or number pair belongs to the evaluation: one in six does, by its checksum."""
+    """Whether a name, word or pair is the evaluation's: one in six, by its checksum."""
     return crc32(key.lower().encode()) % 6 == 0
 
 
@@ -27,7 +29,7 @@ def draw(make: Callable[[], T], key: Callable[[T], str], split: Split) -> T:
 
 @dataclass(frozen=True)
 class Wordings:
-    """The ways to ask one thing: `train` is asked in training, `held_out` only in the evaluation."""
+    """The ways to ask one thing: `train` in training, `held_out` only in the evaluation."""
 
     train: Sequence[str]
     held_out: Sequence[str]
@@ -35,3 +37,8 @@ class Wordings:
     def pick(self, rng: Random, split: Split) -> str:
         """One wording of the split."""
         return rng.choice(self.train if split == "train" else self.held_out)
+
+
+def wordings(file: str, name: str) -> Wordings:
+    """The wordings of that name in data/<file>.yaml."""
+    return Wordings(**data.read(file)[name])

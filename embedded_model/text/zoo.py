@@ -1,4 +1,4 @@
-"""What do the shipped personalities tell the model? Read from their own files, so that training and server agree."""
+"""What do the shipped personalities tell the model? Their own files say it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ def load(folder: str) -> Personality:
         config["name"],
         config["personality_conditioning"],
         Form(
-            "personality", "", "", config["user_message_prefix"], config["link_text"], config["ai_message_prefix"]
+            "personality",
+            "",
+            "",
+            config["user_message_prefix"],
+            config["link_text"],
+            config["ai_message_prefix"],
         ),
         {
             "temperature": config["model_temperature"],
