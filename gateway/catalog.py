@@ -168,6 +168,8 @@ def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None
     except OSError:
         return
     extensions = binding.cards.card.get("extensions")
+    if isinstance(extensions, list):
+        extensions = [str(each).lower() for each in extensions]
     for entry in entries:
         suffix = Path(entry.name).suffix.lower()
         wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NO_MODELS

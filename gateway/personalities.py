@@ -7,7 +7,7 @@ The folders are only read, and no code in them runs.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class _Looked:
 class _Seen:
     looked: dict[str, _Looked] = field(default_factory=dict)
     by_path: dict[str, Personality] = field(default_factory=dict)
-    avatars: set[str] = field(default_factory=set)
+    avatars: dict[str, Personality] = field(default_factory=dict)
     listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     complaints: frozenset[Complaint] = frozenset()
     readable: bool = True
@@ -85,20 +85,24 @@ class Zoo:
 
     async def get(self, path: str) -> Personality:
         """By `category/name` or `language/category/name`. Raise PersonalityNotFound."""
-        known = self._seen.last
-        if known and path in known.by_path:
-            # Every prompt asks: three system calls do, where the whole zoo takes thousands.
-            one = known.by_path[path]
-            if unchanged(known.looked[one.path].at, self._sign(one.path)):
-                return one
-        seen = await self._seen.get()
-        if path not in seen.by_path:
+        one = await self._find(lambda seen: seen.by_path.get(path))
+        if one is None:
             raise PersonalityNotFound(f"there is no personality at {shown(path)}")
-        return seen.by_path[path]
+        return one
 
     async def avatar(self, path: str) -> Path | None:
         """The file of a listed avatar, by its path relative to the zoo; None for all else."""
-        return self.root / path if path in (await self._seen.get()).avatars else None
+        one = await self._find(lambda seen: seen.avatars.get(path))
+        return self.root / path if one else None
+
+    async def _find(self, among: Callable[[_Seen], Personality | None]) -> Personality | None:
+        """Every prompt asks, and a page of avatars: three system calls do for one that is
+        known, where the whole zoo takes a thousand."""
+        known = self._seen.last
+        one = among(known) if known else None
+        if known and one and unchanged(known.looked[one.path].at, self._sign(one.path)):
+            return one
+        return among(await self._seen.get())
 
     def _sign(self, path: str) -> Signature:
         folder = f"{self.root}/{path}"
@@ -140,7 +144,7 @@ def _sorted_out(looked: dict[str, _Looked], complaints: frozenset[Complaint]) ->
         seen.listing.setdefault(one.language, {}).setdefault(one.category, []).append(one.entry())
         seen.by_path[one.path] = one
         if one.avatar:
-            seen.avatars.add(one.avatar)
+            seen.avatars[one.avatar] = one
     for one in list(seen.by_path.values()):
         # Clients build the path from the listing, in which every zoo has languages.
         seen.by_path.setdefault(f"{one.language}/{one.category}/{one.folder}", one)

@@ -139,7 +139,7 @@ def test_models_have_every_field_and_the_contract_s_defaults(folders: Folders) -
 
 
 def test_a_card_says_which_files_are_models(folders: Folders) -> None:
-    folders.binding("a", card="extensions: ['.gguf']")
+    folders.binding("a", card="extensions: ['.Gguf']")
     folders.binding("b", card="extensions: []")
     for binding in ("a", "b"):
         for name in ("x.gguf", "X.GGUF", "x.bin"):
