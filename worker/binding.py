@@ -61,6 +61,9 @@ class Usage:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     dropped_tokens: int = 0
+    logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
+    """With `sampling.logprobs`: for each token of the answer, resumed ones left out, its id and
+    log probability, then those of the likeliest tokens there, before any sampling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

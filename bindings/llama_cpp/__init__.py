@@ -1,0 +1,150 @@
+"""How does a worker generate with llama.cpp?
+
+Everything here runs on the model thread, `interrupt` excepted.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+
+from worker.binding import Binding, BindingError, Model, ModelNotFound, Piece, Request
+
+from . import gguf_header, memory
+from .embedding import Embedder
+from .engine import Counters, Engine
+from .model import LlamaModel, on_gpu
+from .settings import Settings, read
+
+log = logging.getLogger(__name__)
+
+STANDSTILL = 0.002
+"""Seconds to sleep when all that runs waits for its clients, and the rest for room."""
+
+
+class LlamaCpp(Binding):
+    resumable = True
+
+    def __init__(self) -> None:
+        self._model: LlamaModel | None = None
+        self._engine: Engine | None = None
+        self._embedder: Embedder | None = None
+        self._details: dict[str, str] = {}
+
+    def load(self, model: Model) -> None:
+        """The new model is loaded beside the old one, which serves until that succeeded.
+
+        Where memory has no room for both the old one goes first, and an error says so.
+        """
+        if model.path is None:
+            raise ModelNotFound(f"{model.name} has no file")
+        settings = read(model.settings)
+        header = gguf_header.read(model.path)
+        plan, beside = self._planned(header, settings)
+        if not beside:
+            log.warning("no room for two models: the old one goes before %s comes", model.name)
+            self.close()
+        try:
+            loaded = LlamaModel(model.path, settings, plan, settings.parallel + settings.kept)
+        except BindingError as error:
+            if beside:
+                raise
+            raise BindingError(f"{error}; the model before had to make room for it") from error
+        self.close()
+        self._model = loaded
+        self._engine = Engine(loaded, settings.parallel + settings.kept)
+        self._details = loaded.details(header)
+        self.slots, self.context_size = settings.parallel, plan.context
+
+    def _planned(self, header: gguf_header.Header, settings: Settings) -> tuple[memory.Plan, bool]:
+        """What loading will take, and whether it can be taken beside what is loaded."""
+        counts = settings.check_memory and not on_gpu(settings)
+        room = memory.available() if counts else None
+        plan = memory.plan(
+            header,
+            n_ctx=settings.n_ctx,
+            parallel=settings.parallel,
+            n_cells=settings.n_cells,
+            type_k=settings.type_k,
+            type_v=settings.type_v,
+            available=room,
+        )
+        freed = self._model.plan.total if self._model else 0
+        return plan, memory.check(plan, room, freed=freed)
+
+    def generate(self, request: Request) -> Iterator[Piece]:
+        engine = self._loaded()
+        sequence = engine.join(request)
+        try:
+            seen = engine.passes
+            yield Piece()
+            pieces = self._pieces()
+            if request.resume:
+                yield Piece(b"".join(pieces[token] for token in request.resume), request.resume)
+            for _ in range(request.n_predict - len(request.resume)):
+                while not sequence.ready:
+                    if sequence.ended:
+                        return
+                    if seen == engine.passes and not engine.step():
+                        time.sleep(STANDSTILL)
+                    seen = engine.passes
+                    if not sequence.ready and not sequence.ended:
+                        yield Piece()
+                token = sequence.ready.popleft()
+                yield Piece(pieces[token], (token,))
+
+        finally:
+            engine.leave(sequence)
+
+    def _loaded(self) -> Engine:
+        if not self._engine or not self._model:
+            raise BindingError("no model is loaded")
+        if not self._model.generates:
+            raise BindingError("this model makes embeddings and no text")
+        return self._engine
+
+    def _pieces(self) -> list[bytes]:
+        assert self._model
+        return self._model.vocabulary.pieces
+
+    def interrupt(self, request: Request) -> None:
+        if self._engine:
+            self._engine.interrupt(request)
+
+    def tokenize(self, text: str) -> list[int]:
+        if not self._model:
+            raise BindingError("no model is loaded")
+        return self._model.vocabulary.tokenize(text)
+
+    def detokenize(self, tokens: list[int]) -> bytes:
+        if not self._model:
+            raise BindingError("no model is loaded")
+        return self._model.vocabulary.detokenize(tokens)
+
+    def embed(self, text: str) -> list[float]:
+        """A vector of length 1 for the text; BindingError where settings or model have none."""
+        if not self._model:
+            raise BindingError("no model is loaded")
+        if not self._model.settings.embeddings:
+            raise BindingError("embeddings are switched off in the settings")
+        if not self._embedder:
+            self._embedder = Embedder(self._model)
+        return self._embedder.embed(text)
+
+    def details(self) -> dict[str, str]:
+        return self._details
+
+    @property
+    def counters(self) -> Counters:
+        """Of the loaded model's engine."""
+        return self._engine.counters if self._engine else Counters()
+
+    def close(self) -> None:
+        if self._embedder:
+            self._embedder.close()
+        if self._model:
+            self._model.close()
+        self._model = self._engine = self._embedder = None
+        self._details = {}
+
+
+binding = LlamaCpp

@@ -1,0 +1,184 @@
+"""How do a file and its settings become a model that can compute?"""
+
+import ctypes
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from worker.binding import BindingError
+
+from . import words
+from .gguf_header import Header
+from .memory import Plan
+from .native import AbortFlag, address, api, memory_clear, text_of
+from .settings import CACHE_TYPES, Settings
+from .vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+GGML_TYPES = dict(zip(CACHE_TYPES, (0, 1, 30, 8, 7, 6, 3, 2, 20), strict=True))
+FLASH = {"auto": -1, "off": 0, "on": 1}
+SPLIT = {"none": 0, "layer": 1, "row": 2}
+ROPE = {"": -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
+REPLAYED = 32
+"""Rows of logits in one step beyond a row each generation: those of a resumed answer."""
+
+
+def threads(settings: Settings) -> int:
+    """As many as cores is no good: one busy neighbour, and every step waits for it."""
+    if settings.n_threads:
+        return settings.n_threads
+    return max(1, (cores() - 1) // settings.sharers)
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Those this process may use, by its affinity and by its control group's quota."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = cgroup.read_text().split()
+        return max(1, min(found or 1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no file, or "max"
+        return found or 1
+
+
+def on_gpu(settings: Settings) -> bool:
+    return bool(settings.n_gpu_layers and api.llama_supports_gpu_offload())
+
+
+class LlamaModel:
+    """Weights and one context of `settings.parallel` sequences and some kept ones.
+
+    Raises BindingError with llama.cpp's reason. `close` gives everything back.
+    """
+
+    def __init__(self, path: Path, settings: Settings, plan: Plan, sequences: int) -> None:
+        words.listen()
+        words.forget()
+        api.llama_backend_init()
+        self.settings = settings
+        self.context = 0
+        self.plan = plan
+        self._adapters: list[Any] = []
+        self.model = api.llama_model_load_from_file(os.fsencode(path), _model_params(settings))
+        if not self.model:
+            raise BindingError(f"{path.name} cannot be loaded: {words.reason('no reason given')}")
+        try:
+            self._refuse_what_cannot_generate(path.name)
+            self.vocabulary = Vocabulary(self.model)
+            parameters = _context_params(settings, plan, sequences)
+            self._context = self._opened(parameters, path.name)
+            self.context = address(self._context)
+            self.memory = address(api.llama_get_memory(self._context))
+            self._apply_adapters()
+            self.abort = AbortFlag(self.context)
+        except BaseException:
+            self.close()
+            raise
+        self.forgets_parts = bool(
+            api.llama_model_is_recurrent(self.model) or api.llama_model_is_hybrid(self.model)
+        )
+        """A state instead of a cache: no beginning can be taken out of it."""
+
+    def _refuse_what_cannot_generate(self, name: str) -> None:
+        if api.llama_model_has_encoder(self.model) and api.llama_model_has_decoder(self.model):
+            raise BindingError(f"{name} is an encoder-decoder model, which is not supported")
+        if api.llama_model_is_diffusion(self.model):
+            raise BindingError(f"{name} is a diffusion model, which is not supported")
+
+    def _opened(self, parameters: Any, name: str) -> Any:
+        context = api.llama_init_from_model(self.model, parameters)
+        if not context:
+            why = words.reason("perhaps too little memory")
+            raise BindingError(f"no context can be made for {name}: {why}")
+        return context
+
+    def _apply_adapters(self) -> None:
+        wanted = self.settings.adapters
+        for file, _ in wanted:
+            adapter = api.llama_adapter_lora_init(self.model, os.fsencode(file))
+            if not adapter:
+                raise BindingError(f"the adapter {file} does not load: {words.reason('')}")
+            self._adapters.append(adapter)
+        if wanted:
+            pointers = (api.llama_adapter_lora_p_ctypes * len(wanted))(*self._adapters)
+            scales = (ctypes.c_float * len(wanted))(*(scale for _, scale in wanted))
+            if api.llama_set_adapters_lora(self._context, pointers, len(wanted), scales):
+                raise BindingError(f"the adapters cannot be applied: {words.reason('')}")
+
+    @property
+    def generates(self) -> bool:
+        """An embedding model has no memory for what it generated."""
+        return bool(self.memory)
+
+    def embedding_context(self) -> Any:
+        """A second context, whose owner frees it before this model is closed."""
+        parameters = _context_params(self.settings, self.plan, 1)
+        size = min(self.plan.context, 2048)
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = size
+        parameters.embeddings = True
+        parameters.n_outputs_max = 0
+        return self._opened(parameters, "embeddings")
+
+    def details(self, header: Header) -> dict[str, str]:
+        found = {
+            "name": str(header.metadata.get("general.name", "")),
+            "architecture": str(header.metadata.get("general.architecture", "")),
+            "description": text_of(lambda *into: api.llama_model_desc(self.model, *into)),
+            "parameters": str(api.llama_model_n_params(self.model)),
+            "size": str(api.llama_model_size(self.model)),
+            "quantisation": api.llama_ftype_name(api.llama_model_ftype(self.model)).decode(),
+            "context": str(self.plan.context),
+            "trained_context": str(api.llama_model_n_ctx_train(self.model)),
+            "cells": str(self.plan.cells),
+            "embedding_width": str(api.llama_model_n_embd(self.model)),
+            "license": str(header.metadata.get("general.license", "")),
+            "chat_template": str(header.metadata.get("tokenizer.chat_template", "")),
+        }
+        return {key: value for key, value in found.items() if value}
+
+    def clear(self) -> None:
+        memory_clear(self.memory, False)
+
+    def close(self) -> None:
+        if self.context:
+            api.llama_free(self._context)
+            self.context = 0
+        if self.model:
+            api.llama_model_free(self.model)  # and its adapters
+            self.model = None
+
+
+def _model_params(settings: Settings) -> Any:
+    parameters = api.llama_model_default_params()
+    parameters.n_gpu_layers = settings.n_gpu_layers
+    parameters.split_mode = SPLIT[settings.split_mode]
+    parameters.main_gpu = settings.main_gpu
+    if settings.shares:
+        shares = (ctypes.c_float * max(api.llama_max_devices(), len(settings.shares)))()
+        shares[: len(settings.shares)] = settings.shares
+        parameters.tensor_split = shares  # kept alive by the structure
+    parameters.load_mode = 1 * settings.use_mmap + 2 * settings.use_mlock  # bits of the enum
+    # gcc 12 compiles the AMX kernels wrongly; the first Q8_0 evaluation would end the process.
+    parameters.use_extra_bufts = b"AMX_INT8 = 1" not in api.llama_print_system_info()
+    return parameters
+
+
+def _context_params(settings: Settings, plan: Plan, sequences: int) -> Any:
+    parameters = api.llama_context_default_params()
+    parameters.n_ctx = plan.cells
+    parameters.n_batch = min(settings.n_batch, plan.cells)
+    parameters.n_ubatch = min(settings.n_ubatch, settings.n_batch)
+    parameters.n_seq_max = sequences
+    parameters.n_outputs_max = min(settings.parallel + REPLAYED, parameters.n_batch)
+    parameters.n_threads = parameters.n_threads_batch = threads(settings)
+    parameters.kv_unified = True
+    parameters.swa_full = True  # or no beginning of a sequence could be kept
+    parameters.flash_attn_type = FLASH[settings.flash_attn]
+    parameters.type_k = GGML_TYPES[settings.type_k]
+    parameters.type_v = GGML_TYPES[settings.type_v]
+    parameters.rope_scaling_type = ROPE[settings.rope_scaling]
+    parameters.rope_freq_base = settings.rope_freq_base
+    parameters.rope_freq_scale = settings.rope_freq_scale
+    parameters.no_perf = True
+    return parameters

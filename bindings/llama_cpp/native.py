@@ -1,0 +1,123 @@
+"""Which functions of llama.cpp are called in a step, and what do they take?
+
+llama-cpp-python declares every function with typed pointers, which costs a
+conversion an argument. The calls of the hot path are declared here once more,
+with addresses as plain integers. Everything else goes through `api`.
+"""
+
+import ctypes
+from ctypes import c_bool, c_int32, c_int64, c_size_t, c_void_p
+from typing import Any
+
+import llama_cpp.llama_cpp as _llama_cpp
+import numpy as np
+
+api: Any = _llama_cpp
+"""llama-cpp-python's own declarations, for what is called seldom."""
+
+ABORTED = 2
+NO_ROOM = 1
+
+
+def _function(name: str, result: Any, *arguments: Any, quick: bool = False) -> Any:
+    """`quick` keeps the interpreter's lock: giving it away costs more than the call."""
+    make = ctypes.PYFUNCTYPE if quick else ctypes.CFUNCTYPE
+    return make(result, *arguments)((name, api._lib))
+
+
+class Batch(ctypes.Structure):
+    """`llama_batch`, passed by value; its arrays belong to whoever fills them."""
+
+    _fields_ = (
+        ("n_tokens", c_int32),
+        ("token", c_void_p),
+        ("embd", c_void_p),
+        ("pos", c_void_p),
+        ("n_seq_id", c_void_p),
+        ("seq_id", c_void_p),
+        ("logits", c_void_p),
+    )
+
+
+class TokenDataArray(ctypes.Structure):
+    """`llama_token_data_array`; samplers may move `data`."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("size", c_size_t),
+        ("selected", c_int64),
+        ("sorted", c_bool),
+    )
+
+
+TOKEN_DATA = np.dtype([("id", "i4"), ("logit", "f4"), ("p", "f4")])
+"""`llama_token_data`."""
+
+decode = _function("llama_decode", c_int32, c_void_p, Batch)
+sampler_apply = _function("llama_sampler_apply", None, c_void_p, c_void_p)
+
+get_logits = _function("llama_get_logits", c_void_p, c_void_p, quick=True)
+sampler_accept = _function("llama_sampler_accept", None, c_void_p, c_int32, quick=True)
+sampler_free = _function("llama_sampler_free", None, c_void_p, quick=True)
+memory_remove = _function(
+    "llama_memory_seq_rm", c_bool, c_void_p, c_int32, c_int32, c_int32, quick=True
+)
+memory_copy = _function(
+    "llama_memory_seq_cp", None, c_void_p, c_int32, c_int32, c_int32, c_int32, quick=True
+)
+memory_last = _function("llama_memory_seq_pos_max", c_int32, c_void_p, c_int32, quick=True)
+memory_clear = _function("llama_memory_clear", None, c_void_p, c_bool, quick=True)
+
+_set_abort_callback = _function("llama_set_abort_callback", None, c_void_p, c_void_p, c_void_p)
+_token_to_piece = _function(
+    "llama_token_to_piece", c_int32, c_void_p, c_int32, c_void_p, c_int32, c_int32, c_bool,
+    quick=True,
+)  # fmt: skip
+
+
+class AbortFlag:
+    """Ends a running `llama_decode` from any thread, without Python inside it.
+
+    llama.cpp asks a callback, between the parts of its graph, whether to stop.
+    The callback is libc's `strlen` and its argument two bytes that are ours: the
+    length of an empty string is "go on", of any other "stop".
+    """
+
+    def __init__(self, context: int) -> None:
+        self._bytes = ctypes.create_string_buffer(2)
+        strlen = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value
+        _set_abort_callback(context, strlen, ctypes.addressof(self._bytes))
+
+    def raise_(self) -> None:
+        self._bytes[0] = b"\x01"
+
+    def lower(self) -> None:
+        self._bytes[0] = b"\x00"
+
+
+def address(pointer: Any) -> int:
+    """A pointer of llama-cpp-python's as a number; 0 is NULL."""
+    return ctypes.cast(pointer, c_void_p).value or 0
+
+
+def piece_of(vocab: int, token: int, *, special: bool) -> bytes:
+    """A token's bytes; they may end inside a character."""
+    room = 64
+    while True:
+        buffer = ctypes.create_string_buffer(room)
+        size: int = _token_to_piece(vocab, token, ctypes.addressof(buffer), room, 0, special)
+        if size >= 0:
+            return buffer.raw[:size]
+        room = -size
+
+
+def text_of(read: Any, *arguments: Any, room: int = 256) -> str:
+    """What a llama.cpp function of the snprintf kind writes; "" when it fails."""
+    while True:
+        buffer = ctypes.create_string_buffer(room)
+        size: int = read(*arguments, buffer, room)
+        if size < 0:
+            return ""
+        if size < room:
+            return buffer.value.decode(errors="replace")
+        room = size + 1

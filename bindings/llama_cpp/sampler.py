@@ -1,0 +1,131 @@
+"""Which token comes next, given a row of logits?
+
+Handing the whole vocabulary to llama.cpp's samplers takes them 1.5 ms for
+32,000 words. Where the likeliest hundred are enough, numpy picks these first:
+the same choice in a hundredth of the time.
+"""
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chain import Chain
+from .native import TOKEN_DATA, TokenDataArray, sampler_apply
+
+Row = NDArray[np.float32]
+Choice = tuple[int, float]
+
+
+class Candidates:
+    """One `llama_token_data_array` over memory of ours, filled anew for every choice."""
+
+    def __init__(self, size: int) -> None:
+        self._data = np.zeros(size, TOKEN_DATA)
+        self._ids, self._logits = self._data["id"], self._data["logit"]
+        self._start = self._data.ctypes.data
+        self._all = np.arange(size, dtype=np.int32)
+        self._array = TokenDataArray()
+        self.address = ctypes.addressof(self._array)
+
+    def fill(self, row: Row, ids: NDArray[Any] | None = None) -> None:
+        ids = self._all if ids is None else ids
+        count = len(ids)
+        self._ids[:count] = ids
+        self._logits[:count] = row if count == len(row) else row[ids]
+        self._set(count)
+
+    def fill_one(self, token: int) -> None:
+        self._data[0] = (token, 1.0, 0.0)
+        self._set(1)
+
+    def _set(self, count: int) -> None:
+        array = self._array
+        array.data, array.size, array.selected, array.sorted = self._start, count, -1, False
+
+    def choose(self, chain: int) -> int | None:
+        """What `chain` selects; None if it allows nothing."""
+        sampler_apply(chain, self.address)
+        array = self._array
+        if not 0 <= array.selected < array.size:
+            return None
+        at = array.data + TOKEN_DATA.itemsize * array.selected
+        if ctypes.c_float.from_address(at + 4).value == -math.inf:
+            return None
+        return ctypes.c_int32.from_address(at).value
+
+    def restrict(self, grammar: int) -> bool:
+        """Forbid what does not fit; False if nothing does."""
+        sampler_apply(grammar, self.address)
+        return bool((self._logits[: self._array.size] > -math.inf).any())
+
+    def allowed(self, grammar: int, token: int) -> bool:
+        self.fill_one(token)
+        sampler_apply(grammar, self.address)
+        return ctypes.c_float.from_address(self._start + 4).value != -math.inf
+
+
+class Sampler:
+    """The state of one request's choices. `candidates` is shared: one chooses at a time."""
+
+    def __init__(self, chain: Chain, candidates: Candidates) -> None:
+        self._chain = chain
+        self._candidates = candidates
+        self._needed = chain.needed
+        self._threshold = math.inf
+        self.plain = chain.plain
+        """Only the likeliest token is wanted, and nothing is remembered."""
+
+    def choose(self, row: Row) -> int | None:
+        """The next token, which counts as said; None if no token is allowed any more."""
+        if self.plain:
+            return int(row.argmax())
+        token = self._draw(row)
+        if token is not None:
+            self._chain.accept(token)
+        return token
+
+    def replay(self, row: Row, token: int) -> None:
+        """`token` was chosen here in an earlier life: draw as then, and take it as said."""
+        if not self.plain:
+            self._draw(row)
+            self._chain.accept(token)
+
+    def _draw(self, row: Row) -> int | None:
+        candidates, chain = self._candidates, self._chain
+        candidates.fill(row, self._likeliest(row))
+        token = candidates.choose(chain.address)
+        if not chain.grammar or (token is not None and candidates.allowed(chain.grammar, token)):
+            return token
+        candidates.fill(row)
+        if not candidates.restrict(chain.grammar):
+            return None
+        return candidates.choose(chain.address)
+
+    def _likeliest(self, row: Row) -> NDArray[Any] | None:
+        """Ids of at least the `needed` largest logits; None is the whole vocabulary."""
+        needed = self._needed
+        if needed is None or 3 * needed >= len(row):
+            return None
+        ids = np.flatnonzero(row >= self._threshold)
+        if needed <= len(ids) <= 8 * needed:
+            return ids
+        bound = len(row) - 3 * needed
+        ids = np.argpartition(row, bound)[bound:]
+        ids.sort()
+        # Next time a comparison will do, if the logits stay about where they are.
+        self._threshold = float(np.partition(row[ids], needed)[needed])
+        return ids
+
+    def close(self) -> None:
+        self._chain.close()
+
+
+def logprobs(row: Row, token: int, count: int) -> list[Choice]:
+    """The chosen token's and the `count` likeliest tokens' log probabilities, before sampling."""
+    top = row.max()
+    total = float(top) + math.log(float(np.exp(row - top, dtype=np.float64).sum()))
+    likeliest = np.argsort(row)[::-1][:count].tolist()
+    return [(t, float(row[t]) - total) for t in (token, *likeliest)]

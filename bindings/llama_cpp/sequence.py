@@ -1,0 +1,53 @@
+"""How far is one generation, as the engine sees it?"""
+
+from collections import deque
+
+from worker.binding import Request
+
+from .cells import Cells
+from .sampler import Sampler
+
+
+class Sequence:
+    """Prompt and answer are one list of tokens, and some of its first are computed.
+
+    One token missing means decoding, more mean that there is a prompt to compute:
+    the engine needs no other state.
+    """
+
+    __slots__ = (
+        "cells", "ended", "first", "interrupted", "logprobs", "ready", "request", "reserved",
+        "sampler", "tokens",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, prompt: list[int], sampler: Sampler, context: int) -> None:
+        self.request = request
+        self.sampler = sampler
+        self.tokens = [*prompt, *request.resume]
+        self.first = len(prompt)
+        """Where the answer begins."""
+        self.reserved = min(context, self.first + request.n_predict)
+        """Cells it may come to need: the end, whatever is said."""
+        self.cells: Cells | None = None
+        """None while it waits for room."""
+        self.ready: deque[int] = deque()
+        """Chosen and not yet taken: as long as there are some, nothing more is computed."""
+        self.logprobs = request.sampling.logprobs
+        """How many likely tokens to tell of beside each chosen one; 0 is to say nothing."""
+        self.ended = len(self.tokens) >= self.reserved
+        self.interrupted = False
+        """Set by the link thread: nobody waits for this any more."""
+
+    @property
+    def missing(self) -> int:
+        return len(self.tokens) - (self.cells.computed if self.cells else 0)
+
+    def take(self, token: int | None, ends: frozenset[int]) -> None:
+        """A token was chosen; None is that nothing could be."""
+        if token is None or token in ends:
+            self.ended = True
+            return
+        self.tokens.append(token)
+        self.ready.append(token)
+        if len(self.tokens) >= self.reserved:
+            self.ended = True
