@@ -172,7 +172,7 @@ def _load(path: Path) -> State:
     except (OSError, Damaged):
         state, instead = State(), "the defaults"
     where = f"it is kept as {aside.name}" if aside else "it could not be moved away"
-    log.warning("the saved state %s is damaged (%s): %s is used, %s", path, reason, instead, where)
+    log.warning("the saved state %s is damaged (%s): using %s; %s", path, reason, instead, where)
     return state
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.personality import Personality
@@ -52,6 +52,7 @@ def test_the_date_is_filled_in_where_the_conditioning_asks_for_it() -> None:
     assert "{{date}}" in prompt
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(), st.text())))
 def test_a_discussion_keeps_what_was_said_in_order(exchanges: list[tuple[str, str]]) -> None:
     discussion = Discussion()

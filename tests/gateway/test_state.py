@@ -172,7 +172,9 @@ def test_a_fifo_or_a_folder_in_its_place_does_not_hang(tmp_path: Path) -> None:
     assert SavedState(path).mounted == ("a/b",)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.binary()
     | st.recursive(
