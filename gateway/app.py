@@ -15,6 +15,7 @@ from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
 from gateway.fleet import Fleet
+from gateway.greeting import Greeter
 from gateway.link import Link
 from gateway.personalities import Zoo
 from gateway.server import Server
@@ -42,7 +43,6 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     """
     run = make_run_folder(settings.home)
     with _lock(run):
-        secret = _new_secret(run)
         state = SavedState(settings.home / "state.json")
         zoo = Zoo(settings.personalities_path)
         catalog = Catalog(settings.bindings_path, settings.models_path)
@@ -55,13 +55,8 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             max_queue=settings.max_queue,
         )
         server = Server(settings, state, zoo, catalog, dispatch)
-        link = Link(
-            fleet,
-            workers_address(run),
-            secret=secret,
-            bindings=lambda name: name in catalog.binding_names(),
-            watcher=dispatch,
-        )
+        greeter = Greeter(_new_secret(run), lambda name: name in catalog.binding_names())
+        link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
         async with link, _closing(dispatch), _web(server):

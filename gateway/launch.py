@@ -107,21 +107,23 @@ class Launcher:
         )
         print(f"starting in {self._settings.home} …", flush=True)
         try:
-            ready = self._until_ready()
+            if not self._until_ready():
+                return 0 if self._asked else 1
+            self._welcome()
             while not self._asked and self._supervisor.poll() is None:
                 self._look()
                 time.sleep(0.2)
-            return 0 if ready and self._asked else 1
+            return 0 if self._asked else 1
         finally:
             self._stop()
 
     def _until_ready(self) -> bool:
+        """Say what it waits for; whether there is something to stay for."""
         said = ""
         while not self._asked and self._supervisor.poll() is None:
             self._look()
             ready, reason = self._ready()
             if ready:
-                self._welcome()
                 return True
             if not reason and self._gateway_gave_up():
                 return False
@@ -129,7 +131,6 @@ class Launcher:
                 print(f"waiting: {reason}", flush=True)
                 said = reason
                 if reason == "no model is selected":
-                    self._welcome()
                     return True
             time.sleep(0.1)
         return False
@@ -155,8 +156,6 @@ class Launcher:
         return True
 
     def _welcome(self) -> None:
-        with urllib.request.urlopen(f"{self._url}/health", timeout=2):
-            pass
         print(
             f"\n  the server is ready at {self._url}\n"
             f"  default model:  {self._model()}\n"

@@ -1,26 +1,19 @@
-"""How does a message reach a worker, and its answers come back?
-
-One ROUTER for all workers, its descriptor drained by hand: `zmq.asyncio`
-makes a future for every message, which costs more than the message. ZeroMQ's
-descriptor is edge-triggered and knows nothing of single messages, so whoever
-has sent or received looks once more before the loop may sleep.
-"""
+"""How does a message reach a worker, and its answers come back?"""
 
 import asyncio
 import itertools
 import logging
+import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
-import zmq
-
 from gateway.fleet import Fleet, Worker
+from gateway.greeting import Greeter
+from gateway.router import Router, Sent
 from gateway.watch import on_exit
-from protocol import PROTOCOL_VERSION
-from protocol.codec import MAX_FRAME, decode, encode
+from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import (
     Cancel,
@@ -45,8 +38,6 @@ log = logging.getLogger(__name__)
 Answer = Finished | Failed | Loaded | Tokenized | Detokenized
 """A message of these kinds is the last one of its request."""
 
-BUDGET = 512
-"""Frames read before clients are served and other tasks may run."""
 SILENCE = 3
 """Missed heartbeats after which a worker on another machine is given up."""
 
@@ -92,47 +83,39 @@ def _no_chunks(call: Call, chunk: Chunk) -> None:
 
 class Link:
     def __init__(
-        self, fleet: Fleet, address: str, *, secret: str, bindings: Callable[[str], bool],
-        watcher: Watcher, heartbeat: float = 1.0,
-    ) -> None:  # fmt: skip
+        self,
+        fleet: Fleet,
+        address: str,
+        greeter: Greeter,
+        watcher: Watcher,
+        heartbeat: float = 1.0,
+    ) -> None:
         self.fleet = fleet
-        self._address = address
-        self._secret = secret
-        self._knows_binding = bindings
+        self._greeter = greeter
         self._watcher = watcher
         self._heartbeat = heartbeat
-        self._epoch = time.time_ns() // 10**9 & 0xFFFFFFFF
+        self._epoch = secrets.randbits(31)
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
         self._unwatch: dict[bytes, Callable[[], None]] = {}
-        self._scheduled = False
         self._complaints = 0
         self._complained_at = 0.0
-        self.after_drain: Callable[[], None] = lambda: None
-        """Called when a batch of frames has been handed out: what waits can go to the clients."""
+        self.router = Router(address, self._take)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.linger = 0
-        self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
-        self._socket.maxmsgsize = MAX_FRAME
-        self._socket.bind(self._address)
-        self._descriptor = int(self._socket.getsockopt(zmq.FD))
-        self._loop.add_reader(self._descriptor, self._drain)
+        await self.router.__aenter__()
         self._listener = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._listener.cancel()
         await asyncio.gather(self._listener, return_exceptions=True)
-        self._loop.remove_reader(self._descriptor)
         for unwatch in self._unwatch.values():
             unwatch()
         for call in self._calls.values():
             call.answer.cancel()
-        self._context.destroy(linger=200)
+        await self.router.__aexit__(*exc_info)
 
     @asynccontextmanager
     async def request(
@@ -168,34 +151,11 @@ class Link:
         self._send(worker.identity, message)
 
     def _send(self, identity: bytes, message: Message) -> None:
-        try:
-            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
-        except zmq.Again:
-            self.lose(identity, "does not read its messages any more")
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self.lose(identity, "closed its connection")
-        self._look_again()
-
-    def _look_again(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self._scheduled = False
-        for _ in range(BUDGET):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            except zmq.ZMQError:
-                return  # closing
-            self._take(frames)
-        else:
-            self._look_again()
-        self.after_drain()
+        match self.router.send(identity, encode(message)):
+            case Sent.FULL:
+                self.lose(identity, "does not read its messages any more")
+            case Sent.UNREACHABLE:
+                self.lose(identity, "closed its connection")
 
     def _take(self, frames: list[bytes]) -> None:
         try:
@@ -214,7 +174,7 @@ class Link:
             self._complain(frames[0], error)
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
-        if reason := self._unwelcome(identity, hello):
+        if reason := self._greeter.objection(identity, hello):
             log.warning("refused worker %s: %s", identity.decode(errors="replace"), reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
@@ -229,19 +189,6 @@ class Link:
         self._send(identity, Welcome(self._heartbeat, self._epoch))
         log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
         self._watcher.joined(worker)
-
-    def _unwelcome(self, identity: bytes, hello: Hello) -> str:
-        if hello.protocol != PROTOCOL_VERSION:
-            return f"the gateway speaks protocol {PROTOCOL_VERSION}, the worker {hello.protocol}"
-        if hello.secret != self._secret:
-            return "the secret is not this gateway's"
-        if not self._knows_binding(hello.binding):
-            return f"there is no binding named {hello.binding!r}"
-        if not identity.startswith(f"{hello.binding}.{hello.pid}.".encode()) or hello.pid <= 1:
-            return "the identity does not fit the Hello"
-        if hello.slots < 1:
-            return "a worker without slots is of no use"
-        return ""
 
     def _deliver(self, worker: Worker, message: Message) -> None:
         worker.last_heard = self._loop.time()

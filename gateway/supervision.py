@@ -53,8 +53,7 @@ class Supervision:
             started: bool = await self._call(lambda server: self._start(server, binding))
             return started
         except UNREACHABLE:
-            if time.monotonic() - self._since < GRACE:
-                return False
+            await asyncio.sleep(self._since + GRACE - time.monotonic())
             raise NoWorker(
                 f"no worker of the binding {binding} is running; start one with "
                 f"`python -m worker {binding}`"

@@ -11,11 +11,15 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import xmlrpc.client
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import socketio
+from supervisor.xmlrpc import SupervisorTransport
+
+from protocol.rundir import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0
@@ -78,6 +82,37 @@ class Home:
 
     def worker(self, binding: str) -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "-m", "worker", binding, name=f"worker-{binding}")
+
+    def start_plain(self, module: str) -> subprocess.Popen[bytes]:
+        return self.start(sys.executable, "-m", module, name=module)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """As `make run` does: supervisor, gateway and workers on demand."""
+        process = self.start(sys.executable, "-m", "gateway.launch", name="launch")
+        until(lambda: process.poll() is not None or self.http("/ready")[0] == 200, "the launch", 30)
+        assert process.poll() is None, self.log("launch") + self.log("gateway")
+        return process
+
+    def supervised_pids(self) -> dict[str, int]:
+        """Process name to pid, from supervisor itself."""
+        socket_path = supervisor_socket(run_folder(self.folder))
+        transport = SupervisorTransport(None, None, f"unix://{socket_path}")
+        try:
+            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return {p["name"]: p["pid"] for p in server.supervisor.getAllProcessInfo() if p["pid"]}
+        finally:
+            transport.close()
+
+    def gateway_pid(self) -> int:
+        return self.supervised_pids()["gateway"]
+
+    def worker_pids(self) -> list[int]:
+        return [pid for name, pid in self.supervised_pids().items() if name != "gateway"]
+
+    def kill(self, pid: int, number: int) -> None:
+        """Only what this home's supervisor has started."""
+        assert pid in self.supervised_pids().values()
+        os.kill(pid, number)
 
     def http(self, path: str) -> tuple[int, str]:
         status, body = self.http_bytes(path)

@@ -11,7 +11,7 @@ ALLOWED = {
     "protocol": {"protocol"},
     "gateway": {"gateway", "protocol"},
     "worker": {"worker", "protocol"},
-    "bindings": {"worker.binding", "bindings"},
+    "bindings": {"worker.binding", "bindings", "protocol.sampling"},
     "chat": {"chat"},
     "embedded_model": {"embedded_model"},
 }

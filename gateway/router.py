@@ -1,0 +1,83 @@
+"""How is ZeroMQ read and written from the event loop?
+
+The descriptor of a ROUTER is drained by hand: `zmq.asyncio` makes a future for
+every message, which costs more than the message. That descriptor is
+edge-triggered and knows nothing of single messages, so whoever has sent or
+received looks once more before the loop may sleep.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Self
+
+import zmq
+
+from protocol.codec import MAX_FRAME
+
+BUDGET = 512
+"""Frames read before clients are served and other tasks may run."""
+LAST_WORDS = 200
+"""Milliseconds that what was sent last gets to leave."""
+
+
+class Sent(Enum):
+    YES = auto()
+    FULL = auto()  # the peer does not read
+    UNREACHABLE = auto()  # there is no such peer (any more)
+
+
+class Router:
+    """A bound ROUTER. `take` is called with the frames of each message, from the event loop,
+    and `after_drain` when a batch has been handed out."""
+
+    def __init__(self, address: str, take: Callable[[list[bytes]], None]) -> None:
+        self._address = address
+        self._take = take
+        self._scheduled = False
+        self.after_drain: Callable[[], None] = lambda: None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
+        self._socket.maxmsgsize = MAX_FRAME
+        self._socket.bind(self._address)
+        self._descriptor = int(self._socket.getsockopt(zmq.FD))
+        self._loop.add_reader(self._descriptor, self._drain)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._loop.remove_reader(self._descriptor)
+        self._context.destroy(linger=LAST_WORDS)
+
+    def send(self, identity: bytes, frame: bytes) -> Sent:
+        """Never waits."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+        try:
+            self._socket.send_multipart([identity, frame], zmq.NOBLOCK)
+        except zmq.Again:
+            return Sent.FULL
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return Sent.UNREACHABLE
+        return Sent.YES
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        if self._socket.closed:
+            return
+        for _ in range(BUDGET):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            self._take(frames)
+        else:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+        self.after_drain()
