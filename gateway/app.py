@@ -5,9 +5,10 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.link import Link
+from gateway.minder import Minder
 from gateway.personalities import Zoo
 from gateway.server import Server
 from gateway.settings import Settings
@@ -59,13 +61,16 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
+        minder = Minder(
+            link,
+            stall_limit=settings.stall_limit,
+            keep_alive=settings.keep_alive,
+            stop_worker=supervision.stop_worker,
+        )
         async with link, _closing(dispatch), _web(server):
             await server.choose_default()
-            warm = asyncio.create_task(_warm(server))
-            try:
+            async with _task(_warm(server)), _task(minder.run()):
                 yield server
-            finally:
-                warm.cancel()
 
 
 @asynccontextmanager
@@ -114,6 +119,17 @@ async def _warm(server: Server) -> None:
         await server.dispatch.ensure(binding, model)
     except (Busy, LoadFailed, NoWorker) as error:
         log.warning("the default model %s of %s cannot serve yet: %s", model, binding, error)
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs beside the block, and not longer."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

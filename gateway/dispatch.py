@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.fleet import Fleet, Step, Worker
-from gateway.link import Link
+from gateway.link import DIED, Link
 from protocol.messages import Failed, Load
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Dispatch:
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._full: set[str] = set()
         """Bindings all of whose processes run: no use in asking for one more."""
+        self.asleep: set[str] = set()
+        """Bindings whose workers were stopped because nobody needed them."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrivals: dict[str, asyncio.Event] = {}
 
@@ -106,6 +108,7 @@ class Dispatch:
 
     def joined(self, worker: Worker) -> None:
         self._full.discard(worker.binding)
+        self.asleep.discard(worker.binding)
         if arrival := self._arrivals.get(worker.binding):
             arrival.set()
         model = self.fleet.orphan(worker.binding) or self.wanted(worker.binding)
@@ -118,11 +121,14 @@ class Dispatch:
 
     def lost(self, worker: Worker, how: str) -> None:
         self._full.discard(worker.binding)
+        if worker.retiring:
+            self.asleep.add(worker.binding)
         self._spawn(self._bury(worker, how))
 
     async def _bury(self, worker: Worker, how: str) -> None:
         try:
-            how = await self._post_mortem(worker, how)
+            if how == DIED:
+                how = await self._post_mortem(worker, how)
         finally:
             self.link.fail(worker, how)
             self._walk()

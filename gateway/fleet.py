@@ -29,6 +29,8 @@ class Worker:
     draining: str = ""
     """What it is to hold as soon as its running requests are done: no new ones until then."""
     requests: set[int] = field(default_factory=set)
+    retiring: bool = False
+    """It was idle for long and has been asked to go."""
     reserved: int = 0
     """Slots promised to requests that are about to be sent."""
     steps: int = -1
@@ -40,7 +42,7 @@ class Worker:
         return self.identity.decode(errors="replace")
 
     def serves(self, model: str) -> bool:
-        return self.model == model and not self.loading
+        return self.model == model and not self.loading and not self.retiring
 
     @property
     def idle(self) -> bool:
@@ -91,10 +93,10 @@ class Fleet:
             worker.progress_at = now
         worker.last_heard = now
 
-    def lose(self, identity: bytes, *, wanted: bool) -> Worker | None:
-        """Forget a worker. What it held is `wanted` again, unless it was meant to go."""
+    def lose(self, identity: bytes) -> Worker | None:
+        """Forget a worker. What it held is wanted again, unless it was meant to go."""
         worker = self._workers.pop(identity, None)
-        if worker and wanted and worker.model:
+        if worker and worker.model and not worker.retiring:
             self._orphans.append((worker.binding, worker.model))
         return worker
 
@@ -150,7 +152,7 @@ class Fleet:
             return Step.SERVE, min(free or holders, key=lambda w: w.occupied / w.slots)
         if holders and not all(w.draining for w in holders):
             return Step.WAIT, None
-        workers = self.of(binding)
+        workers = [w for w in self.of(binding) if not w.retiring]
         if any(model in (w.loading, w.draining) for w in workers):
             return self._drained(workers, model)
         open_to_load = [w for w in workers if not w.loading and not w.draining]

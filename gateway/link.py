@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from gateway.fleet import Fleet, Worker
 from gateway.greeting import Greeter
 from gateway.router import Router, Sent
-from gateway.watch import on_exit
+from gateway.watch import Watch
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import (
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 Answer = Finished | Failed | Loaded | Tokenized | Detokenized
 """A message of these kinds is the last one of its request."""
 
-SILENCE = 3
-"""Missed heartbeats after which a worker on another machine is given up."""
+DIED = "died"
+"""How a worker was lost, as long as nobody knows more: worth a post-mortem."""
 
 
 class Watcher(Protocol):
@@ -93,11 +93,11 @@ class Link:
         self.fleet = fleet
         self._greeter = greeter
         self._watcher = watcher
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._epoch = secrets.randbits(31)
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
-        self._unwatch: dict[bytes, Callable[[], None]] = {}
+        self._watches: dict[bytes, Watch] = {}
         self._complaints = 0
         self._complained_at = 0.0
         self.router = Router(address, self._take)
@@ -105,14 +105,11 @@ class Link:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         await self.router.__aenter__()
-        self._listener = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._listener.cancel()
-        await asyncio.gather(self._listener, return_exceptions=True)
-        for unwatch in self._unwatch.values():
-            unwatch()
+        for watch in self._watches.values():
+            watch.stop()
         for call in self._calls.values():
             call.answer.cancel()
         await self.router.__aexit__(*exc_info)
@@ -155,7 +152,7 @@ class Link:
             case Sent.FULL:
                 self.lose(identity, "does not read its messages any more")
             case Sent.UNREACHABLE:
-                self.lose(identity, "closed its connection")
+                self.lose(identity, DIED)
 
     def _take(self, frames: list[bytes]) -> None:
         try:
@@ -179,14 +176,10 @@ class Link:
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")
-        else:
-            self._unwatch[identity] = (
-                on_exit(hello.pid, lambda: self.lose(identity, "died"))
-                if hello.host == socket.gethostname()
-                else lambda: None
-            )
+        elif hello.host == socket.gethostname():
+            self._watches[identity] = Watch(hello.pid, lambda: self.lose(identity, DIED))
         worker = self.fleet.join(identity, hello, self._loop.time())
-        self._send(identity, Welcome(self._heartbeat, self._epoch))
+        self._send(identity, Welcome(self.heartbeat, self._epoch))
         log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
         self._watcher.joined(worker)
 
@@ -218,13 +211,19 @@ class Link:
             call.answer.set_result(answer)
         self._watcher.released(call.worker)
 
-    def lose(self, identity: bytes, how: str, *, wanted: bool = True) -> None:
+    def lose(self, identity: bytes, how: str) -> None:
         """Forget a worker at once; its requests are told when it is known how it ended."""
-        if unwatch := self._unwatch.pop(identity, None):
-            unwatch()
-        if worker := self.fleet.lose(identity, wanted=wanted):
+        if watch := self._watches.pop(identity, None):
+            watch.stop()
+        if worker := self.fleet.lose(identity):
             log.warning("worker %s %s", worker.name, how)
             self._watcher.lost(worker, how)
+
+    def kill(self, worker: Worker, how: str) -> None:
+        """End a process that is alive and of no use, and forget it."""
+        if watch := self._watches.get(worker.identity):
+            watch.kill()
+        self.lose(worker.identity, how)
 
     def fail(self, worker: Worker, how: str) -> None:
         """End what a lost worker left unanswered."""
@@ -234,15 +233,6 @@ class Link:
         for id in list(worker.requests):
             if call := self._calls.get(id):
                 self._answer(call, _lost(id, worker, how))
-
-    async def _listen(self) -> None:
-        """Give up on workers that are silent; a pidfd sees most deaths long before."""
-        while True:
-            await asyncio.sleep(self._heartbeat)
-            deadline = self._loop.time() - SILENCE * self._heartbeat
-            for worker in self.fleet.all():
-                if worker.last_heard < deadline:
-                    self.lose(worker.identity, f"is silent for {SILENCE} heartbeats")
 
     def _complain(self, identity: bytes, error: ProtocolError) -> None:
         """At most once a second: garbage must not become a flood of log lines."""

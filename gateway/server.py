@@ -217,7 +217,7 @@ class Server:
             return "no model is selected"
         if self.draining:
             return "the server is stopping"
-        if self.dispatch.fleet.holders(binding, model):
+        if self.dispatch.fleet.holders(binding, model) or binding in self.dispatch.asleep:
             return ""
         workers = self.dispatch.fleet.of(binding)
         if any(worker.loading == model for worker in workers):

@@ -7,30 +7,39 @@ It is Linux's; elsewhere, and for processes out of sight, heartbeats have to do.
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 
-def on_exit(pid: int, callback: Callable[[], object]) -> Callable[[], None]:
-    """Call back once, from the event loop, when `pid` exits; returns what stops watching."""
-    loop = asyncio.get_running_loop()
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return loop.call_soon(callback).cancel
-    except (AttributeError, OSError):
-        return lambda: None
-    watching = True
+class Watch:
+    """Calls back once, from the event loop, when `pid` exits; until `stop`."""
 
-    def stop() -> None:
-        nonlocal watching
-        if watching:
-            watching = False
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+    def __init__(self, pid: int, callback: Callable[[], object]) -> None:
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = -1
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._loop.call_soon(callback)
+        except (AttributeError, OSError):
+            return  # not on this system, or not in sight
+        else:
+            self._loop.add_reader(self._descriptor, self._exited)
 
-    def exited() -> None:
-        stop()
-        callback()
+    def kill(self) -> None:
+        """SIGKILL, to this very process: a pid may be somebody else's by now, a pidfd never."""
+        if self._descriptor >= 0:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
-    loop.add_reader(descriptor, exited)
-    return stop
+    def stop(self) -> None:
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _exited(self) -> None:
+        self.stop()
+        self._callback()

@@ -21,13 +21,17 @@ DEATHS = {
 }
 
 
+STALL_LIMIT = 2.0
+
+
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
     """The whole thing, as `make run` starts it."""
     folder = tmp_path_factory.mktemp("supervised")
     with home(
-        folder, bindings_path=str(bindings), binding_name="faulty", model_name="any"
-    ) as server:
+        folder, bindings_path=str(bindings), binding_name="faulty", model_name="any",
+        stall_limit=str(STALL_LIMIT),
+    ) as server:  # fmt: skip
         server.launch()
         yield server
 
@@ -52,6 +56,49 @@ def test_a_death_is_told_with_its_cause_and_the_next_request_is_served(
     fine = run(ask(supervised, "fine"))
     assert ends_once(fine)["text"] == "word0 word1 word2 "
     assert supervised.gateway_pid() == pid
+
+
+@pytest.mark.parametrize("fault", ["loop", "hang"])
+def test_a_worker_that_hangs_is_ended_and_replaced(supervised: Home, fault: str) -> None:
+    error = ends_once(run(ask(supervised, fault)))["error"]
+    assert "faulty" in error and "no progress" in error
+    assert ends_once(run(ask(supervised, "fine")))["tokens"] == 3
+
+
+def test_a_frozen_worker_is_ended_and_replaced(supervised: Home) -> None:
+    async def scenario() -> str:
+        async with client(supervised) as connected:
+            await select(connected, "faulty", "any")
+            await connected.emit("generate_text", {"prompt": "slow", "n_predicts": 5000})
+            await connected.next("text_chunk")
+            supervised.kill(supervised.supervised_pids()["faulty_00"], signal.SIGSTOP)
+            return str((await connected.reply("generation_error"))["error"])
+
+    assert "was ended" in run(scenario())
+    assert ends_once(run(ask(supervised, "fine")))["tokens"] == 3
+
+
+def test_a_slow_but_honest_generation_outlives_the_stall_limit(supervised: Home) -> None:
+    words = int(STALL_LIMIT * 2 / 0.01)
+    assert ends_once(run(ask(supervised, "slow", n_predicts=words)))["tokens"] == words
+
+
+def test_an_idle_worker_is_stopped_and_started_when_it_is_needed(
+    tmp_path: Path, bindings: Path
+) -> None:
+    with home(
+        tmp_path, bindings_path=str(bindings), binding_name="echo", model_name="lorem",
+        keep_alive="1",
+    ) as server:  # fmt: skip
+        server.launch()
+        until(lambda: not server.worker_pids(), "the stop of the idle worker")
+        assert server.http("/ready")[0] == 200
+
+        async def scenario() -> Any:
+            async with client(server) as connected:
+                return ends_once(await connected.generate("x", n_predicts=4))
+
+        assert run(scenario())["tokens"] == 4
 
 
 def test_a_client_is_told_soon_after_the_death(supervised: Home) -> None:

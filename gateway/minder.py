@@ -1,0 +1,51 @@
+"""Which workers are silent, hung, or idle for too long?
+
+A pidfd sees deaths; this sees what is alive and of no use. A heartbeat says how
+many steps a worker's model thread has made: a busy worker whose steps stand
+still is hung, even when heartbeats come, because native code that released the
+interpreter's lock hangs behind a healthy thread.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.fleet import Worker
+from gateway.link import Link
+
+SILENCE = 3
+"""Missed heartbeats after which a worker is given up."""
+
+
+class Minder:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        stall_limit: float,
+        keep_alive: float,
+        stop_worker: Callable[[Worker], Awaitable[None]],
+    ) -> None:
+        """Limits in seconds, 0 is none."""
+        self._link = link
+        self._stall_limit = stall_limit
+        self._keep_alive = keep_alive
+        self._stop_worker = stop_worker
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._link.heartbeat)
+            now = asyncio.get_running_loop().time()
+            for worker in self._link.fleet.all():
+                await self._look_at(worker, now)
+
+    async def _look_at(self, worker: Worker, now: float) -> None:
+        stalled = now - worker.progress_at
+        if now - worker.last_heard > SILENCE * self._link.heartbeat:
+            self._link.kill(worker, f"was silent for {SILENCE} heartbeats and was ended")
+        elif self._stall_limit and worker.requests and stalled > self._stall_limit:
+            self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
+        elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
+            worker.used_at = now  # asked once; it is gone before the next time
+            worker.retiring = True
+            await self._stop_worker(worker)
