@@ -1,5 +1,6 @@
 """Does the text come out right, however it was cut in pieces?"""
 
+import itertools
 import time
 
 import pytest
@@ -21,7 +22,7 @@ def cut_at_first_stop(text: str, stop: list[str]) -> str:
 def split(data: st.DataObject, whole: str | bytes) -> list[str | bytes]:
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=8).map(sorted))
     edges = [0, *cuts, len(whole)]
-    return [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [whole[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def shown(text: Text, pieces: list[str | bytes]) -> list[str]:
