@@ -11,7 +11,7 @@ from worker.binding import Binding, BindingError, Model, ModelNotFound, Piece, R
 
 from . import gguf_header, memory
 from .embedding import Embedder
-from .engine import Counters, Engine
+from .engine import Engine
 from .model import LlamaModel, on_gpu
 from .settings import Settings, read
 
@@ -26,7 +26,8 @@ class LlamaCpp(Binding):
 
     def __init__(self) -> None:
         self._model: LlamaModel | None = None
-        self._engine: Engine | None = None
+        self.engine: Engine | None = None
+        """For tests and benchmarks to look into; None while nothing is loaded."""
         self._embedder: Embedder | None = None
         self._details: dict[str, str] = {}
 
@@ -44,14 +45,14 @@ class LlamaCpp(Binding):
             log.warning("no room for two models: the old one goes before %s comes", model.name)
             self.close()
         try:
-            loaded = LlamaModel(model.path, settings, plan, settings.parallel + settings.kept)
+            loaded = LlamaModel(model.path, settings, plan)
         except BindingError as error:
             if beside:
                 raise
             raise BindingError(f"{error}; the model before had to make room for it") from error
         self.close()
         self._model = loaded
-        self._engine = Engine(loaded, settings.parallel + settings.kept)
+        self.engine = Engine(loaded)
         self._details = loaded.details(header)
         self.slots, self.context_size = settings.parallel, plan.context
 
@@ -96,19 +97,19 @@ class LlamaCpp(Binding):
             engine.leave(sequence)
 
     def _loaded(self) -> Engine:
-        if not self._engine or not self._model:
+        if not self.engine or not self._model:
             raise BindingError("no model is loaded")
         if not self._model.generates:
             raise BindingError("this model makes embeddings and no text")
-        return self._engine
+        return self.engine
 
     def _pieces(self) -> list[bytes]:
         assert self._model
         return self._model.vocabulary.pieces
 
     def interrupt(self, request: Request) -> None:
-        if self._engine:
-            self._engine.interrupt(request)
+        if self.engine:
+            self.engine.interrupt(request)
 
     def tokenize(self, text: str) -> list[int]:
         if not self._model:
@@ -133,17 +134,12 @@ class LlamaCpp(Binding):
     def details(self) -> dict[str, str]:
         return self._details
 
-    @property
-    def counters(self) -> Counters:
-        """Of the loaded model's engine."""
-        return self._engine.counters if self._engine else Counters()
-
     def close(self) -> None:
         if self._embedder:
             self._embedder.close()
         if self._model:
             self._model.close()
-        self._model = self._engine = self._embedder = None
+        self._model = self.engine = self._embedder = None
         self._details = {}
 
 

@@ -35,6 +35,7 @@ class Shelf:
     """The names of `size` sequences, taken by running ones and by finished ones."""
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self._free = list(range(size - 1, -1, -1))
         self._running: list[Cells] = []
         self._finished: list[Cells] = []  # least recently used first

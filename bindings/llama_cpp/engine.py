@@ -15,10 +15,11 @@ from worker.binding import BindingError, Request
 from .batch import Rows
 from .cells import Shelf
 from .chain import Chain
-from .model import REPLAYED, LlamaModel
+from .model import LlamaModel
 from .native import ABORTED, NO_ROOM, memory_copy, memory_last, memory_remove
 from .sampler import Candidates, Sampler, logprobs
 from .sequence import Sequence
+from .settings import REPLAYED
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ class Counters:
 
 
 class Engine:
-    def __init__(self, model: LlamaModel, sequences: int) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
-        self._shelf = Shelf(sequences)
-        self._rows = Rows(model.settings.n_batch, model.vocabulary.size)
+        self._shelf = Shelf(model.settings.sequences)
+        self._rows = Rows(model.settings.rows, model.vocabulary.size)
         self._candidates = Candidates(model.vocabulary.size)
         self._sequences: dict[Request, Sequence] = {}
         self._waiting: list[Sequence] = []
@@ -98,6 +99,22 @@ class Engine:
             sequence.interrupted = True
             if sequence in self._prefilling:
                 self._model.abort.raise_()
+
+    def forget(self) -> int:
+        """Drop what finished generations left for others; how many tokens still are in memory."""
+        while (oldest := self._shelf.drop_oldest()) is not None:
+            self._remove(oldest)
+        memory = self._model.memory
+        return sum(int(memory_last(memory, id)) + 1 for id in range(self._shelf.size))
+
+    @property
+    def running(self) -> int:
+        """Generations that joined and did not leave."""
+        return len(self._sequences)
+
+    def prefilling(self, request: Request) -> bool:
+        """Whether a step computes its prompt right now; from any thread."""
+        return self._sequences.get(request) in self._prefilling
 
     # A step.
 

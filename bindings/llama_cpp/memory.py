@@ -21,8 +21,12 @@ BLOCK_BYTES = {
 
 DEFAULT_CONTEXT = 8192
 """Tokens; a model's own context can be a hundred times what a machine has memory for."""
-CELLS_SHARE = 0.5
-"""Of the memory that the weights leave, what the cache may have unless a setting says more."""
+CELLS_SHARE = 0.125
+"""Of the memory that the weights leave, what the cache may have beyond one context, unless a
+setting says more: llama.cpp takes it all at once."""
+
+LEAST_CELLS = 256
+"""llama.cpp rounds up to it, and it is more than a step can have sequences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,8 @@ def plan(
     cells = n_cells or context * parallel
     if not n_cells and available is not None and a_token:
         room = int((available - header.size) * CELLS_SHARE / a_token)
-        cells = max(context, min(cells, room))
-    cells = max(context, cells)
+        cells = min(cells, room)
+    cells = max(context, cells, LEAST_CELLS)
     return Plan(context, cells, header.size, int(cells * a_token))
 
 

@@ -21,8 +21,6 @@ GGML_TYPES = dict(zip(CACHE_TYPES, (0, 1, 30, 8, 7, 6, 3, 2, 20), strict=True))
 FLASH = {"auto": -1, "off": 0, "on": 1}
 SPLIT = {"none": 0, "layer": 1, "row": 2}
 ROPE = {"": -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
-REPLAYED = 32
-"""Rows of logits in one step beyond a row each generation: those of a resumed answer."""
 
 
 def threads(settings: Settings) -> int:
@@ -52,7 +50,7 @@ class LlamaModel:
     Raises BindingError with llama.cpp's reason. `close` gives everything back.
     """
 
-    def __init__(self, path: Path, settings: Settings, plan: Plan, sequences: int) -> None:
+    def __init__(self, path: Path, settings: Settings, plan: Plan) -> None:
         words.listen()
         words.forget()
         api.llama_backend_init()
@@ -66,7 +64,7 @@ class LlamaModel:
         try:
             self._refuse_what_cannot_generate(path.name)
             self.vocabulary = Vocabulary(self.model)
-            parameters = _context_params(settings, plan, sequences)
+            parameters = _context_params(settings, plan)
             self._context = self._opened(parameters, path.name)
             self.context = address(self._context)
             self.memory = address(api.llama_get_memory(self._context))
@@ -113,11 +111,12 @@ class LlamaModel:
 
     def embedding_context(self) -> Any:
         """A second context, whose owner frees it before this model is closed."""
-        parameters = _context_params(self.settings, self.plan, 1)
+        parameters = _context_params(self.settings, self.plan)
         size = min(self.plan.context, 2048)
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = size
+        parameters.n_seq_max = 1
+        parameters.n_outputs_max = 0  # as many as tokens
         parameters.embeddings = True
-        parameters.n_outputs_max = 0
         return self._opened(parameters, "embeddings")
 
     def details(self, header: Header) -> dict[str, str]:
@@ -164,13 +163,13 @@ def _model_params(settings: Settings) -> Any:
     return parameters
 
 
-def _context_params(settings: Settings, plan: Plan, sequences: int) -> Any:
+def _context_params(settings: Settings, plan: Plan) -> Any:
     parameters = api.llama_context_default_params()
     parameters.n_ctx = plan.cells
-    parameters.n_batch = min(settings.n_batch, plan.cells)
-    parameters.n_ubatch = min(settings.n_ubatch, settings.n_batch)
-    parameters.n_seq_max = sequences
-    parameters.n_outputs_max = min(settings.parallel + REPLAYED, parameters.n_batch)
+    parameters.n_batch = settings.rows
+    parameters.n_ubatch = min(settings.n_ubatch, settings.rows)
+    parameters.n_seq_max = settings.sequences
+    parameters.n_outputs_max = settings.outputs
     parameters.n_threads = parameters.n_threads_batch = threads(settings)
     parameters.kv_unified = True
     parameters.swa_full = True  # or no beginning of a sequence could be kept

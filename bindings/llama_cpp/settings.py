@@ -14,6 +14,8 @@ from typing import Any
 from worker.binding import BindingError
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+REPLAYED = 32
+"""Rows of logits in one step for resumed answers, beside a row each generation."""
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -41,7 +43,8 @@ class Settings:
     )
     n_cells: int = _setting(
         0, "Tokens the memory holds for all generations and finished ones kept for their "
-        "beginnings; 0 is n_ctx × parallel, less where memory is short.", low=0, high=2**26,
+        "beginnings; 0 is n_ctx × parallel, less if that takes over an eighth of what is free.",
+        low=0, high=2**26,
     )  # fmt: skip
     n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
     n_ubatch: int = _setting(512, "Tokens computed together inside a step.", low=1)
@@ -79,6 +82,21 @@ class Settings:
         True, "Answer `embed`: takes a context of its own at the first use."
     )
     check_memory: bool = _setting(True, "Refuse a model that cannot fit before loading it.")
+
+    @property
+    def sequences(self) -> int:
+        """Running and kept ones together."""
+        return self.parallel + self.kept
+
+    @property
+    def outputs(self) -> int:
+        """Rows of logits that one step may ask for; llama.cpp wants one for every sequence."""
+        return max(self.sequences, self.parallel + REPLAYED)
+
+    @property
+    def rows(self) -> int:
+        """Tokens that one step may have."""
+        return max(self.n_batch, self.outputs)
 
     @property
     def adapters(self) -> list[tuple[str, float]]:

@@ -25,7 +25,7 @@ def decided(asked: Request) -> int:
 def test_alone_in_company_after_a_cached_prefix_and_from_the_library_it_is_one_text(
     pebble: LlamaCpp,
 ) -> None:
-    library = llama_cpp.Llama(str(PEBBLE), n_ctx=512, n_threads=1, verbose=False)
+    library = llama_cpp.Llama(str(PEBBLE), n_ctx=512, n_threads=1, n_threads_batch=1, verbose=False)
     seen = 0
     for prompt in (STORY, *PROMPTS):
         output = library.create_completion(
