@@ -42,7 +42,7 @@ HELLO_SECONDS = 1.0
 BUDGET = 256
 """Frames read, or sent, before the other direction has its turn."""
 FRAMES_UNDER_WAY = 64
-"""Left to ZeroMQ; the rest waits in the outbox, where it can be merged or dropped."""
+"""Left to ZeroMQ; the rest waits in the outbox, where it can still be dropped."""
 LAST_WORDS_MS = 200
 MINUTE = 60.0
 

@@ -6,6 +6,7 @@ lock. The taker sleeps in a poll, so a full pipe byte wakes it.
 
 import os
 from collections import deque
+from typing import cast
 
 from protocol.messages import Chunk, Chunks, Message
 
@@ -53,20 +54,17 @@ class Outbox:
         self._signalled = False
 
     def take(self) -> Message | None:
-        """The next message; chunks that wait in a row go together."""
+        """The next message; chunks that wait in a row go together, each as it is: whether a
+        client gets them as one event is for the gateway to say, which knows how slow it is."""
         if not self._waiting:
             return None
         first = self._waiting.popleft()
         if not isinstance(first, Chunk):
             return first
-        chunks = {first.id: first}
-        for _ in range(FRAME):
-            if not self._waiting or not isinstance(chunk := self._waiting[0], Chunk):
-                break
-            self._waiting.popleft()
-            before = chunks.get(chunk.id)
-            chunks[chunk.id] = _joined(before, chunk) if before else chunk
-        return Chunks(list(chunks.values()))
+        chunks = [first]
+        while len(chunks) < FRAME and self._waiting and isinstance(self._waiting[0], Chunk):
+            chunks.append(cast(Chunk, self._waiting.popleft()))
+        return Chunks(chunks)
 
     def clear(self) -> None:
         self._waiting.clear()
@@ -74,7 +72,3 @@ class Outbox:
     def close(self) -> None:
         os.close(self._reader)
         os.close(self._writer)
-
-
-def _joined(a: Chunk, b: Chunk) -> Chunk:
-    return Chunk(a.id, a.text + b.text, a.tokens + b.tokens, a.count + b.count)
