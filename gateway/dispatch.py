@@ -23,6 +23,10 @@ class Busy(Exception):
     """The queue is full. Nothing was started; trying later may help."""
 
 
+class NothingSelected(Exception):
+    """Neither the session nor the server has a binding, or a model, selected."""
+
+
 class NoWorker(Exception):
     """No process serves the binding and none can be started; the text says why."""
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from gateway import payloads
 from gateway.catalog import ModelNotFound
-from gateway.dispatch import Busy, LoadFailed, NoWorker
+from gateway.dispatch import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.generation import Generation, run
 from gateway.payloads import BadRequest, Payload
 from gateway.personalities import PersonalityNotFound
-from gateway.server import NothingSelected, Server
+from gateway.server import Server
 from gateway.sessions import Session
 from gateway.state import StateNotSaved
 

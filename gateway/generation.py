@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.dispatch import Busy, Dispatch, LoadFailed, NothingSelected, NoWorker
 from gateway.link import Answer, Call, Link
 from gateway.outlet import Outlet
 from gateway.payloads import BadRequest
@@ -109,8 +110,11 @@ async def run(
 ) -> None:
     """Answer one generate_text. Cancelling the task cancels the request in the worker."""
     stream = generation.stream
+    started = time.monotonic()
     try:
         plan = generation.plan = await planned()
+        # Prompts are the users' own: in a log only where somebody asked for it.
+        log.debug("generation %s: %r", stream.id, plan.message(0))
         answer = await _answer(generation, plan, dispatch, link)
         if isinstance(answer, Failed):
             generation.tell(stream.fail(answer.error, code=answer.code))
@@ -119,11 +123,13 @@ async def run(
             generation.tell(stream.finish(**_counts(answer)))
     except Busy:
         generation.tell(stream.refuse())
-    except (BadRequest, NoWorker, LoadFailed) as error:
+    except (BadRequest, LoadFailed, NothingSelected, NoWorker) as error:
         generation.tell(stream.fail(str(error)))
     finally:
         generation.tell(stream.fail("the server made a mistake: see its log"))
-        log.info("generation %s %s: %d characters", stream.id, stream.end, stream.length)
+        took = time.monotonic() - started
+        log.info("generation %s %s: %d characters in %.2f s",
+                 stream.id, stream.end, stream.length, took)  # fmt: skip
 
 
 async def _answer(

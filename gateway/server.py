@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway import payloads, prompts
 from gateway.catalog import Catalog, ModelNotFound
-from gateway.dispatch import Dispatch, LoadFailed
+from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
 from gateway.generation import Generation, Plan
 from gateway.link import Link
 from gateway.payloads import BadRequest, GenerateText, Payload
@@ -23,10 +23,6 @@ from protocol.messages import Detokenize, Detokenized, Failed, Load, Message, To
 from protocol.sampling import Sampling
 
 log = logging.getLogger(__name__)
-
-
-class NothingSelected(Exception):
-    """Neither the session nor the server has a binding, or a model, selected."""
 
 
 class Server:

@@ -74,6 +74,7 @@ def test_a_model_before_a_binding_asks_for_the_binding(tmp_path: Path) -> None:
         async with client(server) as connected:
             generated = await connected.generate("x")
             assert names(generated) == ["generation_error"]
+            assert generated[0][1]["error"] == "No binding selected"
             return await connected.ask("select_model", {"model_name": "x"}, reply="select_model")
 
     with home(tmp_path) as server:
