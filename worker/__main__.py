@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import zmq
@@ -42,21 +43,22 @@ def main() -> int:
         log.error("%s", error)
         return 1
     run = run_folder(arguments.home)
+    address = arguments.gateway or workers_address(run)
     try:
-        work(
-            arguments.binding, binding, arguments.gateway or workers_address(run), secret_file(run)
-        )
+        return work(arguments.binding, binding, address, secret_file(run))
     except Refusal as refusal:
         log.error("the gateway refused this worker: %s", refusal)
         return SENSELESS_TO_RETRY
     except zmq.ZMQError as error:
-        log.error("cannot talk to a gateway at %s: %s", arguments.gateway, error)
+        log.error("cannot talk to a gateway at %s: %s", address, error)
         return 1
-    return 0
 
 
-def work(name: str, binding: Binding, address: str, secret: Path) -> None:
-    """Serve the gateway until SIGTERM or SIGINT, with the binding on a thread of its own."""
+def work(name: str, binding: Binding, address: str, secret: Path) -> int:
+    """Serve the gateway until SIGTERM or SIGINT, or until the model thread dies.
+
+    The binding has a thread of its own. Returns the process's exit status.
+    """
     outbox = Outbox()
     pump = Pump(binding, outbox.put, lambda: outbox.full)
     link = Link(
@@ -68,36 +70,45 @@ def work(name: str, binding: Binding, address: str, secret: Path) -> None:
         address=address,
         secret=lambda: _read(secret),
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: link.stop())
-    thread = threading.Thread(target=_run_or_die, args=(pump,), name="model", daemon=True)
-    thread.start()
+    died: list[int] = []
+
+    def model_thread() -> None:
+        """Without it a worker is dead and has to be seen to be: the gateway watches the
+        process. What was said before still goes out, if the link is quick."""
+        if status := _run(pump):
+            died.append(status)
+            link.stop()
+            time.sleep(GRACE)
+            logging.shutdown()
+            os._exit(status)
+
+    thread = threading.Thread(target=model_thread, name="model", daemon=True)
 
     def finish() -> None:
-        pump.stop()
-        thread.join(GRACE)
+        if not died:
+            pump.stop()
+            thread.join(GRACE)
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: link.stop())
+    thread.start()
     link.serve(finish)
+    return died[0] if died else 0
 
 
-def _run_or_die(pump: Pump) -> None:
-    """Without its model thread a worker is dead, and must be seen to be: the gateway watches
-    the process."""
+def _run(pump: Pump) -> int:
+    """0 when it was asked to stop, otherwise the status that the process is to end with."""
     try:
         pump.run()
     except SystemExit as error:
         log.critical("the binding asked the process to exit with %r", error.code)
-        _die(error.code if isinstance(error.code, int) else 1)
+        status = error.code & 0xFF if isinstance(error.code, int) else 1
+        # Whatever the binding wishes, this is a failure, and supervisor is to start again.
+        return 1 if status in (0, SENSELESS_TO_RETRY) else status
     except BaseException as error:
         log.critical("the model thread died", exc_info=error)
-        _die(1)
-
-
-def _die(status: int) -> None:
-    logging.shutdown()
-    sys.stdout.flush()
-    # Never 0 or 78 by a binding's whim: supervisor is to start a worker again.
-    os._exit(1 if status & 0xFF in (0, SENSELESS_TO_RETRY) else status & 0xFF)
+        return 1
+    return 0
 
 
 def _read(secret: Path) -> str:

@@ -62,11 +62,6 @@ class Generation:
         )
         self._pieces = iter(binding.generate(self.request))
 
-    @property
-    def may_advance(self) -> bool:
-        """Has credit, or has to be ended."""
-        return self.cancelled or self.spent < self.granted
-
     def advance(self, said: list[Chunk | Message]) -> Finished | None:
         """One piece, or the end; raises what the binding raises."""
         if self.cancelled:

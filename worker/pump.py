@@ -197,19 +197,21 @@ class Pump:
         ended: list[Generation] = []
         congested = self._congested()
         advanced = False
-        for generation in self._open:
-            if not generation.cancelled and (congested or generation.spent >= generation.granted):
-                continue
-            advanced = True
-            if end := self._advance(generation, said):
-                said.append(end)
-                ended.append(generation)
-        if ended:
-            self._open = [each for each in self._open if each not in ended]
+        try:
+            for generation in self._open:
+                if generation.cancelled or (
+                    generation.spent < generation.granted and not congested
+                ):
+                    advanced = True
+                    if end := self._advance(generation, said):
+                        said.append(end)
+                        ended.append(generation)
+        finally:  # also when the process is about to die: these may be its last words
             for generation in ended:
+                self._open.remove(generation)
                 del self._jobs[generation.id]
-        if said:
-            self._say(said)
+            if said:
+                self._say(said)
         self.steps += 1
         return advanced
 
