@@ -5,6 +5,7 @@ that none needs to be downloaded or kept.
 """
 
 import itertools
+import string
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,14 +113,15 @@ def _metadata(shape: Shape) -> dict[str, Any]:
 
 
 def _vocabulary(size: int) -> tuple[list[str], list[str]]:
-    """Special tokens, the 256 bytes, and as many pairs of bytes as are wanted."""
-    letters = _byte_letters()
-    pairs = list(
-        itertools.islice(itertools.product(letters, letters), size - len(SPECIAL) - len(letters))
-    )
-    assert len(SPECIAL) + len(letters) + len(pairs) == size
-    tokens = [*SPECIAL, *letters, *(a + b for a, b in pairs)]
-    return tokens, [f"{a} {b}" for a, b in pairs]
+    """Special tokens, the 256 bytes, and as many groups of two and three letters as are wanted."""
+    letters, plain = _byte_letters(), string.ascii_letters
+    pairs = list(itertools.product(plain, plain))
+    triples = ((a + b, c) for (a, b), c in itertools.product(pairs, plain))
+    room = size - len(SPECIAL) - len(letters)
+    merged = list(itertools.islice(itertools.chain(pairs, triples), room))
+    assert len(merged) == room
+    tokens = [*SPECIAL, *letters, *(a + b for a, b in merged)]
+    return tokens, [f"{a} {b}" for a, b in merged]
 
 
 def _byte_letters() -> list[str]:
@@ -136,13 +138,13 @@ def _bytes(kind: int, count: int) -> int:
 def _weights(draw: np.random.Generator, kind: int, columns: int, rows: int) -> bytes:
     """Scaled so that a layer neither swells nor fades what goes through it."""
     if rows == 1:
-        return np.ones(columns, "<f4").tobytes()
+        return bytes(np.ones(columns, "<f4"))
     spread = columns**-0.5
     values = draw.standard_normal((rows, columns), np.float32) * spread
     if kind == F32:
-        return values.astype("<f4").tobytes()
+        return bytes(values.astype("<f4"))
     if kind == F16:
-        return values.astype("<f2").tobytes()
+        return bytes(values.astype("<f2"))
     blocks = np.zeros(rows * columns // BLOCK, [("scale", "<f2"), ("values", "i1", BLOCK)])
     blocks["scale"] = spread * 4 / 127
     scaled = values.reshape(-1, BLOCK) / blocks["scale"].astype(np.float32)[:, None]

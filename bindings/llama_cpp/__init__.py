@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from worker.binding import Binding, BindingError, Model, ModelNotFound, Piece, Request
+from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
 
 from . import gguf_header, memory
 from .embedding import Embedder
@@ -49,7 +49,7 @@ class LlamaCpp(Binding):
         except BindingError as error:
             if beside:
                 raise
-            raise BindingError(f"{error}; the model before had to make room for it") from error
+            raise ModelLost(f"{error}; the model before had to make room for it") from error
         self.close()
         self._model = loaded
         self.engine = Engine(loaded)
@@ -68,6 +68,7 @@ class LlamaCpp(Binding):
             type_k=settings.type_k,
             type_v=settings.type_v,
             available=room,
+            stretched=settings.stretched,
         )
         freed = self._model.plan.total if self._model else 0
         return plan, memory.check(plan, room, freed=freed)

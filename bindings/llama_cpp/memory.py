@@ -56,10 +56,17 @@ def plan(
     type_k: str,
     type_v: str,
     available: int | None,
+    stretched: bool = False,
 ) -> Plan:
-    """`available` is bytes; None is unknown, or of no matter."""
+    """`available` is bytes; None is unknown, or of no matter.
+
+    Beyond the context that a model was trained with it talks nonsense, unless its positions
+    are `stretched` by the rope_* settings.
+    """
     own = header.number("context_length", DEFAULT_CONTEXT)
     context = n_ctx or min(own, DEFAULT_CONTEXT)
+    if not stretched:
+        context = min(context, own)
     a_token = token_bytes(header, type_k, type_v)
     cells = n_cells or context * parallel
     if not n_cells and available is not None and a_token:

@@ -34,7 +34,8 @@ def _setting(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     n_ctx: int = _setting(
-        0, "Tokens that prompt and answer have together; 0 is the model's own, 8192 at most.",
+        0, "Tokens that prompt and answer have together, up to the model's own unless rope_* "
+        "stretch it; 0 is the model's own, 8192 at most.",
         low=0, high=2**24,
     )  # fmt: skip
     parallel: int = _setting(8, "Generations that run at the same time.", low=1, high=120)
@@ -82,6 +83,11 @@ class Settings:
         True, "Answer `embed`: takes a context of its own at the first use."
     )
     check_memory: bool = _setting(True, "Refuse a model that cannot fit before loading it.")
+
+    @property
+    def stretched(self) -> bool:
+        """The model's positions are made to reach further than it was trained for."""
+        return bool(self.rope_scaling or self.rope_freq_base or self.rope_freq_scale)
 
     @property
     def sequences(self) -> int:

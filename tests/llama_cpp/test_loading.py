@@ -10,7 +10,7 @@ from benchmarks.random_model import Shape, write
 from bindings.llama_cpp import LlamaCpp
 from tests.llama_cpp.conftest import PEBBLE
 from tests.llama_cpp.driving import GREEDY, STORY, alone, request
-from worker.binding import BindingError, Model, ModelNotFound
+from worker.binding import BindingError, Model, ModelNotFound, Request
 
 
 def test_a_q8_0_model_loads_and_computes(binding: LlamaCpp, models: Path) -> None:
@@ -111,8 +111,6 @@ def test_another_model_takes_the_place(binding: LlamaCpp, tiny: Path) -> None:
 
 
 def test_without_a_model_everything_says_so(binding: LlamaCpp) -> None:
-    from worker.binding import Request
-
     for call in (
         lambda: next(iter(binding.generate(Request("x")))),
         lambda: binding.tokenize("x"),
@@ -128,7 +126,7 @@ def test_a_model_that_cannot_fit_is_refused_with_both_numbers(binding: LlamaCpp)
     with pytest.raises(
         BindingError, match=r"needs about [\d.]+ GiB .* [\d.]+ [GM]iB are available"
     ):
-        binding.load(Model("pebble", PEBBLE, {"n_ctx": 2**24, "parallel": 120}))
+        binding.load(Model("pebble", PEBBLE, {"n_cells": 2**26}))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def test_a_model_that_cannot_fit_is_refused_with_both_numbers(binding: LlamaCpp)
         {"parallel": 1, "kept": 1},
         {"rope_scaling": "linear", "rope_freq_scale": 0.5, "rope_freq_base": 20_000.0},
         {"n_gpu_layers": 0, "split_mode": "none", "tensor_split": "1"},
-        {"n_threads": 2, "n_ctx": 100},
+        {"n_ctx": 100},
     ],
     ids=str,
 )

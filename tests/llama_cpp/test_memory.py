@@ -44,6 +44,9 @@ def test_the_context_is_the_models_own_up_to_a_limit() -> None:
     given = {"n_ctx": 0, "parallel": 4, "n_cells": 0, "available": None, **TYPES}
     assert plan(SMALL, **given).context == 8192  # type: ignore[arg-type]
     assert plan(SMALL, **{**given, "n_ctx": 100_000}).context == 100_000  # type: ignore[arg-type]
+    assert plan(SMALL, **{**given, "n_ctx": 200_000}).context == 131_072  # type: ignore[arg-type]
+    stretched = plan(SMALL, **{**given, "n_ctx": 200_000}, stretched=True)  # type: ignore[arg-type]
+    assert stretched.context == 200_000
     assert plan(SMALL, **given).cells == 4 * 8192  # type: ignore[arg-type]
     assert plan(SMALL, **{**given, "n_cells": 9000}).cells == 9000  # type: ignore[arg-type]
 

@@ -99,8 +99,8 @@ def test_xtc_excludes_the_top_choices(exact: LlamaCpp) -> None:
 
 
 def test_repeat_penalty_looks_repeat_last_n_back_into_the_prompt(exact: LlamaCpp) -> None:
-    prompt = "Xabc"
-    wanted = exact.tokenize("X")[-1]
+    prompt = "7.,;"  # a token each
+    wanted = exact.tokenize("7")[-1]
 
     def first(last_n: int, penalty: float = 100.0) -> int:
         favoured = {"temperature": 0.0, "logit_bias": {str(wanted): 30.0}}
@@ -141,7 +141,7 @@ def test_preselecting_candidates_changes_nothing(exact: LlamaCpp) -> None:
 
 
 def test_dry_ends_repetition_of_sequences_up_to_a_breaker(exact: LlamaCpp) -> None:
-    loop, wanted = "abcdefgh" * 4, exact.tokenize("a")[-1]
+    loop, wanted = "12345678" * 4, exact.tokenize("1")[-1]
     dry = {"dry_multiplier": 50.0, "dry_base": 2.0, "dry_allowed_length": 2}
 
     def first(**sampling: Any) -> int:
@@ -151,7 +151,7 @@ def test_dry_ends_repetition_of_sequences_up_to_a_breaker(exact: LlamaCpp) -> No
     assert first() == wanted
     assert first(**dry) != wanted
     assert first(**{**dry, "dry_allowed_length": 40}) == wanted
-    assert first(**dry, dry_sequence_breakers=["h"]) == wanted
+    assert first(**dry, dry_sequence_breakers=["8"]) == wanted
     assert first(**dry, dry_penalty_last_n=4) == wanted
 
 
