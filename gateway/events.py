@@ -59,6 +59,7 @@ class Endpoints:
             "list_active_personalities": (
                 "active_personalities_list", {"personalities": []}, self.active_personalities,
             ),
+            "embed": ("embeded", {"embedding": []}, self.embed),
             "tokenize": ("tokenized", {"tokens": []}, self.tokenize),
             "detokenize": ("detokenized", {"text": ""}, self.detokenize),
         }  # fmt: skip
@@ -162,6 +163,10 @@ class Endpoints:
 
     async def detokenize(self, session: Session, data: Payload) -> Reply:
         return {"text": await self._server.detokenize(session, payloads.token_ids(data))}
+
+    async def embed(self, session: Session, data: Payload) -> Reply:
+        prompt = payloads.text(data, "prompt", limit=payloads.MAX_PROMPT)
+        return {"embedding": await self._server.embed(session, prompt)}
 
     # Generations.
 

@@ -128,6 +128,10 @@ class Fleet:
         """Some worker holds it, or soon will."""
         return any(model in (w.model, w.loading, w.draining) for w in self.of(binding))
 
+    def sharers(self) -> int:
+        """How many workers hold a model or are about to: they share the cores."""
+        return sum(bool(w.model or w.loading) for w in self.all())
+
     def assign(self, worker: Worker, request: int, now: float) -> None:
         worker.requests.add(request)
         worker.used_at = now

@@ -19,7 +19,17 @@ from gateway.personalities import Personality, PersonalityNotFound, Zoo
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
 from gateway.state import SavedState
-from protocol.messages import Detokenize, Detokenized, Failed, Load, Message, Tokenize, Tokenized
+from protocol.messages import (
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
+    Failed,
+    Load,
+    Message,
+    Tokenize,
+    Tokenized,
+)
 from protocol.sampling import Sampling
 
 log = logging.getLogger(__name__)
@@ -92,6 +102,7 @@ class Server:
         if self.settings.ctx_size:
             settings["n_ctx"] = self.settings.ctx_size
         settings.pop("processes", None)
+        settings["sharers"] = max(1, self.dispatch.fleet.sharers())
         return lambda id: Load(id, model, str(path or ""), settings)
 
     # Personalities.
@@ -143,6 +154,11 @@ class Server:
         answer = await self._ask(session, lambda id: Detokenize(id, tokens))
         assert isinstance(answer, Detokenized)
         return answer.text
+
+    async def embed(self, session: Session, text: str) -> list[float]:
+        answer = await self._ask(session, lambda id: Embed(id, text))
+        assert isinstance(answer, Embedded)
+        return answer.vector
 
     async def _ask(self, session: Session, build: Any) -> Message:
         worker = await self.dispatch.ensure(*self._selected(session))

@@ -11,7 +11,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 class OneLine(logging.Formatter):
     """Control characters are escaped; a traceback is what comes after the first line."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
         return _UNSAFE.sub(lambda found: f"\\x{ord(found[0]):02x}", line)
 

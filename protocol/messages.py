@@ -16,6 +16,7 @@ A conversation:
                                                     an answer is on its way already
     gateway -> Tokenize(id)              worker  -> Tokenized(id) | Failed(id)
     gateway -> Detokenize(id)            worker  -> Detokenized(id) | Failed(id)
+    gateway -> Embed(id)                 worker  -> Embedded(id) | Failed(id)
     worker  -> Heartbeat                 every `Welcome.heartbeat` seconds
     gateway -> Introduce                 worker  -> Hello
 
@@ -115,6 +116,9 @@ class Finished(Message):
     """Prompt tokens that did not have to be computed."""
     dropped_tokens: int = 0
     """Prompt tokens left out, so that the rest fits the context."""
+    logprobs: list[list[float]] = field(default_factory=list)
+    """For each token of the answer: its id and log probability, then in turn id and log
+    probability of the likeliest tokens there. Only where `Sampling.logprobs` asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,12 @@ class Tokenized(Message):
 class Detokenized(Message):
     id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded(Message):
+    id: int
+    vector: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +233,9 @@ class Tokenize(Message):
 class Detokenize(Message):
     id: int
     tokens: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Embed(Message):
+    id: int
+    text: str

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 from protocol.sampling import Sampling
 
 __all__ = [
-    "Binding", "BindingError", "ContextOverflow", "Model", "ModelNotFound",
+    "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost", "ModelNotFound",
     "Piece", "Request", "Sampling", "Usage",
 ]  # fmt: skip
 
@@ -30,6 +30,10 @@ class BindingError(Exception):
 
 class ModelNotFound(BindingError):
     pass
+
+
+class ModelLost(BindingError):
+    """`load` failed, and what was loaded before is gone, too."""
 
 
 class ContextOverflow(BindingError):
@@ -101,7 +105,7 @@ class Binding(ABC):
         """Make `model` the current one; may take minutes, may raise BindingError.
 
         Never called while a generation is open. After an error the model that was
-        loaded before should still serve; where it cannot, `generate` says so (BindingError).
+        loaded before should still serve; where it cannot, raise ModelLost.
         """
 
     @abstractmethod
@@ -118,6 +122,10 @@ class Binding(ABC):
 
     def detokenize(self, tokens: list[int]) -> bytes:
         return bytes(token & 0xFF for token in tokens)
+
+    def embed(self, text: str) -> list[float]:
+        """The text as a vector, for models that are made for it."""
+        raise BindingError("this binding makes no embeddings")
 
     def details(self) -> dict[str, str]:
         """What the loaded model says of itself: name, architecture, parameters, …"""

@@ -7,6 +7,8 @@ from protocol.errors import ErrorCode
 from protocol.messages import (
     Detokenize,
     Detokenized,
+    Embed,
+    Embedded,
     Failed,
     Load,
     Loaded,
@@ -14,11 +16,21 @@ from protocol.messages import (
     Tokenize,
     Tokenized,
 )
-from worker.binding import Binding, BindingError, ContextOverflow, Model, ModelNotFound
+from worker.binding import (
+    Binding,
+    BindingError,
+    ContextOverflow,
+    Model,
+    ModelLost,
+    ModelNotFound,
+)
 
 log = logging.getLogger(__name__)
 
 LONGEST_ERROR = 1000
+
+
+Errand = Load | Tokenize | Detokenize | Embed
 
 
 class Errands:
@@ -28,7 +40,7 @@ class Errands:
         self._binding = binding
         self._held: tuple[Model, object] | None = None
 
-    def run(self, message: Load | Tokenize | Detokenize) -> Message:
+    def run(self, message: Errand) -> Message:
         """Its answer. Raises nothing that a process survives."""
         try:
             match message:
@@ -41,6 +53,8 @@ class Errands:
                 case Detokenize(id=id, tokens=tokens):
                     text = self._binding.detokenize(tokens).decode(errors="replace")
                     return Detokenized(id, text)
+                case Embed(id=id, text=text):
+                    return Embedded(id, list(map(float, self._binding.embed(text))))
         except Exception as error:  # noqa: BLE001 - failure() logs it
             loading = isinstance(message, Load)
             code = ErrorCode.LOAD_FAILED if loading else ErrorCode.BINDING_ERROR
@@ -52,7 +66,11 @@ class Errands:
         wanted = Model(message.model, path, message.settings), _version(path)
         if wanted != self._held:
             log.info("loading %s", message.model)
-            self._binding.load(wanted[0])
+            try:
+                self._binding.load(wanted[0])
+            except ModelLost:
+                self.model, self._held = "", None
+                raise
             self._held = wanted
             self.model = message.model
             log.info("loaded %s", message.model)

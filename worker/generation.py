@@ -118,6 +118,7 @@ class Generation:
             prompt_tokens=usage.prompt_tokens,
             reused_tokens=usage.reused_tokens,
             dropped_tokens=usage.dropped_tokens,
+            logprobs=[[float(x) for pair in place for x in pair] for place in usage.logprobs],
         )
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from protocol.messages import (
     Cancel,
     Credit,
     Detokenize,
+    Embed,
     Generate,
     Heartbeat,
     Hello,
@@ -197,7 +198,7 @@ class Link:
                 self._pump.cancel(id)
             case Credit(id=id, tokens=tokens):
                 self._pump.grant(id, tokens)
-            case Load() | Generate() | Tokenize() | Detokenize():
+            case Load() | Generate() | Tokenize() | Detokenize() | Embed():
                 self._pump.submit(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} is for gateways to hear")

@@ -14,31 +14,30 @@ from collections.abc import Callable
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import (
     Chunk,
-    Detokenize,
     Failed,
     Finished,
     FinishReason,
     Generate,
     Load,
     Message,
-    Tokenize,
 )
 from worker.binding import Binding
+from worker.errands import Errand as Asked
 from worker.errands import Errands, failure
 from worker.generation import Generation
 
 log = logging.getLogger(__name__)
 
-Work = Load | Generate | Tokenize | Detokenize
+Work = Generate | Asked
 Said = list[Chunk | Message]
 
 
 class Errand:
-    """Load, Tokenize or Detokenize: done in one go."""
+    """Load, Tokenize, Detokenize or Embed: done in one go."""
 
     __slots__ = ("cancelled", "id", "message")
 
-    def __init__(self, message: Load | Tokenize | Detokenize) -> None:
+    def __init__(self, message: Asked) -> None:
         self.id = message.id
         self.message = message
         self.cancelled = False

@@ -38,6 +38,8 @@ OF_ANNOTATION = {
     "<class 'bool'>": st.booleans(),
     "list[int]": ints,
     "list[str]": st.lists(texts, max_size=5),
+    "list[float]": st.lists(st.floats(allow_nan=False), max_size=5),
+    "list[list[float]]": st.lists(st.lists(st.floats(allow_nan=False), max_size=4), max_size=4),
     "dict[str, str]": st.dictionaries(texts, texts, max_size=3),
     "dict[str, str | int | float | bool]": st.dictionaries(texts, settings_values, max_size=3),
     "<class 'protocol.sampling.Sampling'>": samplings,
