@@ -162,10 +162,18 @@ def _end(answer: Answer) -> Failed | Finished:
 
 
 def _counts(answer: Finished) -> dict[str, Any]:
-    return {
+    """What text_generated says beside the text; log probabilities only if they were asked for."""
+    logprobs = {"logprobs": [_logprob(place) for place in answer.logprobs]}
+    return (logprobs if answer.logprobs else {}) | {
         "reason": answer.reason,
         "tokens": answer.tokens,
         "prompt_tokens": answer.prompt_tokens,
         "reused_tokens": answer.reused_tokens,
         "dropped_tokens": answer.dropped_tokens,
     }
+
+
+def _logprob(place: list[float]) -> dict[str, Any]:
+    """[id, log probability, …] of the chosen token and then of the likeliest there."""
+    pairs = [{"token": int(t), "logprob": p} for t, p in zip(place[::2], place[1::2], strict=True)]
+    return {**pairs[0], "top": pairs[1:]}

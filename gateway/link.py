@@ -21,6 +21,7 @@ from protocol.messages import (
     Chunks,
     Credit,
     Detokenized,
+    Embedded,
     Failed,
     Finished,
     Heartbeat,
@@ -35,7 +36,7 @@ from protocol.messages import (
 
 log = logging.getLogger(__name__)
 
-Answer = Finished | Failed | Loaded | Tokenized | Detokenized
+Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
 """A message of these kinds is the last one of its request."""
 
 DIED = "died"
