@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from embedded_model import questions
-from embedded_model.export import SHIPPED
+from embedded_model.shipped import SHIPPED
 from embedded_model.speak import Speaker
 from embedded_model.text.unknown import MARKS, MARKS_FRENCH
 

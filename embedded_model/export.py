@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from embedded_model import checkpoint
 from embedded_model.model import Pebble, Shape
+from embedded_model.shipped import LIMIT, SHIPPED
 from embedded_model.text.prompts import ASSISTANT, BOS, END, SPECIALS, SYSTEM, USER
 from embedded_model.tokenizer import PRE
 
-SHIPPED = Path(__file__).parents[1] / "bindings" / "llama_cpp" / "models" / "pebble-f16.gguf"
-LIMIT = 8_000_000  # bytes; the repository carries the file
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     f"{{% if message['role'] == 'system' %}}{SYSTEM}{{% elif message['role'] == 'user' %}}{USER}"

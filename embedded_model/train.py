@@ -149,7 +149,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4096, help="tokens a step")
-    parser.add_argument("--micro", type=int, default=1024, help="tokens a pack")
+    parser.add_argument("--micro", type=int, default=512, help="tokens a pack")
     parser.add_argument(
         "--muon", type=float, default=0.02, help="learning rate of the hidden matrices"
     )

@@ -31,18 +31,18 @@ Maker = Callable[[Random, Split], Exchange]
 ENGLISH_TASKS: dict[Maker, float] = {
     facts.capital: 5,
     facts.colour: 4,
-    facts.opposite: 6,
+    facts.opposite: 7,
     facts.sound: 4,
-    calendar.neighbour: 5,
-    numbers.total: 6,
-    numbers.difference: 6,
-    numbers.product: 6,
-    numbers.count: 6,
+    calendar.neighbour: 6,
+    numbers.total: 7,
+    numbers.difference: 7,
+    numbers.product: 7,
+    numbers.count: 8,
     copying.repeat: 10,
-    copying.spell: 9,
+    copying.spell: 10,
     languages.emoji: 6,
     languages.polite_word: 5,
-    stories.story: 8,
+    stories.story: 6,
     poems.poem: 2,
     unknown.unknown: 9,
     memory.not_told: 1,
@@ -105,9 +105,9 @@ def recall(rng: Random, split: Split, voice: Voice) -> tuple[Exchange, Exchange]
 def pick_voice(rng: Random) -> Voice:
     """Mostly the plain one, each shipped one often."""
     chance = rng.random()
-    if chance < 0.48:
+    if chance < 0.56:
         return PLAIN
-    return rng.choice(ENGLISH[1:]) if chance < 0.8 else rng.choice(FRENCH)
+    return rng.choice(ENGLISH[1:]) if chance < 0.82 else rng.choice(FRENCH)
 
 
 def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:

@@ -6,7 +6,7 @@ from random import Random
 
 from embedded_model.text.exchange import Exchange
 from embedded_model.text.split import Split, wordings
-from embedded_model.text.words import name
+from embedded_model.text.words import familiar
 
 _ASK = wordings("french_stories", "ask")
 _SENTENCES = (
@@ -39,7 +39,7 @@ def story(rng: Random, split: Split) -> Exchange:
     """Raconte-moi une histoire."""
     text = " ".join(rng.choice(ways) for ways in _SENTENCES)
     text = text.format(
-        h=name(rng, "train"), f=name(rng, "train"), p=rng.choice(_PLACES), t=rng.choice(_THINGS)
+        h=familiar(rng), f=familiar(rng), p=rng.choice(_PLACES), t=rng.choice(_THINGS)
     )
     return Exchange(
         "french stories",

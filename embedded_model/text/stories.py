@@ -8,7 +8,7 @@ from random import Random
 from embedded_model.text.data import listed, read
 from embedded_model.text.exchange import Exchange, Judge
 from embedded_model.text.split import Split, draw, wordings
-from embedded_model.text.words import name
+from embedded_model.text.words import familiar, name
 
 THINGS = listed("things")
 
@@ -61,7 +61,7 @@ def well_told(thing: str, hero: str | None) -> Judge:
 def story(rng: Random, split: Split) -> Exchange:
     """Tell me a story about a lamp. The evaluation's things and heroes are not in training."""
     thing = draw(lambda: rng.choice(THINGS), lambda noun: f"story {noun}", split)
-    hero, friend = name(rng, "train"), name(rng, "train")
+    hero, friend = familiar(rng), familiar(rng)
     shown = f"an {thing}" if thing[0] in "aeio" else f"a {thing}"
     chance = rng.random()
     if chance < 0.3:

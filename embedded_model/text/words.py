@@ -39,6 +39,11 @@ def name(rng: Random, split: Split) -> str:
     return draw(make, str, split)
 
 
+def familiar(rng: Random) -> str:
+    """A common first name that training knows, for those whom nobody asked for."""
+    return draw(lambda: rng.choice(FIRST_NAMES), str, "train")
+
+
 def word(rng: Random, split: Split) -> str:
     """A word of a few letters: a common one or an invented one."""
 
