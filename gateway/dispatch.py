@@ -161,6 +161,7 @@ class Dispatch:
                 self._line.remove(waiter)
 
     def _walk(self) -> None:
+        self.fleet.stop_draining({(waiter.binding, waiter.model) for waiter in self._line})
         for waiter in self._line:
             if not waiter.ready.done():
                 self._advance(waiter)

@@ -173,6 +173,12 @@ class Fleet:
         oldest.draining = model
         return Step.WAIT, None
 
+    def stop_draining(self, wanted: set[tuple[str, str]]) -> None:
+        """Who waited for a model may have left: nobody is drained for what nobody wants."""
+        for worker in self.all():
+            if worker.draining and (worker.binding, worker.draining) not in wanted:
+                worker.draining = ""
+
     def _drained(self, workers: list[Worker], model: str) -> tuple[Step, Worker | None]:
         for worker in workers:
             if worker.draining == model and worker.idle:

@@ -116,6 +116,23 @@ def test_a_selection_never_disturbs_a_running_stream(server: Home) -> None:
     assert end["text"].split() == [f"one{n}" for n in range(60)]
 
 
+def test_who_waits_for_a_model_and_leaves_holds_nobody_up(server: Home) -> None:
+    async def scenario() -> None:
+        async with client(server) as one, client(server) as three:
+            for each in (one, three):
+                await select(each, "single", "one")
+            await one.emit("generate_text", {"prompt": "x", "n_predicts": 100})
+            first = await one.next("text_chunk")
+            async with client(server) as two:
+                await two.ask("select_binding", {"binding_name": "single"}, reply="select_binding")
+                await two.emit("select_model", {"model_name": "two"})
+                await two.settle()
+            assert await served_by(three) == "one0"
+            ends_once([first, *await one.until("text_generated")])
+
+    run(scenario())
+
+
 def test_a_request_after_a_selection_is_served_by_it(server: Home) -> None:
     async def scenario() -> str:
         async with client(server) as connected:
