@@ -60,7 +60,7 @@ def work(name: str, binding: Binding, address: str, secret: Path) -> int:
     The binding has a thread of its own. Returns the process's exit status.
     """
     outbox = Outbox()
-    pump = Pump(binding, outbox.put, lambda: outbox.full)
+    pump = Pump(binding, outbox.put, outbox.full)
     link = Link(
         pump,
         outbox,

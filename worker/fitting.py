@@ -41,7 +41,7 @@ def fit(
     if context_size <= 0:
         return Fitted(text)
     whole = tokens = tokenize(text)
-    budget = context_size - min(n_predict, context_size // ROOM)
+    budget = context_size - max(1, min(n_predict, context_size // ROOM))
     kept = 0
     if len(whole) > budget and blocks:
         kept = _first_kept(blocks, len(whole) - budget, max(1, budget // STRIDE), tokenize)

@@ -206,7 +206,6 @@ class Link:
     def _send_what_was_said(self) -> None:
         if not self._heartbeat:
             return self._outbox.clear()
-        full = self._outbox.full
         for _ in range(BUDGET):
             if not self._unsent:
                 if not (message := self._outbox.take()):
@@ -217,7 +216,7 @@ class Link:
             self._unsent = None
         else:
             self._outbox.signal()  # there may be more
-        if full and not self._outbox.full:
+        if self._outbox.relieved():
             self._pump.wake()
 
     def _try_to_send(self, frame: bytes) -> bool:

@@ -20,6 +20,7 @@ class Outbox:
     def __init__(self) -> None:
         self._waiting: deque[Chunk | Message] = deque()
         self._signalled = False
+        self._awaited = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -30,8 +31,15 @@ class Outbox:
         self._waiting.extend(said)
         self.signal()
 
-    @property
     def full(self) -> bool:
+        """Whether to wait until the taker sees `relieved`.
+
+        The mark comes before the second look: a taker that emptied everything between two
+        looks would otherwise never learn that somebody waits.
+        """
+        if len(self._waiting) < ROOM:
+            return False
+        self._awaited = True
         return len(self._waiting) >= ROOM
 
     # Both, and signal handlers.
@@ -65,6 +73,13 @@ class Outbox:
         while len(chunks) < FRAME and self._waiting and isinstance(self._waiting[0], Chunk):
             chunks.append(cast(Chunk, self._waiting.popleft()))
         return Chunks(chunks)
+
+    def relieved(self) -> bool:
+        """Whether the putter has to be told, once, that there is room again."""
+        if not self._awaited or len(self._waiting) >= ROOM:
+            return False
+        self._awaited = False
+        return True
 
     def clear(self) -> None:
         self._waiting.clear()

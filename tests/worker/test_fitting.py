@@ -93,7 +93,7 @@ def test_the_result_fits_and_is_a_tail_of_the_discussion(
         return
     tails = ["".join(blocks[first:]) for first in range(len(blocks) + 1)]
     assert result.text in [conditioning + tail + prompt for tail in tails]
-    budget = context_size - min(n_predict, context_size // 4)
+    budget = context_size - max(1, min(n_predict, context_size // 4))
     assert len(result.tokens) <= max(budget, len(conditioning + prompt))
     assert len(result.tokens) < context_size
     whole = conditioning + "".join(blocks) + prompt
