@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
+from gateway.desk import Desk
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
@@ -60,6 +61,8 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         greeter = Greeter(_new_secret(run), lambda name: name in catalog.binding_names())
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
+        server.desk = Desk(settings.client_limit)
+        link.router.after_drain = server.desk.flush
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
         minder = Minder(
             link,
@@ -75,7 +78,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def _web(server: Server) -> AsyncIterator[None]:
-    sockets = Sockets(server)
+    sockets = Sockets(server, server.desk)
     app = web.Application()
     app.router.add_get("/health", _health)
     app.router.add_get("/ready", lambda request: _ready(server))
@@ -92,10 +95,11 @@ async def _web(server: Server) -> AsyncIterator[None]:
             await site.start()
         except OSError as error:
             raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        log.info("listening on http://%s:%d", host, port)
+        log.info("listening on http://%s:%d", *runner.addresses[0][:2])
         yield
         await sockets.close()
     finally:
+        server.desk.close()
         await runner.cleanup()
 
 

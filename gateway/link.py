@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
 """A message of these kinds is the last one of its request."""
 
+PORTION = 64
+"""Tokens that are granted at once: a message for every token would cost more than the token."""
 DIED = "died"
 """How a worker was lost, as long as nobody knows more: worth a post-mortem."""
 
@@ -56,7 +58,7 @@ class Watcher(Protocol):
 class Call:
     """One request in a worker, from its first frame to its answer."""
 
-    __slots__ = ("_link", "answer", "feed", "id", "worker")
+    __slots__ = ("_link", "_owed", "answer", "feed", "id", "worker")
 
     def __init__(self, link: "Link", id: int, worker: Worker, feed: "Feed"):
         self._link = link
@@ -64,11 +66,14 @@ class Call:
         self.worker = worker
         self.feed = feed
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._owed = 0
 
     def grant(self, tokens: int) -> None:
-        """Let the worker send so many tokens more."""
-        if not self.answer.done():
-            self._link.send(self.worker, Credit(self.id, tokens))
+        """Let the worker send so many tokens more; it hears of it in portions."""
+        self._owed += tokens
+        if self._owed >= PORTION and not self.answer.done():
+            self._link.send(self.worker, Credit(self.id, self._owed))
+            self._owed = 0
 
 
 Feed = Callable[[Call, Chunk], None]

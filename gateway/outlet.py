@@ -1,72 +1,164 @@
 """What goes out to one client, in which order, and how much of it may wait?
 
 Everything that is sent to a client passes through its outlet, so that chunks,
-ends and replies keep their order. Chunks that wait behind a slow client are
-merged; the worker is given credit for what has left.
+ends and replies keep their order. What waits goes out together, as soon as the
+client's connection has room. Nothing here grows without bound: the worker is
+given credit for what has really left, so that a generation pauses whose client
+does not read; and a client that asks on and on without reading is dropped.
 """
 
-import asyncio
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-CHUNK = 0
-"""MSG_TYPE_CHUNK of the 2023 clients, who look it up by number."""
+from gateway.items import Event, Item, Taken, TextChunk
 
-Emit = Callable[[str, dict[str, Any]], Awaitable[None]]
-Taken = Callable[[int], None]
-"""Told how many tokens have left for the client."""
+log = logging.getLogger(__name__)
+
+MERGE_BEYOND = 32
+"""Items that wait one by one; a chunk that comes then joins the one before it."""
+MAX_EVENTS = 1024
+MAX_BYTES = 16 * 2**20
+"""Of replies that wait for a client which does not read; more, and it is dropped."""
 
 
-@dataclass(slots=True)
-class Waiting:
-    """Text of one generation that has not left yet."""
+class Way(Protocol):
+    """To one client. Nothing here waits."""
 
-    stream: str
-    text: str
-    tokens: int
-    taken: Taken
+    @property
+    def merges(self) -> bool:
+        """Chunks in a row should go as one."""
+
+    def room(self) -> int:
+        """Bytes that may be written now; more than that once is no harm."""
+
+    def settled(self) -> bool:
+        """What was written has left, or nearly: the next may be made."""
+
+    def backlog(self) -> int:
+        """Bytes written that have not left."""
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Take them over, in this order."""
+
+    def drop(self) -> None:
+        """End the connection, without a word."""
+
+    def close(self) -> None:
+        """The connection has ended."""
+
+
+class Desk(Protocol):
+    """Calls `Outlet.flush` some time soon, if asked."""
+
+    def mark(self, outlet: "Outlet") -> None:
+        """In this turn of the event loop: it has got something to write."""
+
+    def block(self, outlet: "Outlet") -> None:
+        """When there may be room: something waits, or has not left."""
 
 
 class Outlet:
     """Owned by a session; `close` drops what waits. Only for the event loop's thread."""
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._queue: deque[Waiting | tuple[str, dict[str, Any]]] = deque()
-        self._wake = asyncio.Event()
-        self._writer = asyncio.create_task(self._write())
+    def __init__(self, way: Way, desk: Desk) -> None:
+        self.merged = 0
+        """Chunks that became part of another."""
+        self.dirty = False
+        """The desk has been told."""
+        self.closed = False
+        self.writes = 0
+        """Grows whenever there was room."""
+        self._way = way
+        self._desk = desk
+        self._waiting: deque[Item] = deque()
+        self._events = 0
+        self._bytes = 0  # of the events
+        self._owed: list[tuple[Taken, int]] = []
 
     def event(self, name: str, data: dict[str, Any]) -> None:
-        self._queue.append((name, data))
-        self._wake.set()
+        """Goes at once, if there is room. Raise ValueError for what JSON has not."""
+        item = Event(name, data)
+        if self.closed:
+            return
+        if self._events >= MAX_EVENTS or self._bytes + self._way.backlog() > MAX_BYTES:
+            return self.drop(f"does not read: {self._events} replies wait for it")
+        self._waiting.append(item)
+        self._events += 1
+        self._bytes += item.size
+        self.flush()
 
     def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
         """One piece of an answer; `taken` is called with `tokens` once it has left."""
-        self._queue.append(Waiting(stream, text, tokens, taken))
-        self._wake.set()
+        if self.closed:
+            return
+        item = TextChunk(stream, text, tokens, taken)
+        if len(self._waiting) >= MERGE_BEYOND and self._joins_last(item):
+            return
+        self._waiting.append(item)
+        if not self.dirty:
+            self._desk.mark(self)
 
-    async def close(self) -> None:
-        self._queue.clear()
-        self._writer.cancel()
-        await asyncio.gather(self._writer, return_exceptions=True)
+    @property
+    def waits(self) -> bool:
+        """Something has not left."""
+        return bool(self._waiting or self._owed)
 
-    async def drained(self) -> None:
-        """Return when nothing waits."""
-        while self._queue:
-            await asyncio.sleep(0)
+    def backlog(self) -> int:
+        """Bytes written that have not left."""
+        return self._way.backlog()
 
-    async def _write(self) -> None:
-        while True:
-            while not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-            item = self._queue.popleft()
-            if isinstance(item, Waiting):
-                await self._emit(
-                    "text_chunk", {"chunk": item.text, "type": CHUNK, "id": item.stream}
-                )
-                item.taken(item.tokens)
+    def flush(self) -> None:
+        """Write what there is room for, and give credit for what has left."""
+        self.dirty = False
+        way = self._way
+        while self._waiting and (room := way.room()) > 0:
+            way.write(self._take(room, way.merges))
+            self.writes += 1
+        if self._owed and way.settled():
+            owed, self._owed = self._owed, []
+            for taken, tokens in owed:
+                taken(tokens)
+        if self._waiting or self._owed:
+            self._desk.block(self)
+
+    def drop(self, why: str) -> None:
+        """It cannot be helped; the session ends when the connection has."""
+        log.warning("a client was dropped: it %s", why)
+        self._forget()
+        self._way.drop()
+
+    def close(self) -> None:
+        self._forget()
+        self._way.close()
+
+    def _forget(self) -> None:
+        self.closed = True
+        self._waiting.clear()
+        self._owed.clear()
+
+    def _joins_last(self, item: TextChunk) -> bool:
+        last = self._waiting[-1]
+        if not isinstance(last, TextChunk) or not last.swallow(item):
+            return False
+        self.merged += 1
+        return True
+
+    def _take(self, room: int, merges: bool) -> list[Item]:
+        taken: list[Item] = []
+        while self._waiting and room > 0:
+            item = self._waiting.popleft()
+            room -= item.size
+            if isinstance(item, Event):
+                self._events -= 1
+                self._bytes -= item.size
             else:
-                await self._emit(*item)
+                self._owed.append((item.taken, item.tokens))
+                if merges and taken:
+                    last = taken[-1]
+                    if isinstance(last, TextChunk) and last.swallow(item):
+                        self.merged += 1
+                        continue
+            taken.append(item)
+        return taken

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway import payloads, prompts
 from gateway.catalog import Catalog, ModelNotFound
+from gateway.desk import Desk
 from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
 from gateway.generation import Generation, Plan
 from gateway.link import Link
@@ -45,6 +46,7 @@ class Server:
         self.catalog = catalog
         self.dispatch = dispatch
         self.link: Link
+        self.desk: Desk
         self.sessions: dict[str, Session] = {}
         self.draining = False
 

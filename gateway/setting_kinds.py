@@ -46,6 +46,14 @@ def whole(low: int, high: int) -> Kind:
     return read
 
 
+def yes_no(value: Any, base: Path) -> bool:
+    words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    answer = value if isinstance(value, bool) else words.get(str(value).lower())
+    if answer is None:
+        raise Unfit("yes or no is expected")
+    return answer
+
+
 def seconds(value: Any, base: Path) -> float:
     number = value
     if isinstance(value, str):

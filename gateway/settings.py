@@ -88,12 +88,21 @@ class Settings:
     stall_limit: float = _setting(
         kinds.seconds, 60.0, "seconds without progress after which a busy worker counts as hung"
     )
+    client_limit: float = _setting(
+        kinds.seconds, 60.0,
+        "seconds after which a client that does not read what it asked for is dropped; 0 is never",
+    )  # fmt: skip
     drain_limit: float = _setting(
         kinds.seconds, 10.0, "seconds that running generations get when the server is stopped"
     )
     cors_origins: tuple[str, ...] = _setting(
         kinds.origins, (), "pages that may connect besides those of this machine; `*` is all"
     )
+    direct_writes: bool = _setting(
+        kinds.yes_no, True,
+        "write to websockets directly; `no` is python-socketio's own way, which is slower",
+        default_text="yes",
+    )  # fmt: skip
     log_level: str = _setting(kinds.level, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     """Each binding's part of the config file."""

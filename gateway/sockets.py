@@ -7,16 +7,17 @@ name; each tells the real call from the forged one.
 """
 
 import logging
-from collections.abc import Awaitable
-from functools import partial
 from typing import Any
 
 import socketio
 from aiohttp import web
 
+from gateway import wire
+from gateway.desk import Desk
 from gateway.events import Endpoints
+from gateway.ordinary import Ordinary
 from gateway.origins import Origins
-from gateway.outlet import Outlet
+from gateway.outlet import Outlet, Way
 from gateway.server import Server
 from gateway.sessions import Session
 
@@ -30,8 +31,9 @@ MAX_FRAME = 32 * 2**20
 class Sockets:
     """Owns the Socket.IO server; `close` ends all sessions."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, desk: Desk) -> None:
         self._server = server
+        self._desk = desk
         self._endpoints = Endpoints(server)
         self.sio = socketio.AsyncServer(
             async_mode="aiohttp",
@@ -46,6 +48,12 @@ class Sockets:
         self.sio.on("connect", self._connect)
         self.sio.on("disconnect", self._disconnect)
         self.sio.on("*", self._event)
+        self._direct = server.settings.direct_writes
+        if self._direct and (reason := wire.missing(self.sio)):
+            log.warning("clients are written to in the slow way: %s", reason)
+            self._direct = False
+        if self._direct:
+            wire.install(self.sio, desk.look_again)
 
     def attach(self, app: web.Application) -> None:
         self.sio.attach(app)
@@ -59,8 +67,7 @@ class Sockets:
         environ = arguments[0] if arguments else None
         if not isinstance(environ, dict) or "aiohttp.request" not in environ:
             return await self._event("connect", sid, *arguments)  # a page of 2023 emits it
-        outlet = Outlet(partial(self._emit, sid))
-        self._server.sessions[sid] = Session(sid, outlet)
+        self._server.sessions[sid] = Session(sid, Outlet(self._way(sid), self._desk))
         log.info("client %s connected, %d now", sid, len(self._server.sessions))
         return None
 
@@ -77,7 +84,7 @@ class Sockets:
                  session.sid, why, len(self._server.sessions))  # fmt: skip
         if session.running:
             session.running.abandon()
-        await session.outlet.close()
+        session.outlet.close()
 
     async def _event(self, event: Any, sid: Any = None, *arguments: Any) -> Any:
         if event in self._server.sessions:
@@ -93,6 +100,7 @@ class Sockets:
             session.outlet.event("error", {**answer, "event": str(event)[:64]})
             return answer
 
-    def _emit(self, sid: str, event: str, data: dict[str, Any]) -> Awaitable[None]:
-        emitted: Awaitable[None] = self.sio.emit(event, data, to=sid)
-        return emitted
+    def _way(self, sid: str) -> Way:
+        if self._direct:
+            return wire.Wire(self.sio, sid)
+        return Ordinary(self.sio, sid, self._desk.look_again)

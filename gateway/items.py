@@ -1,0 +1,72 @@
+"""What can be sent to a client, and how does it read on the wire? (pure)"""
+
+import json
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any
+
+CHUNK = 0
+"""MSG_TYPE_CHUNK of the 2023 clients, who look it up by number."""
+
+Taken = Callable[[int], None]
+"""Told how many tokens have left for the client."""
+
+
+class Event:
+    """A reply, or the end of a generation."""
+
+    __slots__ = ("body", "data", "name")
+
+    def __init__(self, name: str, data: dict[str, Any]) -> None:
+        """Raise ValueError for what JSON has not, as NaN."""
+        self.name = name
+        self.data = data
+        self.body = json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self.name) + 16
+
+    @property
+    def packet(self) -> str:
+        """Text of the Engine.IO packet: 4 is a message, 2 in it an event of Socket.IO."""
+        return f"42[{_quoted(self.name)},{self.body}]"
+
+
+class TextChunk:
+    """Text of one generation. To the byte what python-socketio would make of it."""
+
+    __slots__ = ("stream", "taken", "text", "tokens")
+
+    name = "text_chunk"
+
+    def __init__(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
+        self.stream = stream
+        self.text = text
+        self.tokens = tokens
+        self.taken = taken
+
+    def swallow(self, later: "TextChunk") -> bool:
+        """Become one with the chunk that comes next, if it is of the same generation."""
+        if later.stream != self.stream or later.taken != self.taken:
+            return False
+        self.text += later.text
+        self.tokens += later.tokens
+        return True
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return {"chunk": self.text, "type": CHUNK, "id": self.stream}
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + 80
+
+    @property
+    def packet(self) -> str:
+        return (
+            f'42["text_chunk",{{"chunk":{_quoted(self.text)},"type":{CHUNK},"id":"{self.stream}"}}]'
+        )
+
+
+Item = Event | TextChunk

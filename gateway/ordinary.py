@@ -1,0 +1,64 @@
+"""How does an event reach a client in python-socketio's own way?
+
+The reference, and what serves where `gateway.wire` does not know the installed
+engineio. It cannot be known here what has left: credit is given at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import socketio
+
+from gateway.items import Item
+
+ROOM = 64 * 1024
+PAUSE = 0.05
+"""Seconds between the events for a client that polls: it takes 16 an answer at most."""
+
+
+class Ordinary:
+    """A Way to one client; owns the task that emits."""
+
+    def __init__(self, sio: socketio.AsyncServer, sid: str, done: Callable[[], None]) -> None:
+        """`done` is called when there is room again."""
+        self._sio = sio
+        self._sid = sid
+        self._done = done
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def merges(self) -> bool:
+        try:
+            return bool(self._sio.transport(self._sid) == "polling")
+        except KeyError:
+            return True  # it is gone
+
+    def room(self) -> int:
+        return ROOM if self._task is None else 0
+
+    def settled(self) -> bool:
+        return self._task is None
+
+    def backlog(self) -> int:
+        return 0
+
+    def write(self, items: Sequence[Item]) -> None:
+        self._task = asyncio.create_task(self._emit(items))
+
+    def drop(self) -> None:
+        self.close()
+        self._task = asyncio.create_task(self._sio.disconnect(self._sid))
+
+    def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+
+    async def _emit(self, items: Sequence[Item]) -> None:
+        try:
+            for item in items:
+                await self._sio.emit(item.name, item.data, to=self._sid)
+                if self.merges:
+                    await asyncio.sleep(PAUSE)
+        finally:
+            self._task = None
+        self._done()
