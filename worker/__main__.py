@@ -12,11 +12,11 @@ from pathlib import Path
 
 import zmq
 
+from protocol.logs import set_up_logging
 from protocol.rundir import run_folder, secret_file, workers_address
 from worker.binding import Binding
 from worker.link import Link, Refusal
 from worker.loading import BrokenBinding, NoSuchBinding, make_binding
-from worker.logs import set_up_logging
 from worker.outbox import Outbox
 from worker.pump import Pump
 
