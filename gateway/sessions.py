@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.generation import Generation
 from gateway.outlet import Outlet
@@ -22,6 +23,8 @@ class Session:
     running: Generation | None = None
     discussions: dict[str, Discussion] = field(default_factory=dict)
     """By the personality's path; the raw mode has none."""
+    handlers: set[asyncio.Task[Any]] = field(default_factory=set)
+    """What runs for its requests at the moment: a model that loads for it, say."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a selection is made: a request that comes after it is served by it."""
 

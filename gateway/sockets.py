@@ -6,6 +6,7 @@ client that emits `connect`, `disconnect` or `*` reaches the handler of that
 name; each tells the real call from the forged one.
 """
 
+import asyncio
 import logging
 from typing import Any
 
@@ -84,6 +85,8 @@ class Sockets:
                  session.sid, why, len(self._server.sessions))  # fmt: skip
         if session.running:
             session.running.abandon()
+        for handler in session.handlers - {asyncio.current_task()}:
+            handler.cancel()
         session.outlet.close()
 
     async def _event(self, event: Any, sid: Any = None, *arguments: Any) -> Any:
@@ -92,6 +95,9 @@ class Sockets:
         session = self._server.sessions.get(sid)
         if session is None:
             return None  # it left while its event was on the way
+        handler = asyncio.current_task()
+        assert handler
+        session.handlers.add(handler)
         try:
             return await self._endpoints.handle(session, str(event), arguments)
         except Exception:
@@ -99,6 +105,8 @@ class Sockets:
             answer = {"success": False, "error": "the server made a mistake: see its log"}
             session.outlet.event("error", {**answer, "event": str(event)[:64]})
             return answer
+        finally:
+            session.handlers.discard(handler)
 
     def _way(self, sid: str) -> Way:
         if self._direct:
