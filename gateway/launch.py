@@ -21,7 +21,7 @@ from pathlib import Path
 from gateway.catalog import Catalog
 from gateway.programs import write_programs
 from gateway.settings import CHECKOUT, PREFIX, BadSetting, Settings, load_settings
-from protocol.rundir import make_run_folder, run_folder, supervisor_socket
+from protocol.rundir import make_run_folder, supervisor_socket
 
 STOP_SECONDS = 30.0
 """More than supervisor gives gateway and workers together."""
@@ -41,12 +41,12 @@ def main() -> int:
     )
     parser.add_argument(
         "--environment", action="store_true",
-        help="only print what supervisord.conf needs to be set, as shell commands",
+        help="only prepare the home, and print what supervisord.conf needs, as shell commands",
     )  # fmt: skip
     options = parser.parse_args()
     try:
         settings = load_settings([], os.environ)
-        run = run_folder(settings.home) if options.environment else _prepare(settings)
+        run = _prepare(settings)
     except (BadSetting, CannotStart, OSError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
