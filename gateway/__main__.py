@@ -7,7 +7,8 @@ import signal
 import sys
 from contextlib import suppress
 
-from gateway.app import CannotStart, running
+from gateway.app import running
+from gateway.claim import CannotStart
 from gateway.server import Server
 from gateway.settings import BadSetting, Settings, load_settings
 from protocol.logs import set_up_logging

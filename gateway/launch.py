@@ -19,6 +19,7 @@ import urllib.request
 from pathlib import Path
 
 from gateway.catalog import Catalog
+from gateway.claim import CannotStart
 from gateway.programs import write_programs
 from gateway.settings import CHECKOUT, PREFIX, BadSetting, Settings, load_settings
 from protocol.rundir import make_run_folder, supervisor_socket
@@ -26,10 +27,6 @@ from protocol.rundir import make_run_folder, supervisor_socket
 STOP_SECONDS = 30.0
 """More than supervisor gives gateway and workers together."""
 PR_SET_PDEATHSIG = 1
-
-
-class CannotStart(Exception):
-    """One line for the operator."""
 
 
 def main() -> int:
@@ -202,7 +199,13 @@ class Launcher:
         if died:
             self._kill()
         self._supervisor.wait()
-        for left in ("supervisor.sock", "supervisord.pid", "gateway.lock", "workers.sock"):
+        for left in (
+            "supervisor.sock",
+            "supervisord.pid",
+            "gateway.lock",
+            "workers.sock",
+            "secret",
+        ):
             (self._run / left).unlink(missing_ok=True)
         print("stopped", flush=True)
 

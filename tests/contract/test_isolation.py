@@ -215,7 +215,7 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path, bindings: Path) -> None:
         assert time.monotonic() - started < 10
         for pid in pids:
             until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
-        left = {path.name for path in (tmp_path / "run").iterdir()} - {"programs", "secret"}
+        left = {path.name for path in (tmp_path / "run").iterdir()} - {"programs"}
         assert not left
 
 

@@ -1,0 +1,48 @@
+"""Whose is the run folder? One gateway's at a time, and it cleans up behind itself."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from protocol.rundir import lock_file, secret_file, workers_address
+
+
+class CannotStart(Exception):
+    """Something that only one server can have is taken; the text is one line for the operator."""
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[str]:
+    """Hold the run folder; yields this gateway's secret, which only its owner can read.
+
+    The lock is there because libzmq would let a second gateway steal the first one's
+    workers without a word. Raise CannotStart when another one holds it.
+    """
+    path = lock_file(run)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise BlockingIOError  # its last owner removed it a moment ago
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CannotStart(f"another gateway uses the run folder {run}") from None
+    try:
+        yield _new_secret(secret_file(run))
+    finally:
+        socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
+        for left in (secret_file(run), Path(socket), path):
+            left.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _new_secret(path: Path) -> str:
+    secret = secrets.token_hex(16)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+    return secret
