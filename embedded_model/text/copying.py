@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from embedded_model.text.exchange import Exchange, Judge, squeeze
-from embedded_model.text.split import Split, wordings
-from embedded_model.text.words import name, word
+from embedded_model.text.split import Split, draw, wordings
+from embedded_model.text.words import ADJECTIVES, FIRST_NAMES, NOUNS, VERBS, invent, name, word
 
 _REPEAT = wordings("copying", "repeat")
 _SPELL = wordings("copying", "spell")
@@ -41,8 +41,16 @@ def repeat(rng: Random, split: Split) -> Exchange:
 
 
 def spell(rng: Random, split: Split) -> Exchange:
-    """Spell a word or a name."""
-    text = name(rng, split) if rng.random() < 0.15 else word(rng, split)
+    """Spell a word or a name; what is held out is invented.
+
+    A listed word may be a single token, whose letters nobody can know who was never told them.
+    """
+    if split == "train" and rng.random() < 0.5:
+        text = rng.choice(rng.choice((NOUNS, ADJECTIVES, VERBS, FIRST_NAMES)))
+    else:
+        text = draw(lambda: invent(rng, 1, 3), str, split)
+    if rng.random() < 0.1:
+        text = text.capitalize()
     letters = "-".join(text.lower())
     question = _SPELL.pick(rng, split).format(text)
     return Exchange("spelling", question, f"It is spelled {letters}.", _repeats(letters), True)

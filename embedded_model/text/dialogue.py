@@ -21,7 +21,7 @@ from embedded_model.text import (
     zoo,
 )
 from embedded_model.text.exchange import Exchange
-from embedded_model.text.prompts import BARE, CHAT, LOLLMS, Form, raw
+from embedded_model.text.prompts import BARE, BARE_LINES, CHAT, LOLLMS, Form, raw
 from embedded_model.text.smalltalk import smalltalk
 from embedded_model.text.split import Split
 from embedded_model.text.voices import ENGLISH, FRENCH, PLAIN, PLAIN_FRENCH, SHIPPED, Voice
@@ -30,18 +30,18 @@ from embedded_model.text.words import name
 Maker = Callable[[Random, Split], Exchange]
 ENGLISH_TASKS: dict[Maker, float] = {
     facts.capital: 5,
-    facts.colour: 4,
+    facts.colour: 3,
     facts.opposite: 7,
-    facts.sound: 4,
+    facts.sound: 5,
     calendar.neighbour: 6,
     numbers.total: 7,
-    numbers.difference: 7,
-    numbers.product: 7,
-    numbers.count: 8,
-    copying.repeat: 10,
-    copying.spell: 10,
-    languages.emoji: 6,
-    languages.polite_word: 5,
+    numbers.difference: 8,
+    numbers.product: 8,
+    numbers.count: 10,
+    copying.repeat: 11,
+    copying.spell: 13,
+    languages.emoji: 5,
+    languages.polite_word: 4,
     stories.story: 6,
     poems.poem: 2,
     unknown.unknown: 9,
@@ -53,7 +53,7 @@ FRENCH_TASKS: dict[Maker, float] = {
     french.number: 5,
     french.repeat: 3,
     french.unknown: 4,
-    french_stories.story: 2,
+    french_stories.story: 3,
 }
 
 
@@ -85,7 +85,7 @@ def _careless(rng: Random, exchange: Exchange) -> Exchange:
 
 def ask(rng: Random, split: Split, voice: Voice) -> Exchange:
     """Any single question of the voice's language, answered in the voice."""
-    if rng.random() < 0.1:
+    if rng.random() < 0.08:
         return smalltalk(rng, split, voice)
     tasks = ENGLISH_TASKS
     if voice.language == "french" and (voice is PLAIN_FRENCH or rng.random() < 0.85):
@@ -123,8 +123,8 @@ def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:
         return CHAT, system
     if chance < 0.6:
         return LOLLMS, system
-    if chance < 0.72 and voice in (PLAIN, PLAIN_FRENCH):
-        return BARE, ""
+    if chance < 0.82 and voice in (PLAIN, PLAIN_FRENCH):
+        return rng.choice((BARE, BARE, BARE_LINES)), ""
     ai = rng.choice(("Pebble", "pebble", voice.folder.split("/")[-1] or "ai", name(rng, split)))
     return raw(rng, split, name(rng, split), ai), system
 
@@ -135,7 +135,7 @@ def converse(rng: Random, split: Split = "train", longest: int = 40) -> Conversa
     form, system = frame(rng, split, voice)
     count = min(longest, rng.choices((1, 2, 3, 4, 6, 40), (50, 18, 15, 11, 5, 1))[0])
     turns = [ask(rng, split, voice) for _ in range(count)]
-    if count >= 2 and rng.random() < 0.55:
+    if count >= 2 and rng.random() < 0.65:
         for _ in range(1 + count // 12):
             told, asked = recall(rng, split, voice)
             first = rng.randrange(count - 1)

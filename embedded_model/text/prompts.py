@@ -43,7 +43,8 @@ class Form:
 
 
 CHAT = Form("chat template", SYSTEM, END, USER, END, ASSISTANT, END)
-BARE = Form("bare", "", "\n", "", "\n", "", "\n")
+BARE = Form("bare", "", "\n", "", "", "", "\n")
+BARE_LINES = Form("bare lines", "", "\n", "", "\n", "", "\n")
 # A personality's own form: conditioning, then prefixes that begin their lines themselves.
 LOLLMS = Form("lollms", "!@>instruction: ", "", "\n!@>user: ", "\n", "!@>ai:\n")
 
