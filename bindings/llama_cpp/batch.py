@@ -45,6 +45,12 @@ class Rows:
         self._wanted[start:end] = 1
         self.count = end
 
+    def advance(self, tokens: list[int]) -> None:
+        """The batch before was one of singles, and this is what comes behind each."""
+        count = self.count
+        self._token[:count] = tokens
+        self._position[:count] += 1
+
     def add_run(self, tokens: list[int], position: int, sequence: int, wanted: int) -> None:
         """Consecutive tokens of one sequence, and the logits behind the last `wanted`."""
         start, end = self.count, self.count + len(tokens)

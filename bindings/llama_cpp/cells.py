@@ -9,6 +9,9 @@ until its name or its room is needed; the least recently used goes first.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+WORTH_WAITING = 32
+"""Tokens that are computed in less time than another step takes to begin."""
+
 
 @dataclass(eq=False, slots=True)
 class Cells:
@@ -62,6 +65,12 @@ class Shelf:
         return self._placed(
             self._free.pop(), tokens, shared, source.id if shared else None, dropped
         )
+
+    def promises(self, tokens: list[int], most: int) -> bool:
+        """A running sequence will soon have much more to share than anybody has now."""
+        _, now = self._longest(tokens, most)
+        soon = max((common(c.tokens, tokens, most) for c in self._running), default=0)
+        return soon >= now + WORTH_WAITING
 
     def _placed(
         self,

@@ -109,23 +109,24 @@ class Chain:
         """How many of the likeliest tokens are enough to choose from; None is all of them.
 
         Exact: penalties only push down those that were said lately, and behind each of these
-        waits the next likely one.
+        waits the next likely one. The biased have to be among them whatever their place.
         """
         s = self._sampling
-        if self.biases or self.grammar or self.dry_last_n or s.mirostat:
+        if self.grammar or self.dry_last_n or s.mirostat:
             return None
         if self.last_n and (
             s.repeat_penalty < 1 or min(s.frequency_penalty, s.presence_penalty) < 0
         ):
             return None
         kept = 1 if s.temperature <= 0 else s.top_k
-        return kept + self.last_n if kept else None
+        return kept + self.last_n + len(self.biases) if kept else None
 
     @property
     def plain(self) -> bool:
-        """Nothing but the likeliest token."""
+        """Nothing but the likeliest token that is not forbidden."""
         s = self._sampling
-        return s.temperature <= 0 and not s.mirostat and self.needed == 1
+        only_forbids = all(bias == -math.inf for bias in self.biases.values())
+        return s.temperature <= 0 and only_forbids and self.needed == 1 + len(self.biases)
 
     def accept(self, token: int) -> None:
         sampler_accept(self.address, token)

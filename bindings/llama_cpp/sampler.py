@@ -75,17 +75,27 @@ class Sampler:
         self._candidates = candidates
         self._needed = chain.needed
         self._threshold = math.inf
+        self._biased = np.array(sorted(chain.biases), np.int32)
         self.plain = chain.plain
-        """Only the likeliest token is wanted, and nothing is remembered."""
+        """Only the likeliest token is wanted, unless it is `forbidden`; nothing is remembered."""
+        self.forbidden = frozenset(chain.biases) if self.plain else frozenset()
 
     def choose(self, row: Row) -> int | None:
         """The next token, which counts as said; None if no token is allowed any more."""
         if self.plain:
-            return int(row.argmax())
+            return self._likeliest(row)
         token = self._draw(row)
         if token is not None:
             self._chain.accept(token)
         return token
+
+    def _likeliest(self, row: Row) -> int:
+        first = int(row.argmax())
+        if first not in self.forbidden:
+            return first
+        allowed = row.copy()
+        allowed[self._biased] = -math.inf
+        return int(allowed.argmax())
 
     def replay(self, row: Row, token: int) -> None:
         """`token` was chosen here in an earlier life: draw as then, and take it as said."""
@@ -95,7 +105,7 @@ class Sampler:
 
     def _draw(self, row: Row) -> int | None:
         candidates, chain = self._candidates, self._chain
-        candidates.fill(row, self._likeliest(row))
+        candidates.fill(row, self._preselected(row))
         token = candidates.choose(chain.address)
         if not chain.grammar or (token is not None and candidates.allowed(chain.grammar, token)):
             return token
@@ -104,8 +114,13 @@ class Sampler:
             return None
         return candidates.choose(chain.address)
 
-    def _likeliest(self, row: Row) -> NDArray[Any] | None:
-        """Ids of at least the `needed` largest logits; None is the whole vocabulary."""
+    def _preselected(self, row: Row) -> NDArray[Any] | None:
+        """Ids that are enough to choose from; None is the whole vocabulary."""
+        ids = self._largest(row)
+        return ids if ids is None or not len(self._biased) else np.union1d(ids, self._biased)
+
+    def _largest(self, row: Row) -> NDArray[Any] | None:
+        """Ids of at least the `needed` largest logits."""
         needed = self._needed
         if needed is None or 3 * needed >= len(row):
             return None

@@ -16,7 +16,8 @@ class Sequence:
     """
 
     __slots__ = (
-        "cells", "ended", "first", "interrupted", "logprobs", "ready", "request", "reserved",
+        "cells", "ended", "first", "interrupted", "logprobs", "quick", "ready", "request",
+        "reserved",
         "sampler", "tokens",
     )  # fmt: skip
 
@@ -34,6 +35,8 @@ class Sequence:
         """Chosen and not yet taken: as long as there are some, nothing more is computed."""
         self.logprobs = request.sampling.logprobs
         """How many likely tokens to tell of beside each chosen one; 0 is to say nothing."""
+        self.quick = sampler.plain and not self.logprobs
+        """The likeliest token is all that is wanted."""
         self.ended = len(self.tokens) >= self.reserved
         self.interrupted = False
         """Set by the link thread: nobody waits for this any more."""

@@ -93,6 +93,24 @@ def test_a_running_generation_shares_its_beginning(exact: LlamaCpp) -> None:
     assert found == alone(exact, request(exact, STORY + "Once", 20, ignore_eos=True, **GREEDY))
 
 
+def test_what_comes_together_computes_its_common_beginning_once(exact: LlamaCpp) -> None:
+    """A personality's conditioning, for all who wait for it at once."""
+    assert exact.engine
+    conditioning = "You are a bear who tells stories of the woods, slowly and well. " * 4
+    asked = [
+        request(exact, conditioning + p, 8, ignore_eos=True, **GREEDY) for p in (*PROMPTS, STORY)
+    ]
+    before = exact.engine.counters.computed
+    found = together(exact, *asked)
+    shared = len(exact.tokenize(conditioning))
+    computed = exact.engine.counters.computed - before
+    assert computed < shared + sum(len(a.tokens) - shared + 8 + 4 for a in asked)
+    exact.engine.forget()
+    for request_, tokens_ in zip(asked, found, strict=True):
+        again = request(exact, request_.prompt, 8, ignore_eos=True, **GREEDY)
+        assert alone(exact, again) == tokens_
+
+
 def test_the_next_turn_computes_only_what_is_new(pebble: LlamaCpp) -> None:
     asked = request(pebble, STORY, 16, **GREEDY)
     answer = pebble.detokenize(alone(pebble, asked)).decode()

@@ -127,15 +127,18 @@ def test_penalties_stop_a_loop(pebble: LlamaCpp) -> None:
 
 
 def test_preselecting_candidates_changes_nothing(exact: LlamaCpp) -> None:
-    """A bias of nothing takes the path over the whole vocabulary, to the same words."""
+    """A DRY penalty of next to nothing takes the path over the whole vocabulary."""
     for sampling in (
         {"top_k": 20, "repeat_penalty": 1.3, "repeat_last_n": 20},
         {"top_k": 5, "repeat_penalty": 1.0},
+        {"top_k": 5, "logit_bias": {"7": 5.0, "8": 4.0, "9": -200.0}},
         {"temperature": 0.0, "repeat_penalty": 1.5, "repeat_last_n": 16},
+        GREEDY,
+        {**GREEDY, "logit_bias": {str(token): -101.0 for token in range(4, 300)}},
     ):
-        kinds = [{**sampling, "seed": 5}, {**sampling, "seed": 5, "logit_bias": {"7": 0.0}}]
         quick, whole = (
-            alone(exact, request(exact, STORY, 60, ignore_eos=True, **kind)) for kind in kinds
+            alone(exact, request(exact, STORY, 60, ignore_eos=True, seed=5, **kind))
+            for kind in (sampling, {**sampling, "dry_multiplier": 1e-9})
         )
         assert quick == whole
 

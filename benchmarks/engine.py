@@ -1,0 +1,225 @@
+"""Is the engine as quick as it claims? `python -m benchmarks.engine`
+
+All servers run at once, on the same library and the same number of threads, and
+are asked in turn: round after round, each round a ratio. The median of these
+counts. A round in which somebody else used the processor is thrown away.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.engine_measures import (
+    Prompts,
+    cancel_in_prefill,
+    shared_prefix,
+    stall,
+    throughput,
+)
+from benchmarks.engine_ours import Gateway, Worker
+from benchmarks.engine_overhead import Pumped
+from benchmarks.engine_peers import cache
+from benchmarks.engine_servers import LlamaCppServer, LlamaServer, Server
+from benchmarks.random_model import SIXTY_MILLION, write
+
+SLOTS, CONTEXT = 16, 2048
+BUSY_ENOUGH = 0.85
+"""Of a compute thread's time at 16 requests: less, and something else had the processor."""
+Figures = dict[str, list[float]]
+
+
+async def measure(servers: list[Server], prompts: Prompts, rounds: int, log: bool) -> Figures:
+    """Per round, figures named `<measure> <server>`; only from undisturbed rounds."""
+    figures: Figures = defaultdict(list)
+    for attempt in range(2 * rounds):
+        if len(figures.get("tokens/s, 1 worker", ())) == rounds:
+            break
+        found: dict[str, float] = {}
+        calm = True
+        for server in servers[attempt % len(servers) :] + servers[: attempt % len(servers)]:
+            calm &= await _one(server, prompts, found)
+        if log:
+            print(f"round {attempt}, {'calm' if calm else 'disturbed'}: {found}", file=sys.stderr)
+        if calm or attempt >= rounds:
+            for name, value in found.items():
+                figures[name].append(value)
+    return figures
+
+
+async def _one(server: Server, prompts: Prompts, found: dict[str, float]) -> bool:
+    """One server's turn in a round; False if it did not get the processor."""
+    name = server.name
+    for requests in (1, 4, SLOTS):
+        if isinstance(server, LlamaCppServer) and requests == 4:
+            continue
+        rate, together, busy = await throughput(server, prompts, requests)
+        found[f"tokens/s, {requests} {name}"] = rate
+        found[f"decoding, {requests} {name}"] = together
+    calm = busy >= BUSY_ENOUGH * server.threads
+    if isinstance(server, LlamaCppServer):
+        return calm
+    cold, warm = await shared_prefix(server, prompts)
+    found[f"cold {name}"], found[f"warm {name}"] = cold, warm
+    found[f"stall {name}"] = await stall(server, prompts)
+    found[f"cancel {name}"] = await cancel_in_prefill(server, prompts)
+    return calm
+
+
+def ratio(figures: Figures, measure: str, ours: str, *theirs: str, best: bool = True) -> float:
+    """The median of the rounds' ratios, against the best (or the least) of the peers."""
+    pick = max if best else min
+    ratios = [
+        mine / pick(others)
+        for mine, *others in zip(
+            figures[f"{measure} {ours}"],
+            *(figures[f"{measure} {name}"] for name in theirs),
+            strict=True,
+        )
+    ]
+    return statistics.median(ratios)
+
+
+def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[str]:
+    peers = ("llama-server", "llama-server -kvu")
+    lines = [
+        f"| figure | reach | {' | '.join(ours)} |",
+        f"|---|---|{'---|' * len(ours)}",
+    ]
+
+    def line(text: str, reach: str, value: dict[str, str]) -> None:
+        lines.append(f"| {text} | {reach} | {' | '.join(value.get(o, '') for o in ours)} |")
+
+    for requests, reach in ((1, "≥ 1.0"), (4, ""), (SLOTS, "≥ 1.25")):
+        line(
+            f"tokens/s, ours / best llama-server, {requests} requests", reach,
+            {o: f"{ratio(figures, f'tokens/s, {requests}', o, *peers):.2f}" for o in ours},
+        )  # fmt: skip
+    line(
+        f"the same while all {SLOTS} decode", "≥ 1.05",
+        {o: f"{ratio(figures, f'decoding, {SLOTS}', o, *peers):.2f}" for o in ours},
+    )  # fmt: skip
+    if f"tokens/s, {SLOTS} {LlamaCppServer.name}" in figures:
+        line(
+            f"tokens/s, ours / llama_cpp.server, {SLOTS} requests", "≥ 4",
+            {
+                o: f"{ratio(figures, f'tokens/s, {SLOTS}', o, LlamaCppServer.name):.1f}"
+                for o in ours
+            },
+        )  # fmt: skip
+    for name in (*ours, *peers):
+        warm = [
+            w / c for w, c in zip(figures[f"warm {name}"], figures[f"cold {name}"], strict=True)
+        ]
+        figures[f"warm/cold {name}"] = warm
+    line(
+        "first token after a busy holder's 1,500 tokens, warm / cold", "≤ 0.17",
+        {o: f"{statistics.median(figures[f'warm/cold {o}']):.2f}" for o in ours},
+    )  # fmt: skip
+    line(
+        "stall of running streams by 512 tokens, ours / best llama-server", "≤ 0.3",
+        {o: f"{ratio(figures, 'stall', o, *peers, best=False):.2f}" for o in ours},
+    )  # fmt: skip
+    line(
+        "cancel in a prefill to the next first token, ms", "≤ 50",
+        {o: f"{1000 * statistics.median(figures[f'cancel {o}']):.0f}" for o in ours},
+    )  # fmt: skip
+    for text, reach, key in (
+        ("cancel while decoding, steps", "≤ 2", "cancel"),
+        ("wall outside `llama_decode`, 1 request", "≤ 1.5 %", "1"),
+        (f"wall outside `llama_decode`, {SLOTS} requests", "≤ 1 %", f"{SLOTS}"),
+    ):
+        shown = f"{pumped[key]:.0f}" if key == "cancel" else f"{100 * pumped[key]:.2f} %"
+        line(text, reach, {"worker": shown})
+    lines += ["", "| median | " + " | ".join([*ours, *peers, LlamaCppServer.name]) + " |"]
+    lines.append("|---|" + "---|" * (len(ours) + 3))
+    for measure in (
+        "tokens/s, 1", "tokens/s, 4", f"tokens/s, {SLOTS}", f"decoding, {SLOTS}", "cold", "warm",
+        "warm/cold", "stall", "cancel",
+    ):  # fmt: skip
+        values = [
+            f"{statistics.median(figures[f'{measure} {name}']):.4g}"
+            if figures.get(f"{measure} {name}")
+            else ""
+            for name in (*ours, *peers, LlamaCppServer.name)
+        ]
+        unit = "" if "tokens" in measure or "/" in measure else ", s"
+        lines.append(f"| {measure}{'' if 'decoding' in measure else unit} | {' | '.join(values)} |")
+    return lines
+
+
+def overhead(model: Path, threads: int, rounds: int) -> dict[str, float]:
+    settings = {
+        "n_ctx": CONTEXT, "parallel": SLOTS, "n_cells": SLOTS * CONTEXT, "n_threads": threads,
+    }  # fmt: skip
+    pumped = Pumped(model, settings)
+    shares: Figures = defaultdict(list)
+    for _ in range(rounds):
+        shares["1"].append(pumped.outside_decode(1, 200))
+        shares[f"{SLOTS}"].append(pumped.outside_decode(SLOTS, 100))
+        shares["cancel"].append(pumped.steps_to_cancel())
+    pumped.close()
+    found = {name: statistics.median(values) for name, values in shares.items()}
+    found["cancel"] = max(shares["cancel"])
+    return found
+
+
+async def compare(
+    model: Path, threads: int, rounds: int, *, peers: bool, gateway: bool, log: bool
+) -> tuple[Figures, list[str]]:
+    sizes = {"slots": SLOTS, "context": CONTEXT, "threads": threads}
+    with tempfile.TemporaryDirectory(prefix="lollms-") as folder:
+        homes = (Path(folder) / str(n) for n in range(9))
+        servers: list[Server] = [
+            Worker(model, next(homes), **sizes),
+            LlamaServer(model, next(homes), unified=False, **sizes),
+            LlamaServer(model, next(homes), unified=True, **sizes),
+        ]
+        if gateway:
+            servers.insert(1, Gateway(model, next(homes), **sizes))
+        if peers:
+            servers.append(LlamaCppServer(model, next(homes), **sizes))
+        async with AsyncExitStack() as stack:
+            for server in servers:
+                await stack.enter_async_context(server)
+            prompts = Prompts(model)
+            figures = await measure(servers, prompts, rounds, log)
+    return figures, [s.name for s in servers if isinstance(s, Worker | Gateway)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, help="a GGUF file (default: 60 M random weights)")
+    parser.add_argument("--no-gateway", action="store_true", help="the worker alone")
+    parser.add_argument("--no-llama-cpp-server", action="store_true", help="it takes longest")
+    parser.add_argument("--verbose", action="store_true", help="each round as it comes")
+    options = parser.parse_args()
+    model = options.model or cache() / "random-60m-q8_0.gguf"
+    if not model.exists():
+        write(model, SIXTY_MILLION)
+    pumped = overhead(model, options.threads, options.rounds)
+    figures, ours = asyncio.run(
+        compare(
+            model, options.threads, options.rounds, peers=not options.no_llama_cpp_server,
+            gateway=not options.no_gateway, log=options.verbose,
+        )
+    )  # fmt: skip
+    print(
+        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
+        f"llama-cpp-python {version('llama-cpp-python')} and llama-server of the same source, "
+        f"{options.threads} thread(s), {len(figures['tokens/s, 1 worker'])} rounds\n"
+    )
+    print("\n".join(table(figures, pumped, ours)))
+
+
+if __name__ == "__main__":
+    main()

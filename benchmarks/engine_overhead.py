@@ -1,0 +1,100 @@
+"""What does our own Python take of a step, and how soon does a cancel take hold?
+
+The worker's pump and the binding in this process, with messages encoded and
+thrown away: the rest of the wall clock is `llama_decode`, and counted there.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine_ours import GREEDY
+from bindings.llama_cpp import LlamaCpp
+from protocol.codec import encode
+from protocol.messages import Chunk, Chunks, Finished, Generate, Load, Loaded
+from worker.pump import Pump
+
+PROMPT = "Overhead "
+
+
+class Pumped:
+    """A worker without its process and socket."""
+
+    def __init__(self, model: Path, settings: dict[str, Any]) -> None:
+        self.binding = LlamaCpp()
+        self.pump = Pump(self.binding, self._hear)
+        self._answered = threading.Condition()
+        self._finished: dict[int, Finished] = {}
+        self._begun: set[int] = set()
+        self._loaded = False
+        self._thread = threading.Thread(target=self.pump.run, daemon=True)
+        self._thread.start()
+        self.pump.submit(Load(1, "random", str(model), settings))
+        self._wait(lambda: self._loaded)
+
+    def _hear(self, said: list[Any]) -> None:
+        chunks = [each for each in said if isinstance(each, Chunk)]
+        if chunks:
+            encode(Chunks(chunks))
+        others = [each for each in said if not isinstance(each, Chunk)]
+        begun = {chunk.id for chunk in chunks} - self._begun
+        if not (others or begun):
+            return  # the usual step: nobody is to be woken
+        with self._answered:
+            self._begun |= begun
+            for each in others:
+                encode(each)
+                self._loaded |= isinstance(each, Loaded)
+                if isinstance(each, Finished):
+                    self._finished[each.id] = each
+            self._answered.notify_all()
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        with self._answered:
+            if not self._answered.wait_for(condition, 120):
+                raise SystemExit("the pump does not answer")
+
+    def close(self) -> None:
+        self.pump.stop()
+        self._thread.join()
+
+    def outside_decode(self, requests: int, tokens: int) -> float:
+        """The share of the wall clock, between all first tokens and the first end."""
+        assert self.binding.engine
+        counters = self.binding.engine.counters
+        ids = range(100, 100 + requests)
+        self._finished.clear()
+        self._begun.clear()
+        for id in ids:
+            self.pump.submit(
+                Generate(id, f"{PROMPT}{id}", n_predict=tokens, sampling=GREEDY, credit=tokens)
+            )
+        self._wait(lambda: len(self._begun) == requests)
+        start, decoded = time.perf_counter_ns(), counters.decoding_ns
+        self._wait(lambda: bool(self._finished))
+        wall = time.perf_counter_ns() - start
+        share = 1 - (counters.decoding_ns - decoded) / wall
+        self._wait(lambda: len(self._finished) == requests)
+        return share
+
+    def steps_to_cancel(self) -> int:
+        """Steps that begin after a cancel and before its answer, others generating."""
+        assert self.binding.engine
+        counters = self.binding.engine.counters
+        self._finished.clear()
+        self._begun.clear()
+        for id in (1, 2, 3):
+            self.pump.submit(
+                Generate(id, f"{PROMPT}{id}", n_predict=300, sampling=GREEDY, credit=300)
+            )
+        self._wait(lambda: len(self._begun) == 3)
+        before = counters.steps
+        self.pump.cancel(2)
+        self._wait(lambda: 2 in self._finished)
+        steps = counters.steps - before
+        for id in (1, 3):
+            self.pump.cancel(id)
+        self._wait(lambda: len(self._finished) == 3)
+        return steps

@@ -1,0 +1,89 @@
+"""How do the servers that we are compared with come here?
+
+llama-server is compiled from the llama.cpp inside the very release of
+llama-cpp-python that is installed, with the same flags; what llama_cpp.server
+needs beside the library is installed into a folder of its own. Both are kept in
+the user's cache, so that only the first run takes minutes.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+
+FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+"""As the project compiles the library: gcc 12 gets AMX wrong."""
+OPTIONS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "CMAKE_C_FLAGS": FLAGS,
+    "CMAKE_CXX_FLAGS": FLAGS,
+    "BUILD_SHARED_LIBS": "ON",
+    "LLAMA_CURL": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_APP": "OFF",
+    "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
+}
+SERVER_NEEDS = (
+    "uvicorn", "fastapi", "pydantic-settings", "sse-starlette", "starlette-context>=0.3.6,<0.4",
+    "PyYAML",
+)  # fmt: skip
+"""llama-cpp-python's extra `server`, without the library itself."""
+
+
+def cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "lollms-benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def llama_server() -> Path:
+    """The program; compiled first, politely, if it is not there."""
+    release = version("llama-cpp-python")
+    build = cache() / f"llama-server-{release}"
+    program = build / "bin" / "llama-server"
+    if program.exists():
+        return program
+    source = _source(release) / "vendor" / "llama.cpp"
+    print(f"compiling llama-server {release}: some minutes, once", file=sys.stderr)
+    options = [f"-D{name}={value}" for name, value in OPTIONS.items()]
+    for command in (
+        ["cmake", "-S", str(source), "-B", str(build), *options],
+        ["cmake", "--build", str(build), "--target", "llama-server", "-j", str(os.cpu_count())],
+    ):
+        subprocess.run(["nice", "-n", "19", *command], check=True, stdout=sys.stderr)
+    return program
+
+
+def _source(release: str) -> Path:
+    folder = cache() / f"llama_cpp_python-{release}"
+    if folder.exists():
+        return folder
+    archives = cache() / "sdist"
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation",
+            "--no-binary", ":all:", "-d", str(archives), f"llama-cpp-python=={release}",
+        ],
+        check=True, stdout=sys.stderr,
+    )  # fmt: skip
+    [archive] = archives.glob(f"llama_cpp_python-{release}.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(cache(), filter="data")
+    return folder
+
+
+def llama_cpp_server_path() -> Path:
+    """What to put on PYTHONPATH so that `python -m llama_cpp.server` starts."""
+    folder = cache() / f"llama_cpp_server-{version('llama-cpp-python')}"
+    if not (folder / "fastapi").exists():
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), *SERVER_NEEDS],
+            check=True, stdout=sys.stderr,
+        )  # fmt: skip
+    return folder

@@ -1,0 +1,178 @@
+"""How is one batch computed, and what comes of it?"""
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from worker.binding import BindingError
+
+from .batch import Rows
+from .cells import Cells, Shelf
+from .model import LlamaModel
+from .native import ABORTED, NO_ROOM, memory_last, memory_remove
+from .sampler import Row, logprobs
+from .sequence import Sequence
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the model was loaded."""
+
+    steps: int = 0
+    decoding_ns: int = 0
+    """Wall time inside `llama_decode`."""
+    computed: int = 0
+    """Tokens that were computed, prompts and answers."""
+    reused: int = 0
+    """Prompt tokens that were not."""
+    aborted: int = 0
+    """Steps cut short by a cancel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The next `count` tokens of a prompt, and behind how many of them the logits are wanted."""
+
+    sequence: Sequence
+    cells: Cells
+    count: int
+    wanted: int
+
+    @classmethod
+    def of(cls, sequence: Sequence, count: int, rows: int) -> Self:
+        """At most `count` tokens, fewer if they want more than `rows` logits to be replayed."""
+        assert sequence.cells
+        cells = sequence.cells
+        reached = cells.computed + count
+        if sequence.sampler.plain:
+            return cls(sequence, cells, count, int(reached == len(sequence.tokens)))
+        wanted = max(0, min(count, reached - sequence.first + 1))
+        part = cls(sequence, cells, count, wanted)
+        if part.replayed > rows:
+            return cls(sequence, cells, count - (wanted - rows), rows)
+        return part
+
+    @property
+    def replayed(self) -> int:
+        reached = self.cells.computed + self.count
+        return self.wanted - (reached == len(self.sequence.tokens) and self.wanted > 0)
+
+
+class Computing:
+    def __init__(self, model: LlamaModel, shelf: Shelf) -> None:
+        self._model = model
+        self._shelf = shelf
+        self._rows = Rows(model.settings.rows, model.vocabulary.size)
+        self._ends = model.vocabulary.ends
+        self._again: list[Sequence] = []  # all of the last batch, if each had one token
+        self.size = self._rows.size
+        """Tokens that one batch may have."""
+        self.recovered = False
+        """A batch was not computed to its end: what a sequence misses may have grown."""
+        self.counters = Counters()
+
+    def run(self, decoding: list[Sequence], parts: list[Part]) -> None:
+        """Compute the next token of each in `decoding`, and `parts`.
+
+        Raises BindingError when llama.cpp cannot; the sequences are as before.
+        """
+        rows = self._rows
+        if decoding == self._again and not parts:
+            rows.advance([s.tokens[-1] for s in decoding])
+        else:
+            rows.clear()
+            rows.add_singles(
+                [s.tokens[-1] for s in decoding],
+                [len(s.tokens) - 1 for s in decoding],
+                [s.cells.id for s in decoding if s.cells],
+            )
+        for part in parts:
+            start, cells = part.cells.computed, part.cells
+            tokens = part.sequence.tokens[start : start + part.count]
+            rows.add_run(tokens, start, cells.id, part.wanted)
+        self._again = []
+        code = self._decode()
+        if code:
+            self._recover([*decoding, *(part.sequence for part in parts)], code)
+            return
+        for sequence in decoding:
+            sequence.cells.computed += 1  # type: ignore[union-attr]
+        for part in parts:
+            part.cells.computed += part.count
+        if parts:
+            self._sample_mixed(decoding, parts)
+        else:
+            self._sample(decoding)
+            self._again = decoding
+
+    def _decode(self) -> int:
+        counters, context = self.counters, self._model.context
+        before = time.perf_counter_ns()
+        code = self._rows.decode(context)
+        while code == NO_ROOM and (oldest := self._shelf.drop_oldest()) is not None:
+            memory_remove(self._model.memory, oldest, -1, -1)
+            code = self._rows.decode(context)
+        counters.decoding_ns += time.perf_counter_ns() - before
+        counters.steps += 1
+        if not code:
+            counters.computed += self._rows.count
+        return code
+
+    def _recover(self, sequences: list[Sequence], code: int) -> None:
+        """Part of the batch may be in memory: go on from there, and keep one token to compute."""
+        memory = self._model.memory
+        self.recovered = True
+        for sequence in sequences:
+            assert sequence.cells
+            cells = sequence.cells
+            reached = int(memory_last(memory, cells.id)) + 1
+            cells.computed = min(reached, len(sequence.tokens) - 1, _keepable(sequence, cells))
+            if not memory_remove(memory, cells.id, cells.computed, -1):
+                memory_remove(memory, cells.id, -1, -1)
+                cells.computed = 0
+        if code != ABORTED:
+            raise BindingError(f"llama.cpp cannot compute this: llama_decode returned {code}")
+        self.counters.aborted += 1
+
+    def _sample(self, sequences: list[Sequence]) -> None:
+        """Every sequence has one row."""
+        logits = self._rows.logits(self._model.context, len(sequences))
+        ends = self._ends
+        largest = logits.argmax(axis=1).tolist() if any(s.quick for s in sequences) else ()
+        for place, sequence in enumerate(sequences):
+            sampler = sequence.sampler
+            if not sequence.quick:
+                self._choose(sequence, logits[place])
+            elif largest[place] in sampler.forbidden:
+                sequence.take(sampler.choose(logits[place]), ends)
+            else:
+                sequence.take(largest[place], ends)
+
+    def _sample_mixed(self, decoding: list[Sequence], parts: list[Part]) -> None:
+        count = len(decoding) + sum(part.wanted for part in parts)
+        if not count:
+            return
+        logits = iter(self._rows.logits(self._model.context, count))
+        for sequence, row in zip(decoding, logits, strict=False):
+            self._choose(sequence, row)
+        for part in parts:
+            tokens, reached = part.sequence.tokens, part.cells.computed
+            for place in range(reached - part.wanted + 1, reached + 1):
+                row = next(logits)
+                if place < len(tokens):
+                    part.sequence.sampler.replay(row, tokens[place])
+                else:
+                    self._choose(part.sequence, row)
+
+    def _choose(self, sequence: Sequence, row: Row) -> None:
+        token = sequence.sampler.choose(row)
+        if sequence.logprobs and token is not None and token not in self._ends:
+            sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))
+        sequence.take(token, self._ends)
+
+
+def _keepable(sequence: Sequence, cells: Cells) -> int:
+    """What was computed without its row being read must be computed again."""
+    if sequence.sampler.plain:
+        return len(sequence.tokens)
+    return max(cells.computed, sequence.first - 1)
