@@ -14,11 +14,11 @@ from aiohttp import web
 
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
-from gateway.desk import Desk
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.link import Link
+from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
 from gateway.personalities import Zoo
 from gateway.server import Server
@@ -61,8 +61,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         greeter = Greeter(_new_secret(run), lambda name: name in catalog.binding_names())
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
-        server.desk = Desk(settings.client_limit)
-        link.router.after_drain = server.desk.flush
+        link.metrics, link.router.after_drain = server.metrics, server.desk.flush
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
         minder = Minder(
             link,
@@ -72,7 +71,11 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         )
         async with link, _closing(dispatch), _web(server):
             await server.choose_default()
-            async with _task(_warm(server)), _task(minder.run()):
+            async with (
+                _task(_warm(server)),
+                _task(minder.run()),
+                _task(server.metrics.watch_loop()),
+            ):
                 yield server
 
 
@@ -81,6 +84,7 @@ async def _web(server: Server) -> AsyncIterator[None]:
     sockets = Sockets(server, server.desk)
     app = web.Application()
     app.router.add_get("/health", _health)
+    app.router.add_get("/metrics", lambda request: _metrics(server))
     app.router.add_get("/ready", lambda request: _ready(server))
     add_avatar_routes(app, server.zoo)
     sockets.attach(app)
@@ -105,6 +109,10 @@ async def _web(server: Server) -> AsyncIterator[None]:
 
 async def _health(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
+
+
+async def _metrics(server: Server) -> web.Response:
+    return web.Response(body=server.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _ready(server: Server) -> web.Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.outlet import Outlet
+from gateway.outlet import Counts, Outlet
 
 AGAIN = 0.01
 """Seconds until blocked outlets look for room; asyncio tells nobody but aiohttp."""
@@ -11,8 +11,9 @@ AGAIN = 0.01
 class Desk:
     """Shared by all outlets of a server; `close` forgets them."""
 
-    def __init__(self, stall_limit: float) -> None:
+    def __init__(self, stall_limit: float, counts: Counts) -> None:
         """After `stall_limit` seconds without reading a client is dropped; 0 is never."""
+        self.counts = counts
         self._stall_limit = stall_limit
         self._loop = asyncio.get_running_loop()
         self._marked: list[Outlet] = []

@@ -172,7 +172,7 @@ class Endpoints:
 
     async def generate_text(self, session: Session, arguments: tuple[Any, ...]) -> Reply:
         """Return when it has ended; what the client sees meanwhile goes through its outlet."""
-        generation = Generation(session.outlet)
+        generation = Generation(session.outlet, self._server.metrics)
         if session.running or self._server.draining:
             generation.tell(generation.stream.refuse())
             return await generation.ended

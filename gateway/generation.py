@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NothingSelected, NoWorker
 from gateway.link import Answer, Call, Link
+from gateway.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.payloads import BadRequest
 from gateway.prompts import Discussion
@@ -60,19 +61,33 @@ class Plan:
 class Generation:
     """One accepted generate_text. Its client hears of it through `outlet` only."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, metrics: Metrics) -> None:
+        self.began = time.monotonic()
+        self.metrics = metrics
         self.stream = Stream(uuid.uuid4().hex[:16])
         self.plan: Plan | None = None
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         """What the end event carried; also the acknowledgement."""
         self.task: asyncio.Task[None] | None = None
         self._outlet = outlet
+        self._last = 0.0  # when the last chunk came
 
     def feed(self, call: Call, chunk: Chunk) -> None:
+        count = chunk.count
         if self.stream.take(chunk.text, chunk.tokens):
-            self._outlet.chunk(self.stream.id, chunk.text, chunk.count, call.grant)
+            self._outlet.chunk(self.stream.id, chunk.text, count, call.grant)
+            self._measure(count)
         else:
-            call.grant(chunk.count)
+            call.grant(count)
+
+    def _measure(self, tokens: int) -> None:
+        now = time.monotonic()
+        if not self._last:
+            self.metrics.first_token.observe(now - self.began)
+        elif tokens > 0:
+            self.metrics.between_tokens.observe((now - self._last) / tokens, tokens)
+        self._last = now
+        self.metrics.generated_tokens += tokens
 
     def tell(self, events: list[Event]) -> None:
         for name, data in events:
@@ -109,8 +124,7 @@ async def run(
     link: Link,
 ) -> None:
     """Answer one generate_text. Cancelling the task cancels the request in the worker."""
-    stream = generation.stream
-    started = time.monotonic()
+    stream, metrics = generation.stream, generation.metrics
     try:
         plan = generation.plan = await planned()
         # Prompts are the users' own: in a log only where somebody asked for it.
@@ -127,7 +141,9 @@ async def run(
         generation.tell(stream.fail(str(error)))
     finally:
         generation.tell(stream.fail("the server made a mistake: see its log"))
-        took = time.monotonic() - started
+        took = time.monotonic() - generation.began
+        metrics.duration.observe(took)
+        metrics.ends[stream.end or ""] += 1
         log.info("generation %s %s: %d characters in %.2f s",
                  stream.id, stream.end, stream.length, took)  # fmt: skip
 
@@ -138,11 +154,11 @@ async def _answer(
     """Run it in a worker; once more, unseen, if that one went before it said anything."""
     tries = 2
     while True:
-        async with (
-            dispatch.slot(plan.binding, plan.model) as worker,
-            link.request(worker, plan.message, generation.feed) as call,
-        ):
-            answer = _end(await call.answer)
+        asked = time.monotonic()
+        async with dispatch.slot(plan.binding, plan.model) as worker:
+            generation.metrics.queue.observe(time.monotonic() - asked)
+            async with link.request(worker, plan.message, generation.feed) as call:
+                answer = _end(await call.answer)
         tries -= 1
         if not (isinstance(answer, Failed) and tries and generation.stream.untouched):
             return answer

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from gateway.fleet import Fleet, Worker
 from gateway.greeting import Greeter
+from gateway.metrics import Metrics
 from gateway.router import Router, Sent
 from gateway.watch import Watch
 from protocol.codec import decode, encode
@@ -58,7 +59,7 @@ class Watcher(Protocol):
 class Call:
     """One request in a worker, from its first frame to its answer."""
 
-    __slots__ = ("_link", "_owed", "answer", "feed", "id", "worker")
+    __slots__ = ("_link", "_owed", "answer", "cancelled_at", "feed", "id", "worker")
 
     def __init__(self, link: "Link", id: int, worker: Worker, feed: "Feed"):
         self._link = link
@@ -66,6 +67,7 @@ class Call:
         self.worker = worker
         self.feed = feed
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.cancelled_at = 0.0
         self._owed = 0
 
     def grant(self, tokens: int) -> None:
@@ -99,6 +101,7 @@ class Link:
         self.fleet = fleet
         self._greeter = greeter
         self._watcher = watcher
+        self.metrics = Metrics()
         self.heartbeat = heartbeat
         self._epoch = secrets.randbits(31)
         self._ids = itertools.count((self._epoch << 32) + 1)
@@ -146,7 +149,7 @@ class Link:
             if call.answer.done():
                 self._calls.pop(call.id, None)
             else:
-                call.feed = _too_late
+                call.feed, call.cancelled_at = _too_late, self._loop.time()
                 call.answer.cancel()
                 self.send(worker, Cancel(call.id))
 
@@ -213,9 +216,17 @@ class Link:
         if isinstance(answer, Loaded):
             self.fleet.loaded(call.worker, answer)
         self.fleet.release(call.worker, call.id, self._loop.time())
+        self._count(call, answer)
         if not call.answer.done():
             call.answer.set_result(answer)
         self._watcher.released(call.worker)
+
+    def _count(self, call: Call, answer: Answer) -> None:
+        if call.cancelled_at:
+            self.metrics.cancel.observe(self._loop.time() - call.cancelled_at)
+        if isinstance(answer, Finished):
+            self.metrics.prompt_tokens += answer.prompt_tokens
+            self.metrics.reused_tokens += answer.reused_tokens
 
     def lose(self, identity: bytes, how: str) -> None:
         """Forget a worker at once; its requests are told when it is known how it ended."""
@@ -233,6 +244,8 @@ class Link:
 
     def fail(self, worker: Worker, how: str) -> None:
         """End what a lost worker left unanswered."""
+        if not worker.retiring:
+            self.metrics.lost(how)
         self._abandon(worker, how)
 
     def _abandon(self, worker: Worker, how: str) -> None:

@@ -49,8 +49,19 @@ class Way(Protocol):
         """The connection has ended."""
 
 
+class Counts(Protocol):
+    """What the operator may read of it."""
+
+    chunks: int
+    merged: int
+    dropped: int
+
+
 class Desk(Protocol):
     """Calls `Outlet.flush` some time soon, if asked."""
+
+    @property
+    def counts(self) -> Counts: ...
 
     def mark(self, outlet: "Outlet") -> None:
         """In this turn of the event loop: it has got something to write."""
@@ -63,15 +74,15 @@ class Outlet:
     """Owned by a session; `close` drops what waits. Only for the event loop's thread."""
 
     def __init__(self, way: Way, desk: Desk) -> None:
-        self.merged = 0
-        """Chunks that became part of another."""
         self.dirty = False
         """The desk has been told."""
+        self._full = False  # there was no room, the last time
         self.closed = False
         self.writes = 0
         """Grows whenever there was room."""
         self._way = way
         self._desk = desk
+        self._counts = desk.counts
         self._waiting: deque[Item] = deque()
         self._events = 0
         self._bytes = 0  # of the events
@@ -94,7 +105,7 @@ class Outlet:
         if self.closed:
             return
         item = TextChunk(stream, text, tokens, taken)
-        if len(self._waiting) >= MERGE_BEYOND and self._joins_last(item):
+        if self._full and len(self._waiting) >= MERGE_BEYOND and self._joins_last(item):
             return
         self._waiting.append(item)
         if not self.dirty:
@@ -120,12 +131,14 @@ class Outlet:
             owed, self._owed = self._owed, []
             for taken, tokens in owed:
                 taken(tokens)
-        if self._waiting or self._owed:
+        self._full = bool(self._waiting)
+        if self._full or self._owed:
             self._desk.block(self)
 
     def drop(self, why: str) -> None:
         """It cannot be helped; the session ends when the connection has."""
         log.warning("a client was dropped: it %s", why)
+        self._counts.dropped += 1
         self._forget()
         self._way.drop()
 
@@ -142,7 +155,7 @@ class Outlet:
         last = self._waiting[-1]
         if not isinstance(last, TextChunk) or not last.swallow(item):
             return False
-        self.merged += 1
+        self._counts.merged += 1
         return True
 
     def _take(self, room: int, merges: bool) -> list[Item]:
@@ -158,7 +171,8 @@ class Outlet:
                 if merges and taken:
                     last = taken[-1]
                     if isinstance(last, TextChunk) and last.swallow(item):
-                        self.merged += 1
+                        self._counts.merged += 1
                         continue
+                self._counts.chunks += 1
             taken.append(item)
         return taken

@@ -6,6 +6,7 @@ zoo, catalogue, dispatch and link.
 """
 
 import logging
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.desk import Desk
 from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
 from gateway.generation import Generation, Plan
 from gateway.link import Link
+from gateway.metrics import Metrics, Now
 from gateway.payloads import BadRequest, GenerateText, Payload
 from gateway.personalities import Personality, PersonalityNotFound, Zoo
 from gateway.sessions import Session
@@ -46,7 +48,8 @@ class Server:
         self.catalog = catalog
         self.dispatch = dispatch
         self.link: Link
-        self.desk: Desk
+        self.metrics = Metrics(self._now)
+        self.desk = Desk(settings.client_limit, self.metrics)
         self.sessions: dict[str, Session] = {}
         self.draining = False
 
@@ -223,6 +226,12 @@ class Server:
         """Its generation is over: the session may begin the next."""
         if session.running is generation:
             session.running = None
+
+    def _now(self) -> Now:
+        waiting = self.dispatch.waiting
+        busy = sum(session.running is not None for session in self.sessions.values())
+        workers = Counter(worker.binding for worker in self.dispatch.fleet.all())
+        return Now(len(self.sessions), max(0, busy - waiting), waiting, workers)
 
     def unready(self) -> str:
         """Why the default model cannot serve at the moment; "" when it can."""

@@ -29,11 +29,11 @@ class Stream:
         """Ids chosen so far: what another worker needs to go on from here."""
         self.length = 0
         """Characters delivered."""
-        self._text: list[str] = []
+        self._text = bytearray()  # a list of small strings would be ten times as large
 
     @property
     def text(self) -> str:
-        return "".join(self._text)
+        return self._text.decode()
 
     @property
     def untouched(self) -> bool:
@@ -46,7 +46,7 @@ class Stream:
             return False
         self.tokens += tokens
         if text:
-            self._text.append(text)
+            self._text += text.encode()
             self.length += len(text)
         return bool(text)
 

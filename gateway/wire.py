@@ -39,6 +39,8 @@ def missing(sio: socketio.AsyncServer) -> str:
         if not version(name).startswith(known):
             return f"{name} is {version(name)}, known is {known}x"
     eio = sio.eio
+    if "disconnect" not in getattr(eio, "handlers", ()):
+        return "engineio's server tells of disconnects in another way"
     for name in ("_async", "create_queue", "sockets"):
         if not hasattr(eio, name):
             return f"engineio's server has no {name} any more"
@@ -56,8 +58,17 @@ def install(sio: socketio.AsyncServer, emptied: Callable[[], None]) -> None:
 
     `emptied` is called when nothing is left of what engineio had to send to some client.
     """
-    sio.eio.create_queue = lambda: Packets(emptied)
-    sio.eio._async = {**sio.eio._async, "websocket": Websocket}
+    eio = sio.eio
+    eio.create_queue = lambda: Packets(emptied)
+    eio._async = {**eio._async, "websocket": Websocket}
+    tell = eio.handlers["disconnect"]
+
+    async def disconnected(sid: str, reason: str) -> None:
+        await tell(sid, reason)
+        if (socket := eio.sockets.get(sid)) and not socket.upgraded:
+            socket.queue.put_nowait(None)  # a poll that waits is answered now, not in a minute
+
+    eio.on("disconnect", disconnected)
 
 
 def frame(payload: bytes, first: int = TEXT) -> bytes:
@@ -194,9 +205,8 @@ class Wire:
             self._dropping = asyncio.create_task(self._end())
 
     def close(self) -> None:
-        pass
+        """Nothing is held here."""
 
     async def _end(self) -> None:
         reason = self._server.reason.TRANSPORT_ERROR
         await self._socket.close(wait=False, abort=True, reason=reason)
-        self._queue.put_nowait(None)  # a poll that waits is answered
