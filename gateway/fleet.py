@@ -102,9 +102,9 @@ class Fleet:
 
     def orphan(self, binding: str) -> str:
         """A model that a lost worker held and nobody holds now; "" if there is none."""
-        for pair in list(self._orphans):
+        for pair in [each for each in self._orphans if each[0] == binding]:
             self._orphans.remove(pair)
-            if pair[0] == binding and not self.holders(*pair):
+            if not self.holders(*pair):
                 return pair[1]
         return ""
 
