@@ -76,7 +76,7 @@ class Outlet:
     def __init__(self, way: Way, desk: Desk) -> None:
         self.dirty = False
         """The desk has been told."""
-        self._full = False  # there was no room, the last time
+        self._full = False  # something waited, the last time
         self.closed = False
         self.writes = 0
         """Grows whenever there was room."""
@@ -131,8 +131,8 @@ class Outlet:
             owed, self._owed = self._owed, []
             for taken, tokens in owed:
                 taken(tokens)
-        self._full = bool(self._waiting)
-        if self._full or self._owed:
+        self._full = self.waits
+        if self._full:
             self._desk.block(self)
 
     def drop(self, why: str) -> None:
