@@ -37,46 +37,52 @@ Figures = dict[str, list[float]]
 
 
 async def measure(servers: list[Server], prompts: Prompts, rounds: int, log: bool) -> Figures:
-    """Per round, figures named `<measure> <server>`; only from undisturbed rounds."""
+    """Per round, figures named `<measure> <server>`; only from undisturbed rounds.
+
+    The servers take turns within each measure, so that what is compared is seconds apart.
+    """
     figures: Figures = defaultdict(list)
     for attempt in range(2 * rounds):
-        if len(figures.get("tokens/s, 1 worker", ())) == rounds:
-            break
         found: dict[str, float] = {}
         calm = True
-        for server in servers[attempt % len(servers) :] + servers[: attempt % len(servers)]:
-            calm &= await _one(server, prompts, found)
+        for requests in (1, 4, SLOTS):
+            for server in _turns(servers, attempt):
+                if requests == 4 and isinstance(server, LlamaCppServer):
+                    continue
+                rate, together, busy = await throughput(server, prompts, requests)
+                found[f"tokens/s, {requests} {server.name}"] = rate
+                found[f"decoding, {requests} {server.name}"] = together
+                calm &= busy >= BUSY_ENOUGH * server.threads or isinstance(server, LlamaCppServer)
+        able = [server for server in servers if not isinstance(server, LlamaCppServer)]
+        for server in _turns(able, attempt):
+            cold, warm = await shared_prefix(server, prompts)
+            found[f"cold {server.name}"], found[f"warm {server.name}"] = cold, warm
+            found[f"warm/cold {server.name}"] = warm / cold
+        for server in _turns(able, attempt):
+            found[f"stall {server.name}"] = await stall(server, prompts)
+        for server in _turns(able, attempt):
+            found[f"cancel {server.name}"] = await cancel_in_prefill(server, prompts)
         if log:
             print(f"round {attempt}, {'calm' if calm else 'disturbed'}: {found}", file=sys.stderr)
-        if calm or attempt >= rounds:
-            for name, value in found.items():
-                figures[name].append(value)
+        if not calm and attempt < rounds:
+            continue
+        for name, value in found.items():
+            figures[name].append(value)
+        if len(figures[f"tokens/s, 1 {servers[0].name}"]) == rounds:
+            break
     return figures
 
 
-async def _one(server: Server, prompts: Prompts, found: dict[str, float]) -> bool:
-    """One server's turn in a round; False if it did not get the processor."""
-    name = server.name
-    for requests in (1, 4, SLOTS):
-        if isinstance(server, LlamaCppServer) and requests == 4:
-            continue
-        rate, together, busy = await throughput(server, prompts, requests)
-        found[f"tokens/s, {requests} {name}"] = rate
-        found[f"decoding, {requests} {name}"] = together
-    calm = busy >= BUSY_ENOUGH * server.threads
-    if isinstance(server, LlamaCppServer):
-        return calm
-    cold, warm = await shared_prefix(server, prompts)
-    found[f"cold {name}"], found[f"warm {name}"] = cold, warm
-    found[f"stall {name}"] = await stall(server, prompts)
-    found[f"cancel {name}"] = await cancel_in_prefill(server, prompts)
-    return calm
+def _turns(servers: list[Server], attempt: int) -> list[Server]:
+    """Each round begins with another server."""
+    first = attempt % len(servers)
+    return servers[first:] + servers[:first]
 
 
 def ratio(figures: Figures, measure: str, ours: str, *theirs: str, best: bool = True) -> float:
     """The median of the rounds' ratios, against the best (or the least) of the peers."""
     pick = max if best else min
-    ratios = [
+    ratios: list[float] = [
         mine / pick(others)
         for mine, *others in zip(
             figures[f"{measure} {ours}"],
@@ -114,11 +120,6 @@ def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[s
                 for o in ours
             },
         )  # fmt: skip
-    for name in (*ours, *peers):
-        warm = [
-            w / c for w, c in zip(figures[f"warm {name}"], figures[f"cold {name}"], strict=True)
-        ]
-        figures[f"warm/cold {name}"] = warm
     line(
         "first token after a busy holder's 1,500 tokens, warm / cold", "≤ 0.17",
         {o: f"{statistics.median(figures[f'warm/cold {o}']):.2f}" for o in ours},

@@ -124,7 +124,7 @@ class Gateway(Server):
             "LOLLMS_BINDING_NAME": "llama_cpp", "LOLLMS_MODEL_NAME": self.model.name,
             "LOLLMS_LOG_LEVEL": "warning",
         }  # fmt: skip
-        self._gateway = self.run(sys.executable, "-m", "gateway", **environment)
+        self.run(sys.executable, "-m", "gateway", **environment)
         async with aiohttp.ClientSession() as session:
             await self._until(session, "/health")
             self.run(sys.executable, "-m", "worker", "llama_cpp", **environment)
@@ -176,8 +176,6 @@ class Gateway(Server):
     async def stop(self) -> None:
         for client in self._clients:
             await client.disconnect()
-        self._gateway.terminate()
-        self._gateway.wait(15)
 
 
 def settings_of(server: Server) -> dict[str, str | int | float | bool]:

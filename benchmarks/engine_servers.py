@@ -32,34 +32,49 @@ class Server(ABC):
     def __init__(self, model: Path, home: Path, *, slots: int, context: int, threads: int) -> None:
         self.model, self.home = model, home
         self.slots, self.context, self.threads = slots, context, threads
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     async def __aenter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-        if self._process:
-            self._process.terminate()
+        try:
+            await self.stop()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Everything that `run` started, the last first."""
+        for process in reversed(self._processes):
+            process.terminate()
             try:
-                self._process.wait(10)
+                process.wait(15)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                process.kill()
+                process.wait()
 
     def run(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=CHECKOUT,
                 env={**os.environ, "OMP_NUM_THREADS": str(self.threads), **environment},
             )  # fmt: skip
-        return self._process
+        self._processes.append(process)
+        return process
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        """The one that computes: the last that was started."""
+        return self._processes[-1]
 
     def cpu_seconds(self) -> float:
         """Of the process that computes, since its start."""
-        assert self._process
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -81,7 +96,6 @@ class _Http(Server):
         self._session = aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}", connector=aiohttp.TCPConnector(limit=0)
         )
-        assert self._process
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(aiohttp.ClientError):

@@ -21,6 +21,8 @@ class Cells:
     tokens: list[int]
     computed: int = 0
     """Of the tokens, how many are in memory: always the first ones."""
+    shared: int = 0
+    """How many of these were there already, for another sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,14 @@ class Place:
 
 
 class Shelf:
-    """The names of `size` sequences, taken by running ones and by finished ones."""
+    """The names of `size` sequences, taken by running ones and by finished ones.
 
-    def __init__(self, size: int) -> None:
+    Of the finished ones at most `kept` tokens stay, and the last one in any case.
+    """
+
+    def __init__(self, size: int, kept: int) -> None:
         self.size = size
+        self._kept = kept
         self._free = list(range(size - 1, -1, -1))
         self._running: list[Cells] = []
         self._finished: list[Cells] = []  # least recently used first
@@ -80,7 +86,7 @@ class Shelf:
         source: int | None,
         dropped: Sequence[int] = (),
     ) -> Place:
-        cells = Cells(id, tokens, shared)
+        cells = Cells(id, tokens, shared, shared)
         self._running.append(cells)
         return Place(cells, source, list(dropped))
 
@@ -93,6 +99,13 @@ class Shelf:
             return True
         self._free.append(cells.id)
         return False
+
+    def drop_surplus(self) -> int | None:
+        """A sequence to remove because too much is kept; call again until it is None."""
+        if len(self._finished) < 2:
+            return None
+        own = sum(cells.computed - min(cells.shared, cells.computed) for cells in self._finished)
+        return self.drop_oldest() if own > self._kept else None
 
     def drop_oldest(self) -> int | None:
         """The sequence to remove so that there is room; None if nothing is left to drop."""

@@ -22,7 +22,7 @@ class Engine:
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
-        self._shelf = Shelf(model.settings.sequences)
+        self._shelf = Shelf(model.settings.sequences, model.plan.kept)
         self._candidates = Candidates(model.vocabulary.size)
         self._computing = Computing(model, self._shelf)
         self._sequences: dict[Request, Sequence] = {}
@@ -70,6 +70,8 @@ class Engine:
         keep = not self._model.forgets_parts
         if not self._shelf.leave(sequence.cells, keep=keep):
             memory_remove(self._model.memory, sequence.cells.id, -1, -1)
+        while (surplus := self._shelf.drop_surplus()) is not None:
+            memory_remove(self._model.memory, surplus, -1, -1)
 
     def interrupt(self, request: Request) -> None:
         """From any thread: do not finish a prefill that is for nobody.

@@ -42,6 +42,10 @@ class Settings:
     kept: int = _setting(
         16, "Finished generations kept for their beginnings, while there is room.", low=1, high=128
     )
+    kept_tokens: int = _setting(
+        0, "How many tokens these may have together; 0 is as many as slow a step by some 5 %.",
+        low=0, high=2**26,
+    )  # fmt: skip
     n_cells: int = _setting(
         0, "Tokens the memory holds for all generations and finished ones kept for their "
         "beginnings; 0 is n_ctx × parallel, less if that takes over an eighth of what is free.",

@@ -15,6 +15,8 @@ log = logging.getLogger("llama.cpp")
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
 """ggml's levels; 5 continues the line before. Its warnings are notes: half a dozen a load."""
 CONTINUED = 5
+ABORTED = "failed with error 1", "compute status: 1", "ret = 2"
+"""How lines end that complain of a step which we cut short ourselves."""
 
 
 class _Words:
@@ -33,7 +35,9 @@ class _Words:
         if not self._line.endswith("\n"):
             return
         line, self._line = self._line.strip(), ""
-        if line:
+        if line.endswith(ABORTED):
+            log.debug("%s", line)
+        elif line:
             log.log(self._level, "%s", line)
             if self._level >= logging.WARNING:
                 self.complaints = [*self.complaints[-7:], line]

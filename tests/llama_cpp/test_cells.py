@@ -15,7 +15,7 @@ def finish(shelf: Shelf, tokens: list[int]) -> Cells:
 
 
 def test_the_longest_beginning_is_shared_and_its_holder_stays() -> None:
-    shelf = Shelf(4)
+    shelf = Shelf(4, 1000)
     finish(shelf, [1, 2, 7])
     longest = finish(shelf, [1, 2, 3, 4, 5, 6])
     place = shelf.join([1, 2, 3, 4, 9, 9], 5)
@@ -25,7 +25,7 @@ def test_the_longest_beginning_is_shared_and_its_holder_stays() -> None:
 
 
 def test_what_continues_a_finished_one_takes_it_over() -> None:
-    shelf = Shelf(4)
+    shelf = Shelf(4, 1000)
     before = finish(shelf, [1, 2, 3])
     place = shelf.join([1, 2, 3, 4], 3)
     assert (place.source, place.cells.id, place.cells.computed) == (before.id, before.id, 3)
@@ -33,20 +33,20 @@ def test_what_continues_a_finished_one_takes_it_over() -> None:
 
 
 def test_something_is_always_left_to_compute() -> None:
-    shelf = Shelf(4)
+    shelf = Shelf(4, 1000)
     finish(shelf, [1, 2, 3])
     assert shelf.join([1, 2, 3], 2).cells.computed == 2
 
 
 def test_of_a_running_one_only_what_is_computed_is_shared() -> None:
-    shelf = Shelf(4)
+    shelf = Shelf(4, 1000)
     running = shelf.join([1, 2, 3, 4], 3).cells
     running.computed = 2
     assert shelf.join([1, 2, 3, 4, 5], 4).cells.computed == 2
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    shelf = Shelf(3)
+    shelf = Shelf(3, 1000)
     first, second = finish(shelf, [1, 1]), finish(shelf, [2, 2])
     using = shelf.join([1, 5], 1)
     assert using.source == first.id
@@ -55,14 +55,30 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_the_only_one_left_to_go_may_be_the_source() -> None:
-    shelf = Shelf(1)
+    shelf = Shelf(1, 1000)
     before = finish(shelf, [1, 2, 3])
     place = shelf.join([1, 2, 9], 2)
     assert (place.source, place.cells.id, place.cells.computed) == (before.id, before.id, 2)
 
 
+def test_too_much_is_not_kept_and_the_last_one_always_is() -> None:
+    shelf = Shelf(4, 5)
+    first = finish(shelf, [1, 1, 1])
+    assert shelf.drop_surplus() is None
+    finish(shelf, [2, 2, 2, 2, 2, 2, 2])
+    assert shelf.drop_surplus() == first.id
+    assert shelf.drop_surplus() is None
+
+
+def test_what_is_shared_counts_once() -> None:
+    shelf = Shelf(4, 6)
+    finish(shelf, [1, 1, 1, 1, 2])
+    finish(shelf, [1, 1, 1, 1, 3])
+    assert shelf.drop_surplus() is None
+
+
 def test_what_computed_nothing_leaves_nothing() -> None:
-    shelf = Shelf(2)
+    shelf = Shelf(2, 1000)
     assert not shelf.leave(shelf.join([1, 2], 1).cells)
     assert shelf.drop_oldest() is None
 
@@ -80,7 +96,7 @@ def test_common_counts_equal_tokens(a: list[int], b: list[int], same: int, most:
 @pytest.mark.parametrize("names", [3, 5, 9])
 @given(data=st.data())
 def test_no_two_sequences_ever_have_one_name(names: int, data: st.DataObject) -> None:
-    shelf, running, held = Shelf(names), [], set()
+    shelf, running, held = Shelf(names, 1000), [], set()
     for _ in range(data.draw(st.integers(1, 40))):
         if running and (len(running) == names - 1 or data.draw(st.booleans())):
             cells = running.pop(data.draw(st.integers(0, len(running) - 1)))

@@ -81,3 +81,9 @@ def test_available_is_the_smaller_of_machine_and_control_group(tmp_path: Path) -
     (tmp_path / "memory.stat").write_text("anon 4\ninactive_file 300\n")
     assert available(meminfo, tmp_path) == 2300
     assert available(tmp_path / "absent", tmp_path / "absent") is None
+
+
+def test_a_larger_model_keeps_more_for_its_beginnings() -> None:
+    given = {"n_ctx": 8192, "parallel": 1, "n_cells": 0, "available": None, **TYPES}
+    assert 3000 < plan(SMALL, **given).kept < 10_000  # type: ignore[arg-type]
+    assert plan(SMALL, **given, kept_tokens=77).kept == 77  # type: ignore[arg-type]
