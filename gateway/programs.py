@@ -75,7 +75,7 @@ def section(settings: Settings, binding: str) -> str:
         directory=_escaped(str(CHECKOUT)),
         processes=settings.processes(binding),
         retries=RETRIES,
-        logs=_escaped(str(settings.home / "logs")),
+        logs=_escaped(_escaped(str(settings.home / "logs"))),  # names of logs are expanded twice
     )
 
 
