@@ -25,6 +25,7 @@ class Chat:
         self._url = url
         self._sio = socketio.AsyncClient()
         self._ended = asyncio.Event()
+        self._ended.set()  # nothing runs yet
         self._personality = -1
         self._tty = sys.stdin.isatty()
         for event, handler in (
@@ -42,6 +43,7 @@ class Chat:
         except socketio.exceptions.ConnectionError:
             print(f"no server answers at {self._url}: start one with `make run`", file=sys.stderr)
             return 1
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             await self._choose_personality(personality)
             await self._talk()
@@ -50,7 +52,6 @@ class Chat:
         return 0
 
     async def _talk(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         if self._tty:
             print(HELP)
         while (line := await self._read("> ")) is not None:
