@@ -1,0 +1,1 @@
+"""Is the embedded model what it says it is?"""
