@@ -1,19 +1,16 @@
 """What is wired to what, in which order does it start and stop?"""
 
 import asyncio
-import fcntl
 import logging
-import os
-import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
+from gateway.claim import CannotStart, claimed
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
@@ -26,7 +23,7 @@ from gateway.settings import Settings
 from gateway.sockets import Sockets
 from gateway.state import SavedState
 from gateway.supervision import Supervision
-from protocol.rundir import lock_file, make_run_folder, secret_file, workers_address
+from protocol.rundir import make_run_folder, workers_address
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +31,8 @@ SHUTDOWN_SECONDS = 1.0
 """aiohttp waits for open long polls, ten seconds and more, unless it is told not to."""
 
 
-class CannotStart(Exception):
-    """Something that only one server can have is taken; the text is one line for the operator."""
+WARM_SECONDS = 2.0
+"""Between looks whether the default model is still there."""
 
 
 @asynccontextmanager
@@ -45,7 +42,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     Raise CannotStart, with nothing left behind, when the port or the home is in use.
     """
     run = make_run_folder(settings.home)
-    with _lock(run):
+    with claimed(run) as secret:
         state = SavedState(settings.home / "state.json")
         zoo = Zoo(settings.personalities_path)
         catalog = Catalog(settings.bindings_path, settings.models_path)
@@ -58,7 +55,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             max_queue=settings.max_queue,
         )
         server = Server(settings, state, zoo, catalog, dispatch)
-        greeter = Greeter(_new_secret(run), lambda name: name in catalog.binding_names())
+        greeter = Greeter(secret, lambda name: name in catalog.binding_names())
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
         link.metrics, link.router.after_drain = server.metrics, server.desk.flush
@@ -123,14 +120,21 @@ async def _ready(server: Server) -> web.Response:
 
 
 async def _warm(server: Server) -> None:
-    """Load the default model, so that the first client does not have to wait for it."""
-    binding, model = server.selection()
-    if not binding or not model:
-        return log.info("no model is selected yet")
-    try:
-        await server.dispatch.ensure(binding, model)
-    except (Busy, LoadFailed, NoWorker) as error:
-        log.warning("the default model %s of %s cannot serve yet: %s", model, binding, error)
+    """Keep the default model loaded, so that the first client does not have to wait for it.
+
+    supervisor gives up on a worker that died too often; this asks again after a while.
+    """
+    said = ""
+    while True:
+        try:
+            if server.cold():
+                await server.dispatch.ensure(*server.selection())
+                said = ""
+        except (Busy, LoadFailed, NoWorker) as error:
+            if str(error) != said:
+                log.warning("the default model cannot serve yet: %s", error)
+            said = str(error)
+        await asyncio.sleep(WARM_SECONDS)
 
 
 @asynccontextmanager
@@ -150,34 +154,3 @@ async def _closing(dispatch: Dispatch) -> AsyncIterator[None]:
         yield
     finally:
         await dispatch.close()
-
-
-@contextmanager
-def _lock(run: Path) -> Iterator[None]:
-    """One gateway a home: libzmq would let a second one steal the first one's workers."""
-    path = lock_file(run)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise BlockingIOError  # its last owner removed it a moment ago
-    except BlockingIOError:
-        os.close(descriptor)
-        raise CannotStart(f"another gateway uses the run folder {run}") from None
-    try:
-        yield
-    finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        os.close(descriptor)
-
-
-def _new_secret(run: Path) -> str:
-    secret = secrets.token_hex(16)
-    path = secret_file(run)
-    with suppress(FileNotFoundError):
-        path.unlink()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
-    return secret

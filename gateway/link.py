@@ -146,7 +146,8 @@ class Link:
                 call.answer.set_result(_lost(call.id, worker, "is gone"))
             yield call
         finally:
-            if call.answer.done():
+            # Cancelling a task cancels the future that it waits for, which is no answer.
+            if call.answer.done() and not call.answer.cancelled():
                 self._calls.pop(call.id, None)
             else:
                 call.feed, call.cancelled_at = _too_late, self._loop.time()

@@ -233,6 +233,13 @@ class Server:
         workers = Counter(worker.binding for worker in self.dispatch.fleet.all())
         return Now(len(self.sessions), max(0, busy - waiting), waiting, workers)
 
+    def cold(self) -> bool:
+        """Nobody holds the default model, and loading it would take nothing from anybody."""
+        binding, model = self.selection()
+        workers = self.dispatch.fleet.of(binding)
+        idle = binding in self.dispatch.asleep or any(w.model or w.loading for w in workers)
+        return bool(binding and model) and not idle
+
     def unready(self) -> str:
         """Why the default model cannot serve at the moment; "" when it can."""
         binding, model = self.selection()
