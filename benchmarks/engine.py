@@ -49,10 +49,11 @@ async def measure(servers: list[Server], prompts: Prompts, rounds: int, log: boo
             for server in _turns(servers, attempt):
                 if requests == 4 and isinstance(server, LlamaCppServer):
                     continue
-                rate, together, busy = await throughput(server, prompts, requests)
-                found[f"tokens/s, {requests} {server.name}"] = rate
-                found[f"decoding, {requests} {server.name}"] = together
-                calm &= busy >= BUSY_ENOUGH * server.threads or isinstance(server, LlamaCppServer)
+                rates = await throughput(server, prompts, requests)
+                found[f"tokens/s, {requests} {server.name}"] = rates.all
+                found[f"decoding, {requests} {server.name}"] = rates.decoding
+                found[f"per CPU second, {requests} {server.name}"] = rates.per_cpu
+                calm &= rates.busy >= BUSY_ENOUGH or isinstance(server, LlamaCppServer)
         able = [server for server in servers if not isinstance(server, LlamaCppServer)]
         for server in _turns(able, attempt):
             cold, warm = await shared_prefix(server, prompts)
@@ -108,6 +109,11 @@ def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[s
             f"tokens/s, ours / best llama-server, {requests} requests", reach,
             {o: f"{ratio(figures, f'tokens/s, {requests}', o, *peers):.2f}" for o in ours},
         )  # fmt: skip
+    for requests in (1, SLOTS):
+        line(
+            f"the same by processor time of the computing thread, {requests} requests", "",
+            {o: f"{ratio(figures, f'per CPU second, {requests}', o, *peers):.2f}" for o in ours},
+        )  # fmt: skip
     line(
         f"the same while all {SLOTS} decode", "≥ 1.05",
         {o: f"{ratio(figures, f'decoding, {SLOTS}', o, *peers):.2f}" for o in ours},
@@ -142,7 +148,8 @@ def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[s
     lines += ["", "| median | " + " | ".join([*ours, *peers, LlamaCppServer.name]) + " |"]
     lines.append("|---|" + "---|" * (len(ours) + 3))
     for measure in (
-        "tokens/s, 1", "tokens/s, 4", f"tokens/s, {SLOTS}", f"decoding, {SLOTS}", "cold", "warm",
+        "tokens/s, 1", "tokens/s, 4", f"tokens/s, {SLOTS}", f"decoding, {SLOTS}",
+        "per CPU second, 1", f"per CPU second, {SLOTS}", "cold", "warm",
         "warm/cold", "stall", "cancel",
     ):  # fmt: skip
         values = [

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llama_cpp
 
@@ -88,18 +88,29 @@ async def first_token(server: Server, prompt: str) -> float:
     return track.first - track.asked
 
 
-async def throughput(server: Server, prompts: Prompts, requests: int) -> tuple[float, float, float]:
-    """All tokens a second, those while everybody decodes, and the computing share of the time."""
+class Rates(NamedTuple):
+    """Tokens a second: all of them, and those while everybody decodes."""
+
+    all: float
+    decoding: float
+    per_cpu: float
+    """All of them, by a second of processor time of the busiest thread, the one that computes.
+    What a neighbour takes of the processor does not count, what he leaves in its caches does."""
+    busy: float
+    """Which part of the time that thread had the processor."""
+
+
+async def throughput(server: Server, prompts: Prompts, requests: int) -> Rates:
     texts = [prompts.make(PROMPT) for _ in range(requests)]
     before, start = server.cpu_seconds(), time.perf_counter()
     tracks = await asyncio.gather(*(follow(server, text, ANSWER) for text in texts))
     wall = time.perf_counter() - start
-    busy = (server.cpu_seconds() - before) / wall
+    computing = max(t - before.get(name, 0) for name, t in server.cpu_seconds().items())
     total = sum(track.tokens for track in tracks)
     assert total == requests * ANSWER, f"{server.name} gave {total} tokens"
     begin, end = max(t.first for t in tracks), min(t.last for t in tracks)
     together = sum(track.between(begin, end) for track in tracks)
-    return total / wall, together / (end - begin) if end > begin else 0.0, busy
+    return Rates(total / wall, together / (end - begin), total / computing, computing / wall)
 
 
 async def shared_prefix(server: Server, prompts: Prompts) -> tuple[float, float]:

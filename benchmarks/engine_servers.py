@@ -73,10 +73,13 @@ class Server(ABC):
         """The one that computes: the last that was started."""
         return self._processes[-1]
 
-    def cpu_seconds(self) -> float:
-        """Of the process that computes, since its start."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of each thread of the process that computes, since its start."""
+        found = {}
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            with suppress(OSError):  # it ended in between
+                found[thread.name] = int((thread / "schedstat").read_text().split()[0]) / 1e9
+        return found
 
     @abstractmethod
     async def start(self) -> None: ...
