@@ -3,27 +3,50 @@
 Each stands between `<!-- name -->` and `<!-- /name -->`; a test holds them to the code.
 """
 
+import inspect
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 
 from gateway.settings import markdown_table
+from protocol import messages as messages_module
 from protocol.codec import vocabulary
 from protocol.sampling import Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+JSON_KINDS = {
+    float: "number",
+    int: "whole number",
+    bool: "true or false",
+    str: "text",
+    list[str]: "list of texts",
+    dict[str, float]: "object",
+}
+
+
 def parameters() -> str:
-    rows = ["| parameter | type | default | range |", "|---|---|---|---|"]
+    rows = ["| parameter | kind | default | range |", "|---|---|---|---|"]
     for each in fields(Sampling):
-        default = each.default if each.default is not MISSING else each.default_factory()  # type: ignore[misc]
+        default = getattr(Sampling(), each.name)
         known = each.metadata
-        span = f"{known['low']:g} to {known['high']:g}" if known else ""
-        kind = getattr(each.type, "__name__", str(each.type))
-        rows.append(f"| `{each.name}` | {kind} | `{default!r}` | {span} |")
+        span = f"{_number(known['low'])} to {_number(known['high'])}" if known else ""
+        kind = JSON_KINDS[each.type]  # type: ignore[index]
+        rows.append(f"| `{each.name}` | {kind} | `{json.dumps(default)}` | {span} |")
     return "\n".join(rows) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def conversation() -> str:
+    """The indented part of the docstring of `protocol.messages`."""
+    lines = [line for line in inspect.getdoc(messages_module).splitlines() if line[:1] in ("", " ")]  # type: ignore[union-attr]
+    return f"```\n{inspect.cleandoc(chr(10).join(lines))}\n```\n"
 
 
 def messages() -> str:
@@ -44,7 +67,7 @@ def _short(annotation: str) -> str:
 TABLES = {
     "README.md": {"settings": markdown_table},
     "docs/events.md": {"parameters": parameters},
-    "docs/protocol.md": {"messages": messages},
+    "docs/protocol.md": {"conversation": conversation, "messages": messages},
 }
 
 

@@ -2,87 +2,158 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from gateway import events
 from gateway.personality import from_config
+from gateway.settings import load_settings, markdown_table
+from protocol.codec import vocabulary
+from protocol.errors import ErrorCode
 from tests.contract.test_generation import ends_once, select
-from tests.harness import ROOT, Home, client, home, run
-from tests.node_client import node_modules
-from tools.tables import written
+from tests.harness import ROOT, Home, client, home, names, run
+from tests.node_client import required_node_modules
+from tools.tables import parameters, written
 
 README = (ROOT / "README.md").read_text()
+EVENTS = (ROOT / "docs" / "events.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 BINDING = (ROOT / "docs" / "writing-a-binding.md").read_text()
+PERSONALITY = (ROOT / "docs" / "writing-a-personality.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    folder = tmp_path_factory.mktemp("home")
-    with home(folder, binding_name="echo", model_name="echo") as opened:
+@pytest.fixture(scope="module", params=["llama_cpp pebble-f16.gguf", "echo lorem"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Home]:
+    """What a newcomer has, and what a load generator runs against."""
+    binding, model = request.param.split()
+    with home(tmp_path_factory.mktemp("home"), binding_name=binding, model_name=model) as opened:
         opened.gateway()
-        opened.worker("echo")
+        opened.worker(binding)
         opened.ready()
         yield opened
 
 
+# Tables.
+
+
 def test_tables_are_those_of_the_code() -> None:
+    assert markdown_table() in README and parameters() in EVENTS
     for path, text in written():
         assert path.read_text() == text, f"{path.name}: run `python -m tools.tables`"
 
 
-def test_every_event_of_the_code_is_in_the_table_and_no_other() -> None:
-    from gateway import events
-
+def test_every_event_of_the_code_is_in_the_table_with_its_reply_and_no_other() -> None:
     source = Path(events.__file__).read_text()
-    known = set(re.findall(r'^            "(\w+)": \(', source, re.MULTILINE))
-    known |= {"generate_text", "cancel_generation"}
-    page = (ROOT / "docs" / "events.md").read_text().partition("## One generation")[0]
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == known
+    known = dict(re.findall(r'^            "(\w+)": \(\s*"(\w+)"', source, re.MULTILINE))
+    known |= {"generate_text": "text_chunk", "cancel_generation": "generation_canceled"}
+    page = EVENTS.partition("## One generation")[0]
+    rows = re.findall(r"^\| `(\w+)`[^|]* \| `(\w+)`", page, re.MULTILINE)
+    assert dict(rows) == known and len(rows) == len(known)
 
 
-def test_links_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+def test_every_message_and_every_error_code_is_explained() -> None:
+    for name in vocabulary().keys() - {"Sampling"}:
+        assert re.search(rf"\b{name}\b", PROTOCOL), name
+    codes = re.findall(r"^\| `(\w+)` \|", PROTOCOL, re.MULTILINE)
+    assert codes == [str(code) for code in ErrorCode]
+
+
+def test_no_field_of_an_event_is_left_out(server: Home) -> None:
+    async def scenario() -> None:
+        async with client(server) as connected:
+            long = {"ignore_eos": True, "logprobs": 1}
+            told = await connected.generate("Once", n_predicts=3, parameters=long)
+            told += await connected.generate("Once", parameters={"top_p": 2})
+            for _ in range(2):
+                await connected.emit("generate_text", {"prompt": "Once", "parameters": long})
+            await connected.emit("cancel_generation")
+            told += await connected.until("buzzy")
+            told += await connected.until("generation_canceled")
+            told += await connected.until("text_generated")
+        assert {*names(told)} == {
+            "text_chunk", "text_generated", "generation_error", "buzzy", "generation_canceled",
+        }  # fmt: skip
+        for name, data in told:
+            described = " ".join(re.findall(rf"`{name}` {{([^}}]*)}}", EVENTS))
+            assert set(data) <= set(re.findall(r"\w+", described)), name
+
+    run(scenario())
+
+
+def test_the_configuration_of_the_readme_is_understood(tmp_path: Path) -> None:
+    (example,) = blocks(README, "yaml")
+    (tmp_path / "config.yaml").write_text(example)
+    settings = load_settings(["--home", str(tmp_path)], {})
+    assert settings.port == 9700 and settings.processes("llama_cpp") == 2
+    assert settings.bindings["llama_cpp"]["n_ctx"] == 4096
+
+
+# What links and commands promise.
+
+
+def test_links_lead_somewhere_and_every_page_is_in_the_index() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        path = str(page.relative_to(ROOT / "docs"))
+        assert path == "README.md" or f"({path})" in index, path
 
 
-def test_the_python_client_of_the_readme_works_as_printed(server: Home, tmp_path: Path) -> None:
-    (program,) = blocks(README, "python")
-    script = tmp_path / "client.py"
+def test_the_commands_of_the_documentation_are_in_the_makefile() -> None:
+    rules = (ROOT / "Makefile").read_text()
+    told = re.compile(r"(?:`|^)(?:\w+=\S+ )*make (\w[\w-]*)", re.MULTILINE)
+    for page in PAGES:
+        for command in told.findall(page.read_text()):
+            assert re.search(rf"^{command}:", rules, re.MULTILINE), f"{page.name}: make {command}"
+
+
+# Examples.
+
+
+def printed(server: Home, program: str, *command: str, **environment: str) -> str:
+    """What an example writes, run as it is but for the port."""
+    assert program.count("http://127.0.0.1:9601") == 1
+    script = server.folder / "example.cjs"
     script.write_text(program.replace("http://127.0.0.1:9601", server.url))
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "Hello!\n[1 tokens]\n"
-
-
-def test_the_javascript_client_of_the_readme_works_as_printed(server: Home, tmp_path: Path) -> None:
-    modules = node_modules()
-    if modules is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs node and npm")
-        pytest.skip("node or npm is missing")
-    (program,) = blocks(README, "js")
-    script = tmp_path / "client.cjs"
-    script.write_text(program.replace("http://127.0.0.1:9601", server.url))
-    done = subprocess.run(
-        ["node", script], capture_output=True, text=True, timeout=50, check=False,
-        env={**os.environ, "NODE_PATH": str(modules)},
+        [*command, script], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "Hello!\n[1 tokens]\n"
+    return done.stdout
+
+
+def is_an_answer(output: str) -> bool:
+    text, _, tokens = output.rpartition("\n[")
+    return len(text.split()) > 2 and re.fullmatch(r"[1-9]\d* tokens\]\n", tokens) is not None
+
+
+def test_the_python_client_of_the_readme_works_as_printed(server: Home) -> None:
+    (program,) = blocks(README, "python")
+    output = printed(server, program, sys.executable)
+    assert is_an_answer(output), output
+
+
+@pytest.mark.timeout(400)  # the very first run installs the client
+def test_the_javascript_client_of_the_readme_works_as_printed(server: Home) -> None:
+    (program,) = blocks(README, "js")
+    output = printed(server, program, "node", NODE_PATH=str(required_node_modules()))
+    assert is_an_answer(output), output
 
 
 def test_the_binding_of_the_tutorial_works(tmp_path: Path) -> None:
@@ -111,17 +182,10 @@ def test_the_binding_of_the_tutorial_works(tmp_path: Path) -> None:
 
 
 def test_the_personality_of_the_tutorial_is_one() -> None:
-    (config,) = blocks((ROOT / "docs" / "writing-a-personality.md").read_text(), "yaml")
+    place: dict[str, Any] = {"language": "english", "category": "hobbies", "folder": "gardener"}
+    (config,) = blocks(PERSONALITY, "yaml")
     personality, wrong = from_config(
-        yaml.safe_load(config), path="english/hobbies/gardener", language="english",
-        category="hobbies", folder="gardener",
-    )  # fmt: skip
+        yaml.safe_load(config), path="english/hobbies/gardener", **place
+    )
     assert not wrong and personality.name == "Gardener"
     assert personality.sampling["temperature"] == 0.3 and personality.anti_prompts == ("!@>",)
-
-
-def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
-    rules = (ROOT / "Makefile").read_text()
-    for command in set(re.findall(r"`?make (\w[\w-]*)", README)):
-        assert re.search(rf"^{command}:", rules, re.MULTILINE), command
-    assert shutil.which("make")
