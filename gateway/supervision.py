@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from gateway.dispatch import NoWorker
 from gateway.fleet import Worker
@@ -92,7 +92,12 @@ class Supervision:
             return False
         name = f"{binding}:{idle[0]['name']}"
         log.info("starting %s", name)
-        return bool(server.supervisor.startProcess(name, False))
+        try:
+            return bool(server.supervisor.startProcess(name, False))
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == Faults.ALREADY_STARTED:
+                return True  # it had crashed, and supervisor was quicker
+            raise
 
     def _add(self, server: Any, binding: str) -> None:
         """The binding's folder is newer than supervisor: make it known."""
