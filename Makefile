@@ -39,6 +39,8 @@ $(VENV)/.model: $(READY)
 
 model: $(VENV)/.model
 	$(BIN)/python -m embedded_model.train $(ARGS)
+	$(BIN)/python -m embedded_model.export
+	$(BIN)/python -m embedded_model.expect
 
 model-eval: $(READY)
 	$(BIN)/python -m embedded_model.evaluate $(ARGS)

@@ -147,6 +147,8 @@ class Chat:
         print(data["chunk"], end="", flush=True)
 
     async def _generated(self, data: dict[str, Any]) -> None:
+        if data.get("reason") == "stop" and not data["text"].strip():
+            print("[the model had nothing to say; /personality gives it a role]", end="")
         print(flush=True)
         self._ended.set()
 
