@@ -4,6 +4,7 @@ One section a binding, in a file of its own in the run folder, which
 `supervisord.conf` includes. Its processes are started when they are needed.
 """
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -38,13 +39,27 @@ stderr_logfile_backups = 2
 RETRIES = 5
 """Starts in a row that may fail, one second later each time, before supervisor gives up."""
 
+_NAME = re.compile(r"(?!gateway$)[A-Za-z0-9_.+-]{1,100}")
+
+
+class BadName(Exception):
+    """supervisor could not read its configuration with a program of this name in it."""
+
+    def __init__(self, binding: str) -> None:
+        super().__init__(
+            f"the binding folder {binding!r} needs another name to be run: letters, digits "
+            "and any of _ . + - (and `gateway` is taken)"
+        )
+
 
 def folder(run: Path) -> Path:
     return run / "programs"
 
 
 def write_program(settings: Settings, run: Path, binding: str) -> bool:
-    """Write the binding's section; whether that changed anything."""
+    """Write the binding's section; whether that changed anything. Raise BadName."""
+    if not _NAME.fullmatch(binding):
+        raise BadName(binding)
     path = folder(run) / f"{binding}.conf"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     text = section(settings, binding)
@@ -54,13 +69,24 @@ def write_program(settings: Settings, run: Path, binding: str) -> bool:
     return True
 
 
-def write_programs(settings: Settings, run: Path, bindings: list[str]) -> None:
-    """Exactly these; what an earlier start left is removed."""
+def write_programs(settings: Settings, run: Path, bindings: list[str]) -> list[BadName]:
+    """Exactly these; what an earlier start left is removed. Returns who was left out, and why."""
+    folder(run).mkdir(mode=0o700, exist_ok=True)
     for left in folder(run).glob("*.conf"):
         if left.stem not in bindings:
             left.unlink()
+    left_out = []
     for binding in bindings:
-        write_program(settings, run, binding)
+        try:
+            write_program(settings, run, binding)
+        except BadName as error:
+            left_out.append(error)
+    return left_out
+
+
+def log_file(settings: Settings, process: str) -> Path:
+    """Where supervisor writes the process's stderr."""
+    return settings.home / "logs" / f"{process}.log"
 
 
 def section(settings: Settings, binding: str) -> str:

@@ -6,33 +6,39 @@ supervisor the gateway serves whichever workers announce themselves.
 """
 
 import asyncio
-import http.client
 import logging
-import re
 import time
-import xmlrpc.client
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
+from supervisor.xmlrpc import Faults
 
+from gateway.control import Refusal, Unreachable, ask
 from gateway.dispatch import NoWorker
+from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.fleet import Worker
-from gateway.programs import write_program
+from gateway.last_words import last_words
+from gateway.programs import BadName, log_file, write_program
 from gateway.settings import Settings
+from gateway.watch import Watch
 from protocol.rundir import supervisor_socket
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
-IDLE_STATES = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
+AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 """Of supervisor's process states those in which nothing runs and nothing is about to."""
+HOLD_OFF = 30.0
+"""Seconds for which a program that supervisor gave up is left alone: a crash loop is cheap."""
 POST_MORTEM_SECONDS = 0.06
 """What supervisor gets to notice a death before the clients are told without it."""
+BETWEEN_LOOKS = 0.005
+"""Each look wakes supervisor, too, which notices a death only when its loop turns."""
 LOG_TAIL = 8192
 GRACE = 5.0
 """Seconds after the start in which workers of an earlier gateway may still find this one."""
-UNREACHABLE = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 
 
 class Supervision:
@@ -43,108 +49,148 @@ class Supervision:
         self._run = run
         self._socket = supervisor_socket(run)
         self._since = time.monotonic()
+        self._had_joined: deque[int] = deque(maxlen=100)
+        """Pids of workers that served before they died: their programs start all right."""
 
-    async def start_worker(self, binding: str) -> bool:
-        """Start one process more; False when all there may be are running or starting.
+    async def start_worker(
+        self, binding: str, arrived: asyncio.Event | None = None, present: Collection[int] = ()
+    ) -> bool:
+        """Start one process more; False when all there may be are running.
 
-        Raise NoWorker when there is no way to start one.
+        With `arrived`, return only when that is set; `present` are the pids of those that
+        arrived before. Raise NoWorker when there is no way to start one, when supervisor
+        is backing off from it, or when it dies before it arrives.
         """
+        here = None if arrived is None else present
         try:
-            started: bool = await self._call(lambda server: self._start(server, binding))
-            return started
-        except UNREACHABLE:
+            pid = await self._ask(lambda server: self._start(server, binding, here))
+        except Unreachable:
             await asyncio.sleep(self._since + GRACE - time.monotonic())
             raise NoWorker(
                 f"no worker of the binding {binding} is running; start one with "
                 f"`python -m worker {binding}`"
             ) from None
-        except xmlrpc.client.Fault as fault:
-            raise NoWorker(
-                f"the binding {binding} cannot be started: {fault.faultString}"
-            ) from None
+        except (Refusal, BadName) as error:
+            reason = error.faultString if isinstance(error, Refusal) else str(error)
+            raise NoWorker(f"the binding {binding} cannot be started: {reason}") from None
+        if pid and arrived and not await self._alive_until(arrived, pid):
+            raise NoWorker(_cannot(binding, await self._ending(pid, "died")))
+        return pid is not None
 
     async def stop_worker(self, worker: Worker) -> None:
-        """Ask for its end and give its memory back; nothing happens when nobody supervises it."""
+        """Ask for its end, which gives its memory back; nothing happens when nobody
+        supervises it."""
         try:
-            await self._call(lambda server: self._stop(server, worker.pid))
-        except (*UNREACHABLE, xmlrpc.client.Fault) as error:
+            await self._ask(lambda server: self._stop(server, worker.pid))
+        except (Unreachable, Refusal) as error:
             log.warning("worker %s could not be stopped: %s", worker.name, error)
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
-        """How it ended, as supervisor saw it; `how` where that cannot be known in time."""
+        """How it ended, as supervisor saw it, and its last words; `how` where that cannot
+        be known in time."""
+        self._had_joined.append(worker.pid)
+        return await self._ending(worker.pid, how)
+
+    async def _ending(self, pid: int, how: str) -> str:
         try:
             async with asyncio.timeout(POST_MORTEM_SECONDS):
                 while True:
-                    tail = await self._call(lambda s: s.supervisor.readLog(-LOG_TAIL, 0))
-                    if ending := ending_of(worker.pid, tail):
+                    if ending := await self._ask(lambda server: self._look(server, pid)):
                         return ending
-                    await asyncio.sleep(0.005)
-        except (*UNREACHABLE, TimeoutError, xmlrpc.client.Fault):
+                    await asyncio.sleep(BETWEEN_LOOKS)
+        except (Unreachable, Refusal, TimeoutError):
             return how
 
-    def _start(self, server: Any, binding: str) -> bool:
+    async def _alive_until(self, arrived: asyncio.Event, pid: int) -> bool:
+        died = asyncio.Event()
+        watch = Watch(pid, died.set)
+        waiting = [asyncio.ensure_future(each.wait()) for each in (arrived, died)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return arrived.is_set()
+        finally:
+            watch.stop()
+            for each in waiting:
+                each.cancel()
+
+    # From here on in a thread, with supervisor's own functions.
+
+    def _start(self, server: Any, binding: str, here: Collection[int] | None) -> int | None:
+        """The pid of a process that is on its way, None when all there may be are there."""
         processes = self._processes(server, binding)
         if not processes:
-            self._add(server, binding)
+            write_program(self._settings, self._run, binding)
+            server.supervisor.reloadConfig()  # the folder is newer than supervisor
+            server.supervisor.addProcessGroup(binding)
             processes = self._processes(server, binding)
-        idle = [p for p in processes if p["statename"] in IDLE_STATES]
+        for process in processes:
+            if process["statename"] == "BACKOFF":
+                self._start_again(server, process)
+                return self._start_now(server, process)
+            if here is not None and process["pid"] and process["pid"] not in here:
+                return int(process["pid"])
+        idle = [process for process in processes if process["statename"] in AT_REST]
         if not idle:
-            return False
-        name = f"{binding}:{idle[0]['name']}"
+            return None
+        # The one that was given up is the last to be tried again.
+        process = min(idle, key=lambda process: process["statename"] == "FATAL")
+        if process["statename"] == "FATAL":
+            self._start_again(server, process)
+        return self._start_now(server, process)
+
+    def _start_now(self, server: Any, process: dict[str, Any]) -> int:
+        name = _full_name(process)
         log.info("starting %s", name)
         try:
-            return bool(server.supervisor.startProcess(name, False))
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode == Faults.ALREADY_STARTED:
-                return True  # it had crashed, and supervisor was quicker
-            raise
+            server.supervisor.startProcess(name, False)
+        except Refusal as refusal:
+            if refusal.faultCode != Faults.ALREADY_STARTED:
+                raise  # else it had crashed, and supervisor was quicker
+        return int(server.supervisor.getProcessInfo(name)["pid"])
 
-    def _add(self, server: Any, binding: str) -> None:
-        """The binding's folder is newer than supervisor: make it known."""
-        write_program(self._settings, self._run, binding)
-        server.supervisor.reloadConfig()
-        server.supervisor.addProcessGroup(binding)
+    def _start_again(self, server: Any, process: dict[str, Any]) -> None:
+        """Make way for a start, or raise NoWorker: supervisor waits, or gave up, because the
+        last lives of this process were short. One that had joined starts all right, and may
+        do so at once: a request has killed it, not its start."""
+        tail = server.supervisor.readLog(-LOG_TAIL, 0)
+        name, backing_off = process["name"], process["statename"] == "BACKOFF"
+        pid = last_pid_of(name, tail)
+        left_alone = HOLD_OFF - (process["now"] - process["stop"])
+        if pid not in self._had_joined and (backing_off or left_alone > 0):
+            how = self._with_words(name, ending_of(pid, tail, name), process["stop"])
+            later = "supervisor tries again" if backing_off else f"next try in {left_alone:.0f} s"
+            how = how or process["spawnerr"] or "died again and again"
+            raise NoWorker(f"{_cannot(process['group'], how)}; {later}")
+        if backing_off:
+            server.supervisor.stopProcess(_full_name(process), False)
 
     def _stop(self, server: Any, pid: int) -> None:
         for process in server.supervisor.getAllProcessInfo():
             if process["pid"] == pid:
-                server.supervisor.stopProcess(f"{process['group']}:{process['name']}", False)
+                server.supervisor.stopProcess(_full_name(process), False)
+
+    def _look(self, server: Any, pid: int) -> str:
+        """What supervisor has seen of this death; "" when nothing yet."""
+        names = {p["pid"]: p["name"] for p in server.supervisor.getAllProcessInfo()}
+        tail = server.supervisor.readLog(-LOG_TAIL, 0)
+        name = names.get(pid) or name_of(pid, tail)
+        return self._with_words(name, ending_of(pid, tail, name), time.time())
+
+    def _with_words(self, process: str, ending: str, when: float) -> str:
+        words = last_words(log_file(self._settings, process), when) if ending else ""
+        return f"{ending} (its last words: {words})" if words else ending
 
     @staticmethod
     def _processes(server: Any, binding: str) -> list[dict[str, Any]]:
         return [p for p in server.supervisor.getAllProcessInfo() if p["group"] == binding]
 
-    async def _call(self, work: Callable[[Any], Any]) -> Any:
-        return await asyncio.to_thread(self._call_blocking, work)
-
-    def _call_blocking(self, work: Callable[[Any], Any]) -> Any:
-        """One connection a call: the transport is not made for threads."""
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        try:
-            return work(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport))
-        finally:
-            transport.close()
+    async def _ask(self, work: Callable[[Any], Answer]) -> Answer:
+        return await asyncio.to_thread(ask, self._socket, work)
 
 
-def ending_of(pid: int, log_tail: str) -> str:
-    """What supervisor's log says of this process's end; "" when it says nothing yet.
+def _full_name(process: dict[str, Any]) -> str:
+    return f"{process['group']}:{process['name']}"
 
-    The log names a pid when it spawns a process, and only the process's name when it ends:
 
-        spawned: 'echo_00' with pid 4711
-        exited: echo_00 (terminated by SIGSEGV (core dumped); not expected)
-    """
-    spawned = re.search(rf"spawned: '([^']+)' with pid {pid}$", log_tail, re.MULTILINE)
-    if not spawned:
-        return ""
-    name = re.escape(spawned[1])
-    ended = re.search(
-        rf"(?:exited|stopped|killed): {name} \((.+?)(?:; (?:not )?expected)?\)$",
-        log_tail[spawned.end() :],
-        re.MULTILINE,
-    )
-    if not ended:
-        return ""
-    how = ended[1].replace("terminated by ", "was killed by ").replace(" (core dumped)", "")
-    status = re.fullmatch(r"exit status (\d+)", how)
-    return f"ended with exit code {status[1]}" if status else how
+def _cannot(binding: str, how: str) -> str:
+    return f"the binding {binding} cannot be started: its worker {how}"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
+from gateway.endings import ending_of
 from gateway.programs import folder, section, write_programs
 from gateway.settings import Settings, load_settings
-from gateway.supervision import ending_of
 
 LOG = """\
 2026-11-23 05:10:01,101 INFO supervisord started with pid 4700
@@ -55,7 +55,8 @@ def test_the_ending_of_this_very_process_is_read(pid: int, ending: str) -> None:
 def test_a_tail_that_begins_after_the_spawn_says_nothing() -> None:
     tail = LOG[LOG.index("success: echo_00") :]
     assert ending_of(4711, tail) == ""
-    assert ending_of(4712, tail) == "ended with exit code 0"
+    assert ending_of(4711, tail, "echo_00") == "was killed by SIGSEGV"
+    assert ending_of(4712, tail, "echo_00") == "ended with exit code 0"
 
 
 @pytest.mark.parametrize(

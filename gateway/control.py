@@ -1,0 +1,59 @@
+"""How is supervisor asked something? XML-RPC over its Unix socket, and never for long."""
+
+import http.client
+import socket
+import xmlrpc.client
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from xml.parsers.expat import ExpatError
+
+Answer = TypeVar("Answer")
+Refusal = xmlrpc.client.Fault
+"""supervisor's own "no"; `faultString` says why."""
+
+LIMIT = 2.0
+"""Seconds for each answer; it takes milliseconds, unless supervisor is stopped or stuck."""
+
+
+class Unreachable(Exception):
+    """Nobody supervises this home, or does not answer. Asking later may help."""
+
+
+def ask(path: Path, work: Callable[[Any], Answer]) -> Answer:
+    """What `work` makes of supervisor's functions, called as `server.supervisor.getState()`.
+
+    Blocks, so it belongs into a thread; one connection a call, because the transport is not
+    made for threads. Raise Unreachable, or Refusal.
+    """
+    transport = _Transport(path)
+    try:
+        return work(xmlrpc.client.ServerProxy("http://supervisor", transport=transport))
+    except Refusal:
+        raise
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
+        raise Unreachable(str(error)) from None
+    finally:
+        transport.close()
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _Connection(self._path)
+        self._connection = host, connection
+        return connection
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("supervisor")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(LIMIT)
+        self.sock.connect(str(self._path))
