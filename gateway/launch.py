@@ -5,28 +5,33 @@ ready, and stays in the foreground. Whatever ends it, nothing stays behind.
 """
 
 import argparse
-import ctypes
-import json
 import os
+import resource
+import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from gateway.catalog import Catalog
-from gateway.claim import CannotStart
-from gateway.programs import write_programs
-from gateway.settings import CHECKOUT, PREFIX, BadSetting, Settings, load_settings
-from protocol.rundir import make_run_folder, supervisor_socket
+from gateway.claim import CannotStart, claimed
+from gateway.control import Refusal, Unreachable, ask
+from gateway.groundwork import answers, known, lay, sole_launcher, variables
+from gateway.orphans import adopt, die_with_parent, end_all
+from gateway.progress import Progress
+from gateway.settings import CHECKOUT, BadSetting, Settings, load_settings
+from protocol.rundir import supervisor_socket
 
-STOP_SECONDS = 30.0
-"""More than supervisor gives gateway and workers together."""
-PR_SET_PDEATHSIG = 1
+MORE_THAN_SUPERVISOR = 10.0
+"""Seconds that it gets beyond those that it gives the gateway."""
+ORPHANS_GRACE = 3.0
+ANOTHER_TERM = 0.5
+"""Seconds. SIGTERM to a whole group comes twice: make passes its own on."""
+BETWEEN_LOOKS = 2.0
+GIVEN_UP = {"FATAL", "EXITED"}
 
 
 def main() -> int:
@@ -43,184 +48,123 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings([], os.environ)
-        run = _prepare(settings)
+        run, port = lay(settings)
+        needed = variables(settings, run, port)
+        if options.environment:
+            for name, value in needed.items():
+                print(f"export {name}={shlex.quote(value)}")
+            return 0
+        with sole_launcher(run):
+            return Launcher(settings, run, port).run({**known(os.environ), **needed})
     except (BadSetting, CannotStart, OSError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
-    variables = {"HOME": settings.home, "RUN": run, "PYTHON": sys.executable}
-    if options.environment:
-        for name, value in variables.items():
-            print(f"export {PREFIX}{name}={shlex.quote(str(value))}")
-        return 0
-    environment = {**os.environ, **{PREFIX + n: str(v) for n, v in variables.items()}}
-    return Launcher(settings, run).run(environment)
-
-
-def _prepare(settings: Settings) -> Path:
-    """Folders and generated sections; raise CannotStart when home or port are taken."""
-    run = make_run_folder(settings.home)
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(supervisor_socket(run)))
-        except OSError:
-            pass
-        else:
-            raise CannotStart(f"another server runs in {settings.home}; see LOLLMS_HOME")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            raise CannotStart(f"cannot listen on {where}: {error.strerror}") from None
-    for folder in (settings.home / "logs", settings.models_path):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_programs(
-        settings, run, Catalog(settings.bindings_path, settings.models_path).binding_names()
-    )
-    return run
 
 
 class Launcher:
-    """Owns the supervisor process, and as the last resort what supervisor left behind."""
+    """Owns the supervisor process, and inherits what that leaves behind when it is killed."""
 
-    def __init__(self, settings: Settings, run: Path) -> None:
+    def __init__(self, settings: Settings, run: Path, port: int) -> None:
         self._settings = settings
         self._run = run
-        self._asked = 0
-        self._children: set[int] = set()
-        self._url = f"http://{settings.host}:{settings.port}"
+        self._socket = supervisor_socket(run)
+        self._progress = Progress(settings, port)
+        self._asked_at = 0.0
+        self._at_once = False
+        self._awake, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self, environment: dict[str, str]) -> int:
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask)
-        command = [sys.executable, "-m", "supervisor.supervisord"]
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that a death wakes us
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of a model: gigabytes, and prompts
+        adopt()
         self._supervisor = subprocess.Popen(
-            [*command, "-c", str(CHECKOUT / "supervisord.conf")],
+            [sys.executable, "-m", "supervisor.supervisord",
+             "-c", str(CHECKOUT / "supervisord.conf")],
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us: we stop the others in order
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread has been started
-        )
-        print(f"starting in {self._settings.home} …", flush=True)
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread has been started
+        )  # fmt: skip
         try:
-            if not self._until_ready():
-                return 0 if self._asked else 1
-            self._welcome()
-            while not self._asked and self._supervisor.poll() is None:
-                self._look()
-                time.sleep(0.2)
-            return 0 if self._asked else 1
+            self._progress.starting()
+            return self._serve()
         finally:
             self._stop()
 
-    def _until_ready(self) -> bool:
+    def _serve(self) -> int:
+        """Until it is asked to stop, which is no failure, or cannot go on."""
+        if self._until_up():
+            self._progress.welcome()
+            while self._alive and not self._asked_at:
+                if self._gateway().get("statename") in GIVEN_UP:
+                    self._progress.failed("the gateway ended and supervisor gave it up")
+                    return 1
+                self._pause(BETWEEN_LOOKS)
+        if not self._asked_at and not self._alive:
+            self._progress.failed(f"supervisor ended ({self._supervisor.returncode})")
+        return 0 if self._asked_at else 1
+
+    def _until_up(self) -> bool:
         """Say what it waits for; whether there is something to stay for."""
-        said = ""
-        while not self._asked and self._supervisor.poll() is None:
-            self._look()
-            ready, reason = self._ready()
-            if ready:
-                return True
-            if not reason and self._gateway_gave_up():
+        first = 0
+        while self._alive and not self._asked_at:
+            gateway = self._gateway()
+            first = first or gateway.get("pid", 0)
+            again = gateway.get("statename") == "BACKOFF" or gateway.get("pid", first) != first
+            if again or gateway.get("statename") in GIVEN_UP:
+                self._progress.failed(self._progress.last_line())
                 return False
-            if reason and reason != said:
-                print(f"waiting: {reason}", flush=True)
-                said = reason
-                if reason == "no model is selected":
-                    return True
-            time.sleep(0.1)
+            if self._progress.is_up():
+                return True
+            self._pause(0.05)
         return False
 
-    def _ready(self) -> tuple[bool, str]:
+    @property
+    def _alive(self) -> bool:
+        return self._supervisor.poll() is None
+
+    def _gateway(self) -> dict[str, Any]:
+        """Asking wakes supervisor, whose loop otherwise turns once a second."""
         try:
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=2) as answer:
-                return answer.status == 200, ""
-        except urllib.error.HTTPError as error:
-            with error:
-                return False, str(json.load(error).get("reason", ""))
-        except OSError:
-            return False, ""
+            answer = ask(self._socket, lambda s: s.supervisor.getProcessInfo("gateway"))
+            return dict(answer)
+        except (Unreachable, Refusal):
+            return {}
 
-    def _gateway_gave_up(self) -> bool:
-        """It says in its log why it cannot start, and supervisor leaves it at that."""
-        log = self._settings.home / "logs" / "supervisord.log"
-        tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        if "exited: gateway" not in tail.rpartition("supervisord started")[2]:
-            return False
-        last = (self._settings.home / "logs" / "gateway.log").read_text(errors="replace")
-        print("\n".join(last.splitlines()[-1:]), file=sys.stderr)
-        return True
+    def _pause(self, seconds: float) -> None:
+        """Shorter when a signal comes or a child dies."""
+        if select.select([self._awake], [], [], seconds)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._awake, 1024)
 
-    def _welcome(self) -> None:
-        print(
-            f"\n  the server is ready at {self._url}\n"
-            f"  default model:  {self._model()}\n"
-            f"  logs:           {self._settings.home / 'logs'}\n"
-            "  next step:      make chat   (in another terminal)\n"
-            "  Ctrl-C stops everything\n",
-            flush=True,
-        )
-
-    def _model(self) -> str:
-        try:
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=2) as answer:
-                state = json.load(answer)
-        except OSError:
-            return "none is selected yet"
-        return f"{state['model']} ({state['binding']})"
-
-    def _look(self) -> None:
-        """Remember what supervisor started: if it is killed, somebody must clean up."""
-        pid = self._supervisor.pid
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        except OSError:
-            return  # not on this system, or it has just ended
-        self._children = {int(child) for child in children.split()}
-
-    def _ask(self, *_: object) -> None:
-        self._asked += 1
-        if self._asked > 1:
-            self._kill()
+    def _ask(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        if not self._asked_at:
+            self._asked_at = now
+        elif number == signal.SIGINT or now - self._asked_at > ANOTHER_TERM:
+            self._at_once = True
 
     def _stop(self) -> None:
-        died = self._supervisor.poll() is not None
-        if not died:
-            print("stopping …", flush=True)
-            self._look()
+        if self._alive:
+            self._progress.stopping()
             self._supervisor.terminate()
-            try:
-                self._supervisor.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                died = True
-        elif not self._asked:
-            print(f"supervisor ended with {self._supervisor.returncode}", file=sys.stderr)
-        if died:
-            self._kill()
+        limit = self._settings.drain_limit + MORE_THAN_SUPERVISOR
+        deadline = time.monotonic() + limit
+        while self._alive and not self._at_once and time.monotonic() < deadline:
+            answers(self._socket)
+            self._pause(0.05)
+        if self._alive:
+            self._supervisor.kill()
         self._supervisor.wait()
-        for left in (
-            "supervisor.sock",
-            "supervisord.pid",
-            "gateway.lock",
-            "workers.sock",
-            "secret",
-        ):
-            (self._run / left).unlink(missing_ok=True)
-        print("stopped", flush=True)
-
-    def _kill(self) -> None:
-        for pid in {*self._children, self._supervisor.pid}:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
-
-def _die_with_parent() -> None:
-    """Linux: a launcher that is killed takes supervisor with it, which stops the rest."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        end_all(0.0 if self._at_once else ORPHANS_GRACE)
+        for left in (self._socket, self._run / "supervisord.pid"):
+            left.unlink(missing_ok=True)
+        with suppress(CannotStart), claimed(self._run):
+            pass  # nobody holds it: what a killed gateway left goes with this
+        self._progress.stopped()
 
 
 if __name__ == "__main__":

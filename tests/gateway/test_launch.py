@@ -32,5 +32,8 @@ def test_a_shell_reads_the_environment_as_it_is_meant(tmp_path: Path, name: str)
     assert values == {
         "LOLLMS_HOME": str(home),
         "LOLLMS_RUN": str(run_folder(home)),
+        "LOLLMS_PORT": "9601",
+        "LOLLMS_PROGRAMS": values["LOLLMS_PROGRAMS"],  # a pattern, tried by starting in such a home
         "LOLLMS_PYTHON": sys.executable,
+        "LOLLMS_STOP_SECONDS": "15",
     }

@@ -1,0 +1,111 @@
+"""What must be there before supervisor starts? Folders, sections, variables, a free port."""
+
+import fcntl
+import glob
+import math
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.catalog import Catalog
+from gateway.claim import CannotStart
+from gateway.programs import folder, write_programs
+from gateway.settings import PREFIX, Settings
+from protocol.rundir import make_run_folder, run_folder, supervisor_socket
+
+KNOWN = {
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "LANG", "LANGUAGE",
+    "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
+}  # fmt: skip
+KNOWN_BEGINNINGS = (
+    PREFIX, "LC_", "PYTHON", "XDG_", "MALLOC_", "OMP_", "GOMP_", "GGML_", "LLAMA_", "CUDA_",
+    "NVIDIA_", "HIP_", "HSA_", "ROCR_", "SYCL_", "ONEAPI_", "VK_",
+)  # fmt: skip
+"""What a binding is told of the environment: no key and no token that was meant for others."""
+
+
+def lay(settings: Settings) -> tuple[Path, int]:
+    """The run folder and the port, all there and all ours. Raise CannotStart, or OSError."""
+    if answers(supervisor_socket(run_folder(settings.home))):
+        raise CannotStart(
+            f"another server runs in the home {settings.home}; stop it, or name another home "
+            f"with {PREFIX}HOME"
+        )
+    port = _free_port(settings.host, settings.port)
+    run = make_run_folder(settings.home)
+    for each in (settings.home / "logs", settings.models_path):
+        each.mkdir(parents=True, exist_ok=True)
+    names = Catalog(settings.bindings_path, settings.models_path).binding_names()
+    for left_out in write_programs(settings, run, names):
+        print(f"warning: {left_out}", file=sys.stderr)
+    return run, port
+
+
+def variables(settings: Settings, run: Path, port: int) -> dict[str, str]:
+    """What `supervisord.conf` reads from its environment."""
+    # supervisor splits the pattern at spaces: a home may have some.
+    pattern = re.sub(r"\s", "?", glob.escape(str(folder(run)))) + "/*.conf"
+    values = {
+        "HOME": settings.home,
+        "RUN": run,
+        "PORT": port,
+        "PROGRAMS": pattern,
+        "PYTHON": sys.executable,
+        "STOP_SECONDS": math.ceil(settings.drain_limit) + 5,
+    }
+    return {PREFIX + name: str(value) for name, value in values.items()}
+
+
+def known(environ: Mapping[str, str]) -> dict[str, str]:
+    return {n: v for n, v in environ.items() if n in KNOWN or n.startswith(KNOWN_BEGINNINGS)}
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on this Unix socket. Connecting wakes supervisor, too."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def sole_launcher(run: Path) -> Iterator[None]:
+    """Of two `make run` in the same moment both would find nobody. Raise CannotStart."""
+    path = run / "launch.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise BlockingIOError  # its last owner removed it a moment ago
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CannotStart(f"another server is starting or stopping in {run}") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or one for 0. The gateway binds it a moment later: this is only to say so
+    early, and in one line."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(found[0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[4])
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if isinstance(error, socket.gaierror):
+            raise CannotStart(f"there is no address {host!r} to listen on") from None
+        raise CannotStart(
+            f"cannot listen on port {port} of {host}: {error.strerror}; {PREFIX}PORT names another"
+        ) from None

@@ -1,0 +1,109 @@
+"""What does somebody see who starts the server in a terminal?"""
+
+import http.client
+import json
+import re
+import sys
+import time
+from typing import Any
+
+from gateway.settings import PREFIX, Settings, built_in
+
+STEADY = 1.0
+"""Seconds for which a state that may be passing has to last before it is taken for final."""
+_TROUBLE = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) \S+: (.*)$", re.MULTILINE)
+
+
+class Progress:
+    def __init__(self, settings: Settings, port: int) -> None:
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+        self._port = port
+        self._home = settings.home
+        self._logs = settings.home / "logs"
+        self._log = self._logs / "gateway.log"
+        self._begin = self._log.stat().st_size if self._log.exists() else 0
+        self._told = 0
+        self._said = ""
+        self._since = 0.0
+
+    def starting(self) -> None:
+        _say(f"starting in {self._home} …")
+
+    def is_up(self) -> bool:
+        """Whether there is nothing more to wait for; says what it waits for meanwhile.
+
+        A server without a model is up, and so is one whose model cannot be loaded: clients
+        may select another.
+        """
+        state = self._ready()
+        self._tell_trouble()
+        if not state:
+            return False
+        reason = str(state.get("reason", ""))
+        if reason != self._said:
+            self._said, self._since = reason, time.monotonic()
+            if reason and state.get("model"):
+                _say(f"waiting: {reason}")
+        final = not state.get("model") or (self._told > 0 and not reason.startswith("loading"))
+        return not reason or (final and time.monotonic() - self._since > STEADY)
+
+    def welcome(self) -> None:
+        state = self._ready()
+        model = f"{state['model']} ({state['binding']})" if state.get("model") else "none yet"
+        if state.get("reason") and state.get("model"):
+            model += f" cannot serve yet: {state['reason']}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        chat = "make chat"
+        if self._port != built_in("port"):
+            chat = f"{PREFIX}PORT={self._port} {chat}"
+        _say(
+            f"\n  the server is up at http://{host}:{self._port}\n"
+            f"  default model:  {model}\n"
+            f"  logs:           {self._logs}\n"
+            f"  next step:      {chat}   (in another terminal)\n"
+            "  Ctrl-C stops everything\n"
+        )
+
+    def failed(self, why: str) -> None:
+        print(f"cannot go on: {why}", file=sys.stderr, flush=True)
+
+    def last_line(self) -> str:
+        """What the gateway said last: why it could not start."""
+        lines = self._news().splitlines()
+        return lines[-1].removeprefix("gateway: ") if lines else f"see {self._log}"
+
+    def stopping(self) -> None:
+        _say("stopping …")
+
+    def stopped(self) -> None:
+        _say("stopped")
+
+    def _news(self) -> str:
+        """What the gateway has logged since the start."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(self._begin)
+                return file.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _tell_trouble(self) -> None:
+        trouble = _TROUBLE.findall(self._news())
+        for text in trouble[self._told :]:
+            _say(f"warning: {text}")
+        self._told = len(trouble)
+
+    def _ready(self) -> dict[str, Any]:
+        """The answer of GET /ready, whatever its status; {} while nobody answers."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=2)
+        try:
+            connection.request("GET", "/ready")
+            return dict(json.load(connection.getresponse()))
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        finally:
+            connection.close()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
