@@ -54,7 +54,7 @@ class Settings:
     n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
     n_ubatch: int = _setting(512, "Tokens computed together inside a step.", low=1)
     chunk: int = _setting(
-        128, "Prompt tokens in one step while others decode: they wait that long.", low=1
+        64, "Prompt tokens in one step while others decode: they wait that long.", low=1
     )
     n_threads: int = _setting(
         0, "Compute threads; 0 is the cores less one, divided by `sharers`.", low=0, high=512

@@ -169,4 +169,4 @@ def test_any_schedule_of_joins_cancels_and_ends_leaves_nothing_behind(
         assert exact.engine.running == 0
         if schedule % 10 == 0:
             assert exact.engine.forget() == 0
-    exact.engine.chunk = 128
+    exact.engine.chunk = 64
