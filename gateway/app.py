@@ -58,7 +58,8 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         greeter = Greeter(secret, lambda name: name in catalog.binding_names())
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
-        link.metrics, link.router.after_drain = server.metrics, server.desk.flush
+        link.metrics = server.metrics
+        link.router.before_drain, link.router.after_drain = server.desk.hold, server.desk.flush
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
         minder = Minder(
             link,

@@ -39,6 +39,10 @@ class Desk:
             self._news = True
             self._schedule()
 
+    def hold(self) -> None:
+        """A flush is sure to come."""
+        self._scheduled = True
+
     def flush(self) -> None:
         """Write all that can be written now."""
         self._scheduled = False

@@ -7,6 +7,7 @@ received looks once more before the loop may sleep.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Self
@@ -15,8 +16,9 @@ import zmq
 
 from protocol.codec import MAX_FRAME
 
-BUDGET = 512
-"""Frames read before clients are served and other tasks may run."""
+BUDGET = 0.0005
+"""Seconds of reading before clients are served and other tasks may run. It takes a handful of
+turns of the loop until a client's cancel is acted on: under a flood each is as long as this."""
 LAST_WORDS = 200
 """Milliseconds that what was sent last gets to leave."""
 
@@ -29,12 +31,13 @@ class Sent(Enum):
 
 class Router:
     """A bound ROUTER. `take` is called with the frames of each message, from the event loop,
-    and `after_drain` when a batch has been handed out."""
+    between `before_drain` and `after_drain`: what a batch sets off can be done at once."""
 
     def __init__(self, address: str, take: Callable[[list[bytes]], None]) -> None:
         self._address = address
         self._take = take
         self._scheduled = False
+        self.before_drain: Callable[[], None] = lambda: None
         self.after_drain: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
@@ -71,7 +74,9 @@ class Router:
         self._scheduled = False
         if self._socket.closed:
             return
-        for _ in range(BUDGET):
+        self.before_drain()
+        deadline = time.monotonic() + BUDGET
+        while time.monotonic() < deadline:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
