@@ -51,7 +51,8 @@ async def measure(servers: list[Server], prompts: Prompts, rounds: int, log: boo
                     continue
                 rates = await throughput(server, prompts, requests)
                 found[f"tokens/s, {requests} {server.name}"] = rates.all
-                found[f"decoding, {requests} {server.name}"] = rates.decoding
+                if rates.decoding > 0:  # llama_cpp.server serves one after the other
+                    found[f"decoding, {requests} {server.name}"] = rates.decoding
                 found[f"per CPU second, {requests} {server.name}"] = rates.per_cpu
                 calm &= rates.busy >= BUSY_ENOUGH or isinstance(server, LlamaCppServer)
         able = [server for server in servers if not isinstance(server, LlamaCppServer)]
@@ -158,8 +159,8 @@ def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[s
             else ""
             for name in (*ours, *peers, LlamaCppServer.name)
         ]
-        unit = "" if "tokens" in measure or "/" in measure else ", s"
-        lines.append(f"| {measure}{'' if 'decoding' in measure else unit} | {' | '.join(values)} |")
+        unit = ", s" if measure in ("cold", "warm", "stall", "cancel") else ""
+        lines.append(f"| {measure}{unit} | {' | '.join(values)} |")
     return lines
 
 

@@ -69,7 +69,7 @@ class LlamaCpp(Binding):
             type_v=settings.type_v,
             available=room,
             stretched=settings.stretched,
-            kept_tokens=settings.kept_tokens,
+            kept_memory=settings.kept_memory,
         )
         freed = self._model.plan.total if self._model else 0
         return plan, memory.check(plan, room, freed=freed)

@@ -1,76 +1,93 @@
-"""Which sequences are in the model's memory, and whose beginning can be shared?
+"""Which sequences are known, and whose beginning can be shared?
 
-Pure. A sequence's cells are those of its computed tokens. With one memory for
-all, a beginning that another sequence has is shared by naming its cells once
-more, so it costs neither time nor room. What finished stays, for its beginning,
-until its name or its room is needed; the least recently used goes first.
+Pure. A sequence's cells are those of its computed tokens in the model's memory.
+With one memory for all, a beginning that a running sequence has is shared by
+naming its cells once more: it costs neither time nor room. What finished is
+taken out of the memory and kept beside it, because whoever decodes passes over
+every cell there, in every head of every layer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 WORTH_WAITING = 32
 """Tokens that are computed in less time than another step takes to begin."""
+WORTH_KEEPING = 8
+"""Tokens; fewer are computed again before they are found and copied."""
 
 
 @dataclass(eq=False, slots=True)
 class Cells:
-    """What one sequence has, or will have, in memory."""
+    """What one running sequence has, or will have, in memory."""
 
     id: int
     tokens: list[int]
     computed: int = 0
     """Of the tokens, how many are in memory: always the first ones."""
-    shared: int = 0
-    """How many of these were there already, for another sequence."""
+
+
+@dataclass(eq=False, slots=True)
+class Kept:
+    """What a finished sequence left."""
+
+    tokens: list[int]
+    state: Any
+    """What to put back into memory; nothing here looks into it."""
+    size: int
+    """Bytes of `state`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a new sequence goes, and what must be done to the memory first, in this order."""
+    """Where a new sequence goes: `cells.computed` tokens of it are to be taken from `source`."""
 
     cells: Cells
-    source: int | None
-    """The sequence to share `cells.computed` tokens of; its own id if it goes on itself."""
-    dropped: list[int] = field(default_factory=list)
-    """Sequences to be removed."""
+    source: Cells | Kept | None
 
 
 class Shelf:
-    """The names of `size` sequences, taken by running ones and by finished ones.
+    """The names of `names` running sequences, and finished ones of `room` bytes."""
 
-    Of the finished ones at most `kept` tokens stay, and the last one in any case.
-    """
-
-    def __init__(self, size: int, kept: int) -> None:
-        self.size = size
-        self._kept = kept
-        self._free = list(range(size - 1, -1, -1))
+    def __init__(self, names: int, room: int) -> None:
+        self.names = names
+        self._room = room
+        self._free = list(range(names - 1, -1, -1))
         self._running: list[Cells] = []
-        self._finished: list[Cells] = []  # least recently used first
+        self._kept: list[Kept] = []  # least recently used first
 
     @property
-    def finished(self) -> int:
-        return len(self._finished)
+    def kept(self) -> int:
+        """How many finished ones there are."""
+        return len(self._kept)
 
     def join(self, tokens: list[int], most: int) -> Place:
         """Share at most `most` tokens: whoever wants logits must compute something."""
         source, shared = self._longest(tokens, most)
-        if source in self._finished:
-            self._finished.remove(source)
-            if shared == source.computed:  # all of it is in the new one as well
-                return self._placed(source.id, tokens, shared, source.id)
-            self._finished.append(source)
-        dropped = []
-        if not self._free:
-            oldest = self._finished.pop(0)
-            if oldest is source:
-                return self._placed(source.id, tokens, shared, source.id)
-            self._free.append(oldest.id)
-            dropped.append(oldest.id)
-        return self._placed(
-            self._free.pop(), tokens, shared, source.id if shared else None, dropped
-        )
+        if isinstance(source, Kept):
+            self._kept.remove(source)
+            if shared < len(source.tokens):  # not all of it will be in the new one as well
+                self._kept.append(source)
+        cells = Cells(self._free.pop(), tokens, shared)
+        self._running.append(cells)
+        return Place(cells, source)
+
+    def leave(self, cells: Cells) -> None:
+        """The sequence is over, and its cells are removed."""
+        self._running.remove(cells)
+        self._free.append(cells.id)
+
+    def keep(self, tokens: list[int], state: Any, size: int) -> None:
+        """The oldest go as far as this one needs their room; one without room is not kept."""
+        self._kept.append(Kept(tokens, state, size))
+        while sum(kept.size for kept in self._kept) > self._room:
+            del self._kept[0]
+
+    def has_room_for(self, size: int) -> bool:
+        return size <= self._room
+
+    def forget(self) -> None:
+        """Drop what finished ones left."""
+        self._kept.clear()
 
     def promises(self, tokens: list[int], most: int) -> bool:
         """A running sequence will soon have much more to share than anybody has now."""
@@ -78,48 +95,17 @@ class Shelf:
         soon = max((common(c.tokens, tokens, most) for c in self._running), default=0)
         return soon >= now + WORTH_WAITING
 
-    def _placed(
-        self,
-        id: int,
-        tokens: list[int],
-        shared: int,
-        source: int | None,
-        dropped: Sequence[int] = (),
-    ) -> Place:
-        cells = Cells(id, tokens, shared, shared)
-        self._running.append(cells)
-        return Place(cells, source, list(dropped))
-
-    def leave(self, cells: Cells, *, keep: bool = True) -> bool:
-        """The sequence is over; False if nothing of it stays, and its cells are to be removed."""
-        self._running.remove(cells)
-        del cells.tokens[cells.computed :]
-        if keep and cells.computed:
-            self._finished.append(cells)
-            return True
-        self._free.append(cells.id)
-        return False
-
-    def drop_surplus(self) -> int | None:
-        """A sequence to remove because too much is kept; call again until it is None."""
-        if len(self._finished) < 2:
-            return None
-        own = sum(cells.computed - min(cells.shared, cells.computed) for cells in self._finished)
-        return self.drop_oldest() if own > self._kept else None
-
-    def drop_oldest(self) -> int | None:
-        """The sequence to remove so that there is room; None if nothing is left to drop."""
-        if not self._finished:
-            return None
-        oldest = self._finished.pop(0)
-        self._free.append(oldest.id)
-        return oldest.id
-
-    def _longest(self, tokens: list[int], most: int) -> tuple[Cells, int]:
-        best, length = Cells(-1, []), 0
-        for cells in (*self._finished, *self._running):
+    def _longest(self, tokens: list[int], most: int) -> tuple[Cells | Kept | None, int]:
+        """Whoever has most in common with `tokens`; of equals a running one, or the most recent."""
+        best: Cells | Kept | None = None
+        length = 0
+        for kept in self._kept:
+            shared = common(kept.tokens, tokens, most)
+            if shared >= max(length, WORTH_KEEPING):
+                best, length = kept, shared
+        for cells in self._running:
             shared = common(cells.tokens, tokens, min(cells.computed, most))
-            if shared > length or shared == length > 0:  # of equals the most recent
+            if shared >= max(length, 1):
                 best, length = cells, shared
         return best, length
 

@@ -7,9 +7,9 @@ from typing import Self
 from worker.binding import BindingError
 
 from .batch import Rows
-from .cells import Cells, Shelf
+from .cells import Cells
 from .model import LlamaModel
-from .native import ABORTED, NO_ROOM, memory_last, memory_remove
+from .native import ABORTED, memory_last, memory_remove
 from .sampler import Row, logprobs
 from .sequence import Sequence
 
@@ -59,9 +59,8 @@ class Part:
 
 
 class Computing:
-    def __init__(self, model: LlamaModel, shelf: Shelf) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         self._model = model
-        self._shelf = shelf
         self._rows = Rows(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
         self._again: list[Sequence] = []  # all of the last batch, if each had one token
@@ -106,12 +105,9 @@ class Computing:
             self._again = decoding
 
     def _decode(self) -> int:
-        counters, context = self.counters, self._model.context
+        counters = self.counters
         before = time.perf_counter_ns()
-        code = self._rows.decode(context)
-        while code == NO_ROOM and (oldest := self._shelf.drop_oldest()) is not None:
-            memory_remove(self._model.memory, oldest, -1, -1)
-            code = self._rows.decode(context)
+        code = self._rows.decode(self._model.context)
         counters.decoding_ns += time.perf_counter_ns() - before
         counters.steps += 1
         if not code:

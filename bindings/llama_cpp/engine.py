@@ -6,13 +6,22 @@ token has not been taken is left out, so a slow client holds up only itself.
 Everything but `interrupt` and `prefilling` belongs to the model thread.
 """
 
+import numpy as np
+
 from worker.binding import BindingError, Request
 
-from .cells import Shelf
+from .cells import WORTH_KEEPING, Cells, Kept, Shelf
 from .chain import Chain
 from .computing import Computing, Counters, Part
 from .model import LlamaModel
-from .native import memory_copy, memory_last, memory_remove
+from .native import (
+    memory_copy,
+    memory_last,
+    memory_remove,
+    state_load,
+    state_save,
+    state_size,
+)  # fmt: skip
 from .sampler import Candidates, Sampler
 from .sequence import Sequence
 from .settings import REPLAYED
@@ -22,9 +31,9 @@ class Engine:
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
-        self._shelf = Shelf(model.settings.sequences, model.plan.kept)
+        self._shelf = Shelf(model.settings.parallel, model.plan.kept)
         self._candidates = Candidates(model.vocabulary.size)
-        self._computing = Computing(model, self._shelf)
+        self._computing = Computing(model)
         self._sequences: dict[Request, Sequence] = {}
         self._waiting: list[Sequence] = []
         self._prompts: list[Sequence] = []  # admitted, more than one token missing
@@ -60,18 +69,27 @@ class Engine:
         return sequence
 
     def leave(self, sequence: Sequence) -> None:
-        """Its computed beginning stays, until its room is needed."""
+        """Its computed beginning is kept, as long as there is room for it."""
         del self._sequences[sequence.request]
         sequence.sampler.close()
         if sequence.cells is None:
             self._waiting.remove(sequence)
             return
         (self._decoding if sequence in self._decoding else self._prompts).remove(sequence)
-        keep = not self._model.forgets_parts
-        if not self._shelf.leave(sequence.cells, keep=keep):
-            memory_remove(self._model.memory, sequence.cells.id, -1, -1)
-        while (surplus := self._shelf.drop_surplus()) is not None:
-            memory_remove(self._model.memory, surplus, -1, -1)
+        self._keep(sequence.cells)
+        self._shelf.leave(sequence.cells)
+        memory_remove(self._model.memory, sequence.cells.id, -1, -1)
+
+    def _keep(self, cells: Cells) -> None:
+        context = self._model.context
+        if self._model.forgets_parts or cells.computed < WORTH_KEEPING:
+            return
+        size: int = state_size(context, cells.id)
+        if not self._shelf.has_room_for(size):
+            return
+        state = np.empty(size, np.uint8)
+        if state_save(context, state.ctypes.data, size, cells.id) == size:
+            self._shelf.keep(cells.tokens[: cells.computed], state, size)
 
     def interrupt(self, request: Request) -> None:
         """From any thread: do not finish a prefill that is for nobody.
@@ -87,10 +105,9 @@ class Engine:
 
     def forget(self) -> int:
         """Drop what finished generations left for others; how many tokens still are in memory."""
+        self._shelf.forget()
         memory = self._model.memory
-        while (oldest := self._shelf.drop_oldest()) is not None:
-            memory_remove(memory, oldest, -1, -1)
-        return sum(int(memory_last(memory, id)) + 1 for id in range(self._shelf.size))
+        return sum(int(memory_last(memory, id)) + 1 for id in range(self._shelf.names))
 
     @property
     def running(self) -> int:
@@ -172,13 +189,16 @@ class Engine:
     def _place(self, sequence: Sequence) -> None:
         place = self._shelf.join(sequence.tokens, self._most(sequence))
         sequence.cells = cells = place.cells
-        memory = self._model.memory
-        for dropped in place.dropped:
-            memory_remove(memory, dropped, -1, -1)
-        if place.source == cells.id:
+        memory, source = self._model.memory, place.source
+        if isinstance(source, Kept):
+            restored = state_load(
+                self._model.context, source.state.ctypes.data, source.size, cells.id
+            )
+            if not restored:
+                cells.computed = 0
             memory_remove(memory, cells.id, cells.computed, -1)
-        elif place.source is not None:
-            memory_copy(memory, place.source, cells.id, 0, cells.computed)
+        elif source:
+            memory_copy(memory, source.id, cells.id, 0, cells.computed)
         sequence.request.usage.reused_tokens = cells.computed
         self.counters.reused += cells.computed
         (self._prompts if sequence.missing > 1 else self._decoding).append(sequence)

@@ -25,6 +25,10 @@ CELLS_SHARE = 0.125
 """Of the memory that the weights leave, what the cache may have beyond one context, unless a
 setting says more: llama.cpp takes it all at once."""
 
+KEPT_SHARE = 0.125
+"""Of the memory that weights and cache leave, what finished generations may have."""
+DEFAULT_ROOM = 8 * 2**30
+"""Bytes to take such shares of where nobody knows what there is."""
 LEAST_CELLS = 256
 """llama.cpp rounds up to it, and it is more than a step can have sequences."""
 
@@ -41,8 +45,8 @@ class Plan:
     """Bytes."""
     cache: int
     """Bytes."""
-    kept: int = 2**26
-    """Tokens of finished generations to keep."""
+    kept: int = 0
+    """Bytes that finished generations may fill, little by little."""
 
     @property
     def total(self) -> int:
@@ -59,7 +63,7 @@ def plan(
     type_v: str,
     available: int | None,
     stretched: bool = False,
-    kept_tokens: int = 0,
+    kept_memory: int = 0,
 ) -> Plan:
     """`available` is bytes; None is unknown, or of no matter.
 
@@ -76,19 +80,10 @@ def plan(
         room = int((available - header.size) * CELLS_SHARE / a_token)
         cells = min(cells, room)
     cells = max(context, cells, LEAST_CELLS)
-    kept = kept_tokens or bearable(header)
-    return Plan(context, cells, header.size, int(cells * a_token), kept)
-
-
-def bearable(header: Header) -> int:
-    """How many tokens may be kept that nobody who decodes needs.
-
-    Each is looked at, and passed over, in every head of every layer, some 1.7 ns a time, where
-    a byte of the weights takes 0.04 ns: so many, then, as slow a step by about 5 %. A small
-    model keeps less, and computes again what it dropped in less time.
-    """
-    looks = header.number("attention.head_count", 1) * header.number("block_count", 1)
-    return int(header.size * 0.04 * 0.05 / (1.7 * max(1, looks)))
+    cache = int(cells * a_token)
+    spare = DEFAULT_ROOM if available is None else available - header.size - cache
+    kept = kept_memory * 2**20 or max(0, int(spare * KEPT_SHARE))
+    return Plan(context, cells, header.size, cache, kept)
 
 
 def token_bytes(header: Header, type_k: str, type_v: str) -> float:

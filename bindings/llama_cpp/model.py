@@ -45,7 +45,7 @@ def on_gpu(settings: Settings) -> bool:
 
 
 class LlamaModel:
-    """Weights and one context of `settings.parallel` sequences and some kept ones.
+    """Weights and one context of `settings.parallel` sequences.
 
     Raises BindingError with llama.cpp's reason. `close` gives everything back.
     """
@@ -168,7 +168,7 @@ def _context_params(settings: Settings, plan: Plan) -> Any:
     parameters.n_ctx = plan.cells
     parameters.n_batch = settings.rows
     parameters.n_ubatch = min(settings.n_ubatch, settings.rows)
-    parameters.n_seq_max = settings.sequences
+    parameters.n_seq_max = settings.parallel
     parameters.n_outputs_max = settings.outputs
     parameters.n_threads = parameters.n_threads_batch = threads(settings)
     parameters.kv_unified = True

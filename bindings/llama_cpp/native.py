@@ -16,7 +16,7 @@ api: Any = _llama_cpp
 """llama-cpp-python's own declarations, for what is called seldom."""
 
 ABORTED = 2
-NO_ROOM = 1
+"""What `llama_decode` answers when it was told to stop."""
 
 
 def _function(name: str, result: Any, *arguments: Any, quick: bool = False) -> Any:
@@ -67,6 +67,10 @@ memory_copy = _function(
 )
 memory_last = _function("llama_memory_seq_pos_max", c_int32, c_void_p, c_int32, quick=True)
 memory_clear = _function("llama_memory_clear", None, c_void_p, c_bool, quick=True)
+
+state_size = _function("llama_state_seq_get_size", c_size_t, c_void_p, c_int32)
+state_save = _function("llama_state_seq_get_data", c_size_t, c_void_p, c_void_p, c_size_t, c_int32)
+state_load = _function("llama_state_seq_set_data", c_size_t, c_void_p, c_void_p, c_size_t, c_int32)
 
 _set_abort_callback = _function("llama_set_abort_callback", None, c_void_p, c_void_p, c_void_p)
 _token_to_piece = _function(

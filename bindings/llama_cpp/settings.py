@@ -38,17 +38,14 @@ class Settings:
         "stretch it; 0 is the model's own, 8192 at most.",
         low=0, high=2**24,
     )  # fmt: skip
-    parallel: int = _setting(8, "Generations that run at the same time.", low=1, high=120)
-    kept: int = _setting(
-        16, "Finished generations kept for their beginnings, while there is room.", low=1, high=128
-    )
-    kept_tokens: int = _setting(
-        0, "How many tokens these may have together; 0 is as many as slow a step by some 5 %.",
-        low=0, high=2**26,
+    parallel: int = _setting(8, "Generations that run at the same time.", low=1, high=200)
+    kept_memory: int = _setting(
+        0, "MiB for finished generations, whose beginnings need not be computed again; 0 is an "
+        "eighth of what is free.", low=0, high=2**24,
     )  # fmt: skip
     n_cells: int = _setting(
-        0, "Tokens the memory holds for all generations and finished ones kept for their "
-        "beginnings; 0 is n_ctx × parallel, less if that takes over an eighth of what is free.",
+        0, "Tokens the memory holds for all generations together; 0 is "
+        "n_ctx × parallel, less if that takes over an eighth of what is free.",
         low=0, high=2**26,
     )  # fmt: skip
     n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
@@ -94,14 +91,9 @@ class Settings:
         return bool(self.rope_scaling or self.rope_freq_base or self.rope_freq_scale)
 
     @property
-    def sequences(self) -> int:
-        """Running and kept ones together."""
-        return self.parallel + self.kept
-
-    @property
     def outputs(self) -> int:
         """Rows of logits that one step may ask for; llama.cpp wants one for every sequence."""
-        return max(self.sequences, self.parallel + REPLAYED)
+        return self.parallel + REPLAYED
 
     @property
     def rows(self) -> int:

@@ -1,86 +1,93 @@
 """Whose beginning is shared, and who goes when names run out?"""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindings.llama_cpp.cells import Cells, Shelf, common
+from bindings.llama_cpp.cells import Kept, Shelf, common
+
+LONG = list(range(100, 120))
+"""More than enough to be worth keeping."""
 
 
-def finish(shelf: Shelf, tokens: list[int]) -> Cells:
+def finish(shelf: Shelf, tokens: list[int], size: int = 1) -> None:
     cells = shelf.join(list(tokens), len(tokens) - 1).cells
-    cells.computed = len(tokens)
-    assert shelf.leave(cells)
-    return cells
+    shelf.leave(cells)
+    shelf.keep(tokens, f"state of {tokens}", size)
 
 
 def test_the_longest_beginning_is_shared_and_its_holder_stays() -> None:
     shelf = Shelf(4, 1000)
-    finish(shelf, [1, 2, 7])
-    longest = finish(shelf, [1, 2, 3, 4, 5, 6])
-    place = shelf.join([1, 2, 3, 4, 9, 9], 5)
-    assert place.source == longest.id != place.cells.id
-    assert place.cells.computed == 4
-    assert shelf.finished == 2
+    finish(shelf, [*LONG, 7])
+    finish(shelf, [*LONG, 4, 5, 6])
+    place = shelf.join([*LONG, 4, 9, 9], 22)
+    assert isinstance(place.source, Kept)
+    assert place.source.tokens == [*LONG, 4, 5, 6]
+    assert place.cells.computed == 21
+    assert shelf.kept == 2
 
 
-def test_what_continues_a_finished_one_takes_it_over() -> None:
+def test_what_continues_a_finished_one_takes_its_place() -> None:
     shelf = Shelf(4, 1000)
-    before = finish(shelf, [1, 2, 3])
-    place = shelf.join([1, 2, 3, 4], 3)
-    assert (place.source, place.cells.id, place.cells.computed) == (before.id, before.id, 3)
-    assert shelf.finished == 0
+    finish(shelf, LONG)
+    assert shelf.join([*LONG, 1], 20).cells.computed == 20
+    assert shelf.kept == 0
 
 
 def test_something_is_always_left_to_compute() -> None:
     shelf = Shelf(4, 1000)
-    finish(shelf, [1, 2, 3])
-    assert shelf.join([1, 2, 3], 2).cells.computed == 2
+    finish(shelf, LONG)
+    assert shelf.join(list(LONG), 19).cells.computed == 19
 
 
 def test_of_a_running_one_only_what_is_computed_is_shared() -> None:
     shelf = Shelf(4, 1000)
     running = shelf.join([1, 2, 3, 4], 3).cells
     running.computed = 2
-    assert shelf.join([1, 2, 3, 4, 5], 4).cells.computed == 2
+    place = shelf.join([1, 2, 3, 4, 5], 4)
+    assert (place.source, place.cells.computed) == (running, 2)
+
+
+def test_a_running_one_is_asked_first_because_sharing_with_it_costs_nothing() -> None:
+    shelf = Shelf(4, 1000)
+    finish(shelf, [*LONG, 7])
+    running = shelf.join([*LONG, 8], 20).cells
+    assert shelf.join([*LONG, 9], 20).source is running
+
+
+def test_who_will_soon_have_more_to_share_is_worth_waiting_for() -> None:
+    shelf = Shelf(4, 1000)
+    running = shelf.join(list(range(100)), 99).cells
+    assert shelf.promises(list(range(80)), 79)
+    assert not shelf.promises([5, *range(80)], 79)
+    running.computed = 60
+    assert not shelf.promises(list(range(80)), 79)
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    shelf = Shelf(3, 1000)
-    first, second = finish(shelf, [1, 1]), finish(shelf, [2, 2])
-    using = shelf.join([1, 5], 1)
-    assert using.source == first.id
-    assert shelf.join([4, 4], 1).dropped == [second.id]
-    assert shelf.join([4, 4], 1).dropped == [first.id]
+    shelf = Shelf(4, 2)
+    other = [*range(50)]
+    finish(shelf, [*LONG, 7])
+    finish(shelf, other)
+    shelf.leave(shelf.join([*LONG, 8], 20).cells)  # uses the first
+    finish(shelf, [*range(200, 250)])
+    assert shelf.join([*LONG, 8], 20).cells.computed == 20
+    assert shelf.join([*other, 3], 50).cells.computed == 0
 
 
-def test_the_only_one_left_to_go_may_be_the_source() -> None:
-    shelf = Shelf(1, 1000)
-    before = finish(shelf, [1, 2, 3])
-    place = shelf.join([1, 2, 9], 2)
-    assert (place.source, place.cells.id, place.cells.computed) == (before.id, before.id, 2)
+def test_what_has_no_room_is_not_kept() -> None:
+    shelf = Shelf(4, 10)
+    finish(shelf, LONG, 10)
+    assert not shelf.has_room_for(11)
+    finish(shelf, [1, *LONG], 3)
+    assert shelf.kept == 1
+    shelf.forget()
+    assert shelf.kept == 0
 
 
-def test_too_much_is_not_kept_and_the_last_one_always_is() -> None:
-    shelf = Shelf(4, 5)
-    first = finish(shelf, [1, 1, 1])
-    assert shelf.drop_surplus() is None
-    finish(shelf, [2, 2, 2, 2, 2, 2, 2])
-    assert shelf.drop_surplus() == first.id
-    assert shelf.drop_surplus() is None
-
-
-def test_what_is_shared_counts_once() -> None:
-    shelf = Shelf(4, 6)
-    finish(shelf, [1, 1, 1, 1, 2])
-    finish(shelf, [1, 1, 1, 1, 3])
-    assert shelf.drop_surplus() is None
-
-
-def test_what_computed_nothing_leaves_nothing() -> None:
-    shelf = Shelf(2, 1000)
-    assert not shelf.leave(shelf.join([1, 2], 1).cells)
-    assert shelf.drop_oldest() is None
+def test_a_few_tokens_are_not_worth_a_copy() -> None:
+    shelf = Shelf(4, 1000)
+    finish(shelf, [1, 2, 3, *LONG])
+    assert shelf.join([1, 2, 3, 4], 3).source is None
 
 
 @given(st.lists(st.integers(0, 2), max_size=600), st.lists(st.integers(0, 2), max_size=600),
@@ -93,28 +100,22 @@ def test_common_counts_equal_tokens(a: list[int], b: list[int], same: int, most:
     assert common(a, b, most) == expected
 
 
-@pytest.mark.parametrize("names", [3, 5, 9])
 @given(data=st.data())
-def test_no_two_sequences_ever_have_one_name(names: int, data: st.DataObject) -> None:
-    shelf, running, held = Shelf(names, 1000), [], set()
+def test_no_two_running_sequences_ever_have_one_name(data: st.DataObject) -> None:
+    shelf, running = Shelf(5, 3), []
     for _ in range(data.draw(st.integers(1, 40))):
-        if running and (len(running) == names - 1 or data.draw(st.booleans())):
+        if running and (len(running) == 5 or data.draw(st.booleans())):
             cells = running.pop(data.draw(st.integers(0, len(running) - 1)))
             cells.computed = data.draw(st.integers(0, len(cells.tokens)))
-            if not shelf.leave(cells, keep=data.draw(st.booleans())):
-                held.discard(cells.id)
+            shelf.leave(cells)
+            shelf.keep(cells.tokens[: cells.computed], None, data.draw(st.integers(1, 4)))
         else:
-            tokens = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=6))
+            tokens = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=40))
             place = shelf.join(tokens, len(tokens) - 1)
-            held -= set(place.dropped)
-            assert place.source is None or place.source in held
-            if place.source != place.cells.id:
-                assert place.cells.id not in held
-            held.add(place.cells.id)
+            assert place.cells.computed < len(tokens)
+            assert (place.source is None) == (place.cells.computed == 0)
+            if place.source:
+                shared = place.cells.computed
+                assert place.source.tokens[:shared] == tokens[:shared]
             running.append(place.cells)
         assert len({cells.id for cells in running}) == len(running)
-    for cells in running:
-        shelf.leave(cells, keep=False)
-    while shelf.drop_oldest() is not None:
-        pass
-    assert shelf.finished == 0

@@ -138,7 +138,7 @@ def test_a_model_that_cannot_fit_is_refused_with_both_numbers(binding: LlamaCpp)
         {"flash_attn": "off"},
         {"use_mmap": False},
         {"n_batch": 8, "n_ubatch": 4, "chunk": 3},
-        {"parallel": 1, "kept": 1},
+        {"parallel": 1, "kept_memory": 1},
         {"rope_scaling": "linear", "rope_freq_scale": 0.5, "rope_freq_base": 20_000.0},
         {"n_gpu_layers": 0, "split_mode": "none", "tensor_split": "1"},
         {"n_ctx": 100},

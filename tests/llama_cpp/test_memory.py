@@ -83,7 +83,9 @@ def test_available_is_the_smaller_of_machine_and_control_group(tmp_path: Path) -
     assert available(tmp_path / "absent", tmp_path / "absent") is None
 
 
-def test_a_larger_model_keeps_more_for_its_beginnings() -> None:
-    given = {"n_ctx": 8192, "parallel": 1, "n_cells": 0, "available": None, **TYPES}
-    assert 3000 < plan(SMALL, **given).kept < 10_000  # type: ignore[arg-type]
-    assert plan(SMALL, **given, kept_tokens=77).kept == 77  # type: ignore[arg-type]
+def test_finished_generations_get_a_share_of_what_is_left() -> None:
+    given = {"n_ctx": 8192, "parallel": 1, "n_cells": 0, **TYPES}
+    much = plan(SMALL, available=13 * 1024 * MIB, **given)  # type: ignore[arg-type]
+    assert much.kept == 1024 * MIB
+    assert plan(SMALL, available=10, **given).kept == 0  # type: ignore[arg-type]
+    assert plan(SMALL, available=10, **given, kept_memory=77).kept == 77 * MIB  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def test_values_are_taken_as_text_too() -> None:
         ({"n_ctx": -1}, "at least 0"),
         ({"n_ctx": 1e30}, "at most"),
         ({"parallel": 0}, "at least 1"),
-        ({"parallel": 121}, "at most 120"),
+        ({"parallel": 201}, "at most 200"),
         ({"use_mmap": "maybe"}, "true or false"),
         ({"rope_freq_base": "nan"}, "a number"),
         ({"type_k": "q2_k"}, "one of f32"),
