@@ -1,12 +1,12 @@
 """Whose is the run folder? One gateway's at a time, and it cleans up behind itself."""
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.lock import Taken, locked
 from protocol.rundir import lock_file, secret_file, workers_address
 
 
@@ -21,22 +21,16 @@ def claimed(run: Path) -> Iterator[str]:
     The lock is there because libzmq would let a second gateway steal the first one's
     workers without a word. Raise CannotStart when another one holds it.
     """
-    path = lock_file(run)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise BlockingIOError  # its last owner removed it a moment ago
-    except BlockingIOError:
-        os.close(descriptor)
+        with locked(lock_file(run)):
+            try:
+                yield _new_secret(secret_file(run))
+            finally:
+                socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
+                for left in (secret_file(run), Path(socket)):
+                    left.unlink(missing_ok=True)
+    except Taken:
         raise CannotStart(f"another gateway uses the run folder {run}") from None
-    try:
-        yield _new_secret(secret_file(run))
-    finally:
-        socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
-        for left in (secret_file(run), Path(socket), path):
-            left.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def _new_secret(path: Path) -> str:

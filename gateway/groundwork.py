@@ -1,9 +1,7 @@
 """What must be there before supervisor starts? Folders, sections, variables, a free port."""
 
-import fcntl
 import glob
 import math
-import os
 import re
 import socket
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from gateway.catalog import Catalog
 from gateway.claim import CannotStart
+from gateway.lock import Taken, locked
 from gateway.programs import folder, write_programs
 from gateway.settings import PREFIX, Settings
 from protocol.rundir import make_run_folder, run_folder, supervisor_socket
@@ -78,20 +77,11 @@ def answers(path: Path) -> bool:
 @contextmanager
 def sole_launcher(run: Path) -> Iterator[None]:
     """Of two `make run` in the same moment both would find nobody. Raise CannotStart."""
-    path = run / "launch.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise BlockingIOError  # its last owner removed it a moment ago
-    except BlockingIOError:
-        os.close(descriptor)
+        with locked(run / "launch.lock"):
+            yield
+    except Taken:
         raise CannotStart(f"another server is starting or stopping in {run}") from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def _free_port(host: str, port: int) -> int:
