@@ -43,7 +43,7 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        connection = _Connection(self._path)
+        connection = self._connection[1] or _Connection(self._path)
         self._connection = host, connection
         return connection
 

@@ -1,5 +1,6 @@
 """What must be there before supervisor starts? Folders, sections, variables, a free port."""
 
+import errno
 import glob
 import math
 import re
@@ -96,6 +97,7 @@ def _free_port(host: str, port: int) -> int:
     except OSError as error:
         if isinstance(error, socket.gaierror):
             raise CannotStart(f"there is no address {host!r} to listen on") from None
-        raise CannotStart(
-            f"cannot listen on port {port} of {host}: {error.strerror}; {PREFIX}PORT names another"
-        ) from None
+        what = f"cannot listen on {host}:{port}: {error.strerror}"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            what += f"; {PREFIX}PORT names another port"
+        raise CannotStart(what) from None

@@ -31,7 +31,8 @@ ORPHANS_GRACE = 3.0
 ANOTHER_TERM = 0.5
 """Seconds. SIGTERM to a whole group comes twice: make passes its own on."""
 BETWEEN_LOOKS = 2.0
-GIVEN_UP = {"FATAL", "EXITED"}
+EXPECTED = (0, 2)
+"""Of the gateway's exit codes those after which supervisor leaves it alone."""
 
 
 def main() -> int:
@@ -56,9 +57,12 @@ def main() -> int:
             return 0
         with sole_launcher(run):
             return Launcher(settings, run, port).run({**known(os.environ), **needed})
-    except (BadSetting, CannotStart, OSError) as error:
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"cannot start: {error.strerror or error}{where}", file=sys.stderr)
+    except (BadSetting, CannotStart) as error:
         print(f"cannot start: {error}", file=sys.stderr)
-        return 1
+    return 1
 
 
 class Launcher:
@@ -99,7 +103,7 @@ class Launcher:
         if self._until_up():
             self._progress.welcome()
             while self._alive and not self._asked_at:
-                if self._gateway().get("statename") in GIVEN_UP:
+                if _given_up(self._gateway()):
                     self._progress.failed("the gateway ended and supervisor gave it up")
                     return 1
                 self._pause(BETWEEN_LOOKS)
@@ -114,7 +118,7 @@ class Launcher:
             gateway = self._gateway()
             first = first or gateway.get("pid", 0)
             again = gateway.get("statename") == "BACKOFF" or gateway.get("pid", first) != first
-            if again or gateway.get("statename") in GIVEN_UP:
+            if _given_up(gateway) or (again and not self._progress.answered):
                 self._progress.failed(self._progress.last_line())
                 return False
             if self._progress.is_up():
@@ -165,6 +169,11 @@ class Launcher:
         with suppress(CannotStart), claimed(self._run):
             pass  # nobody holds it: what a killed gateway left goes with this
         self._progress.stopped()
+
+
+def _given_up(gateway: dict[str, Any]) -> bool:
+    state = gateway.get("statename")
+    return state == "FATAL" or (state == "EXITED" and gateway["exitstatus"] in EXPECTED)
 
 
 if __name__ == "__main__":

@@ -56,10 +56,15 @@ def folder(run: Path) -> Path:
     return run / "programs"
 
 
-def write_program(settings: Settings, run: Path, binding: str) -> bool:
-    """Write the binding's section; whether that changed anything. Raise BadName."""
+def check_name(binding: str) -> None:
+    """Raise BadName."""
     if not _NAME.fullmatch(binding):
         raise BadName(binding)
+
+
+def write_program(settings: Settings, run: Path, binding: str) -> bool:
+    """Write the binding's section; whether that changed anything. Raise BadName."""
+    check_name(binding)
     path = folder(run) / f"{binding}.conf"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     text = section(settings, binding)

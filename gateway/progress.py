@@ -23,6 +23,8 @@ class Progress:
         self._log = self._logs / "gateway.log"
         self._begin = self._log.stat().st_size if self._log.exists() else 0
         self._told = 0
+        self.answered = False
+        """The gateway has been there: if it goes now, supervisor brings it back."""
         self._said = ""
         self._since = 0.0
 
@@ -39,6 +41,7 @@ class Progress:
         self._tell_trouble()
         if not state:
             return False
+        self.answered = True
         reason = str(state.get("reason", ""))
         if reason != self._said:
             self._said, self._since = reason, time.monotonic()

@@ -20,7 +20,7 @@ from gateway.dispatch import NoWorker
 from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.fleet import Worker
 from gateway.last_words import last_words
-from gateway.programs import BadName, log_file, write_program
+from gateway.programs import BadName, check_name, log_file, write_program
 from gateway.settings import Settings
 from gateway.watch import Watch
 from protocol.rundir import supervisor_socket
@@ -63,6 +63,7 @@ class Supervision:
         """
         here = None if arrived is None else present
         try:
+            check_name(binding)
             pid = await self._ask(lambda server: self._start(server, binding, here))
         except Unreachable:
             await asyncio.sleep(self._since + GRACE - time.monotonic())
