@@ -17,8 +17,10 @@ import zmq
 from protocol.codec import MAX_FRAME
 
 BUDGET = 0.0005
-"""Seconds of reading before clients are served and other tasks may run. It takes a handful of
-turns of the loop until a client's cancel is acted on: under a flood each is as long as this."""
+"""Seconds of reading before clients are served."""
+REST = 6
+"""Turns of the event loop that then belong to everybody else: a client's cancel needs about as
+many until it is acted on, and would wait for the budget in each of them."""
 LAST_WORDS = 200
 """Milliseconds that what was sent last gets to leave."""
 
@@ -48,7 +50,7 @@ class Router:
         self._socket.maxmsgsize = MAX_FRAME
         self._socket.bind(self._address)
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
-        self._loop.add_reader(self._descriptor, self._drain)
+        self._loop.add_reader(self._descriptor, self._readable)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -84,5 +86,15 @@ class Router:
             self._take(frames)
         else:
             self._scheduled = True
-            self._loop.call_soon(self._drain)
+            self._rest(REST)
         self.after_drain()
+
+    def _readable(self) -> None:
+        if not self._scheduled:
+            self._drain()
+
+    def _rest(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._rest, turns - 1)
+        else:
+            self._drain()
