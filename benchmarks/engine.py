@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--no-llama-cpp-server", action="store_true", help="it takes longest")
     parser.add_argument("--verbose", action="store_true", help="each round as it comes")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are ended on the way out
     model = options.model or cache() / "random-60m-q8_0.gguf"
     if not model.exists():
         write(model, SIXTY_MILLION)
