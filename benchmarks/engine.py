@@ -142,8 +142,8 @@ def table(figures: Figures, pumped: dict[str, float], ours: list[str]) -> list[s
     )  # fmt: skip
     for text, reach, key in (
         ("cancel while decoding, steps", "≤ 2", "cancel"),
-        ("wall outside `llama_decode`, 1 request", "≤ 1.5 %", "1"),
-        (f"wall outside `llama_decode`, {SLOTS} requests", "≤ 1 %", f"{SLOTS}"),
+        ("processor time outside `llama_decode`, 1 request", "≤ 1.5 %", "1"),
+        (f"processor time outside `llama_decode`, {SLOTS} requests", "≤ 1 %", f"{SLOTS}"),
     ):
         shown = f"{pumped[key]:.0f}" if key == "cancel" else f"{100 * pumped[key]:.2f} %"
         line(text, reach, {"worker": shown})
