@@ -21,7 +21,7 @@ run: $(READY)
 	@exec $(BIN)/python -m gateway.launch
 
 chat: $(READY)
-	@exec $(BIN)/python -m chat
+	@exec $(BIN)/python -m chat $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
@@ -29,7 +29,7 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy protocol gateway worker bindings chat
+	$(BIN)/mypy protocol gateway worker bindings chat tools
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 # PyTorch is needed for these two only, and only then installed.
@@ -48,7 +48,7 @@ model-eval: $(READY)
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.chain
 
-$(READY): pyproject.toml tools/install.sh tools/requirements.py
+$(READY): pyproject.toml tools/install.sh tools/requirements.py tools/wheel.py
 	@PYTHON='$(PYTHON)' sh tools/install.sh $(VENV)
 	@touch $@
 
