@@ -75,7 +75,9 @@ class Launcher:
         self._progress = Progress(settings, port)
         self._asked_at = 0.0
         self._at_once = False
-        self._awake, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._awake, self._alarm = os.pipe()
+        for end in (self._awake, self._alarm):
+            os.set_blocking(end, False)
 
     def run(self, environment: dict[str, str]) -> int:
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
