@@ -7,7 +7,7 @@ line is walked once and each waiter gets what `Fleet.place` says.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,12 +54,14 @@ class Dispatch:
     """Owns the tasks that load models and start workers; `close` ends them."""
 
     def __init__(
-        self, fleet: Fleet, *, start: Callable[[str], Awaitable[bool]],
+        self, fleet: Fleet, *,
+        start: Callable[[str, asyncio.Event, Collection[int]], Awaitable[bool]],
         post_mortem: Callable[[Worker, str], Awaitable[str]],
         max_queue: int, patience: float = 20.0,
     ) -> None:  # fmt: skip
-        """`start` starts one more process of a binding and says whether one is on its way;
-        it raises NoWorker when there can be none. `post_mortem` turns "died" into a sentence.
+        """`start` starts one more process of a binding, besides those with the given pids, and
+        says whether one is on its way; it may wait until the event says that it arrived. It
+        raises NoWorker when there can be none. `post_mortem` turns "died" into a sentence.
         """
         self.fleet = fleet
         self.link: Link
@@ -221,9 +223,10 @@ class Dispatch:
 
     async def _start_now(self, binding: str) -> None:
         try:
-            started = await self._start(binding)
-            if started or not self.fleet.of(binding):
-                async with asyncio.timeout(self._patience):
+            present = {worker.pid for worker in self.fleet.of(binding)}
+            async with asyncio.timeout(self._patience):
+                started = await self._start(binding, self._arrivals[binding], present)
+                if started or not self.fleet.of(binding):
                     await self._arrivals[binding].wait()
         except (NoWorker, TimeoutError) as error:
             started = False

@@ -243,6 +243,10 @@ class Link:
             watch.kill()
         self.lose(worker.identity, how)
 
+    def stays(self, worker: Worker) -> None:
+        """It was meant to go and will not: who waits may have it."""
+        self._watcher.released(worker)
+
     def fail(self, worker: Worker, how: str) -> None:
         """End what a lost worker left unanswered."""
         if not worker.retiring:

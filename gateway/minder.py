@@ -23,7 +23,7 @@ class Minder:
         *,
         stall_limit: float,
         keep_alive: float,
-        stop_worker: Callable[[Worker], Awaitable[None]],
+        stop_worker: Callable[[Worker], Awaitable[bool]],
     ) -> None:
         """Limits in seconds, 0 is none."""
         self._link = link
@@ -46,6 +46,8 @@ class Minder:
         elif self._stall_limit and worker.requests and stalled > self._stall_limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
-            worker.used_at = now  # asked once; it is gone before the next time
-            worker.retiring = True
-            await self._stop_worker(worker)
+            worker.used_at = now  # not asked again for as long
+            worker.retiring = True  # no new requests while it is asked
+            worker.retiring = await self._stop_worker(worker)
+            if not worker.retiring:
+                self._link.stays(worker)

@@ -78,13 +78,15 @@ class Supervision:
             raise NoWorker(_cannot(binding, await self._ending(pid, "died")))
         return pid is not None
 
-    async def stop_worker(self, worker: Worker) -> None:
-        """Ask for its end, which gives its memory back; nothing happens when nobody
-        supervises it."""
+    async def stop_worker(self, worker: Worker) -> bool:
+        """Ask for its end, which gives its memory back; whether it will come. Nothing happens
+        when nobody supervises it."""
         try:
-            await self._ask(lambda server: self._stop(server, worker.pid))
+            stopping: bool = await self._ask(lambda server: self._stop(server, worker.pid))
+            return stopping
         except (Unreachable, Refusal) as error:
-            log.warning("worker %s could not be stopped: %s", worker.name, error)
+            log.debug("worker %s is not stopped: %s", worker.name, error)
+            return False
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
         """How it ended, as supervisor saw it, and its last words; `how` where that cannot
@@ -165,10 +167,11 @@ class Supervision:
         if backing_off:
             server.supervisor.stopProcess(_full_name(process), False)
 
-    def _stop(self, server: Any, pid: int) -> None:
+    def _stop(self, server: Any, pid: int) -> bool:
         for process in server.supervisor.getAllProcessInfo():
             if process["pid"] == pid:
-                server.supervisor.stopProcess(_full_name(process), False)
+                return bool(server.supervisor.stopProcess(_full_name(process), False))
+        return False
 
     def _look(self, server: Any, pid: int) -> str:
         """What supervisor has seen of this death; "" when nothing yet."""

@@ -101,6 +101,24 @@ def test_an_idle_worker_is_stopped_and_started_when_it_is_needed(
         assert run(scenario())["tokens"] == 4
 
 
+def test_an_idle_worker_that_nobody_supervises_stays(tmp_path: Path, bindings: Path) -> None:
+    with home(
+        tmp_path, bindings_path=str(bindings), binding_name="echo", model_name="lorem",
+        keep_alive="0.1",
+    ) as server:  # fmt: skip
+        server.gateway()
+        server.worker("echo")
+        server.ready()
+
+        async def scenario() -> None:
+            async with client(server) as connected:
+                for _ in range(3):
+                    await asyncio.sleep(1.1)  # a heartbeat: it is looked at
+                    assert ends_once(await connected.generate("x", n_predicts=4))["tokens"] == 4
+
+        run(scenario())
+
+
 def test_a_client_is_told_soon_after_the_death(supervised: Home) -> None:
     async def scenario() -> float:
         async with client(supervised) as connected:

@@ -68,7 +68,7 @@ class Scene:
         self.dispatch.link = link
         self.dispatch.recipe = self.recipe
 
-    async def start(self, binding: str) -> bool:
+    async def start(self, binding: str, *_: Any) -> bool:
         if not self.processes:
             raise NoWorker(f"no process of {binding} can be started")
         if self.started == self.processes:
