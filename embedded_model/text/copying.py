@@ -6,7 +6,7 @@ from random import Random
 
 from embedded_model.text.exchange import Exchange, Judge, squeeze
 from embedded_model.text.split import Split, draw, wordings
-from embedded_model.text.words import ADJECTIVES, FIRST_NAMES, NOUNS, VERBS, invent, name, word
+from embedded_model.text.words import ADJECTIVES, FIRST_NAMES, NOUNS, VERBS, blend, invent, name, word
 
 _REPEAT = wordings("copying", "repeat")
 _SPELL = wordings("copying", "spell")
@@ -45,8 +45,11 @@ def spell(rng: Random, split: Split) -> Exchange:
 
     A listed word may be a single token, whose letters nobody can know who was never told them.
     """
-    if split == "train" and rng.random() < 0.5:
+    chance = rng.random()
+    if split == "train" and chance < 0.35:
         text = rng.choice(rng.choice((NOUNS, ADJECTIVES, VERBS, FIRST_NAMES)))
+    elif split == "train" and chance < 0.5:
+        text = draw(lambda: blend(rng), str, split)
     else:
         text = draw(lambda: invent(rng, 1, 3), str, split)
     if rng.random() < 0.1:

@@ -30,21 +30,21 @@ from embedded_model.text.words import name
 Maker = Callable[[Random, Split], Exchange]
 ENGLISH_TASKS: dict[Maker, float] = {
     facts.capital: 5,
-    facts.colour: 3,
+    facts.colour: 4,
     facts.opposite: 7,
-    facts.sound: 5,
+    facts.sound: 7,
     calendar.neighbour: 6,
     numbers.total: 7,
-    numbers.difference: 8,
+    numbers.difference: 9,
     numbers.product: 8,
-    numbers.count: 10,
-    copying.repeat: 11,
+    numbers.count: 12,
+    copying.repeat: 14,
     copying.spell: 13,
     languages.emoji: 5,
     languages.polite_word: 4,
     stories.story: 6,
     poems.poem: 2,
-    unknown.unknown: 9,
+    unknown.unknown: 11,
     memory.not_told: 1,
 }
 FRENCH_TASKS: dict[Maker, float] = {
@@ -52,7 +52,7 @@ FRENCH_TASKS: dict[Maker, float] = {
     french.neighbour: 3,
     french.number: 5,
     french.repeat: 3,
-    french.unknown: 4,
+    french.unknown: 5,
     french_stories.story: 3,
 }
 
@@ -85,7 +85,7 @@ def _careless(rng: Random, exchange: Exchange) -> Exchange:
 
 def ask(rng: Random, split: Split, voice: Voice) -> Exchange:
     """Any single question of the voice's language, answered in the voice."""
-    if rng.random() < 0.08:
+    if rng.random() < 0.1:
         return smalltalk(rng, split, voice)
     tasks = ENGLISH_TASKS
     if voice.language == "french" and (voice is PLAIN_FRENCH or rng.random() < 0.85):
@@ -105,9 +105,9 @@ def recall(rng: Random, split: Split, voice: Voice) -> tuple[Exchange, Exchange]
 def pick_voice(rng: Random) -> Voice:
     """Mostly the plain one, each shipped one often."""
     chance = rng.random()
-    if chance < 0.56:
+    if chance < 0.62:
         return PLAIN
-    return rng.choice(ENGLISH[1:]) if chance < 0.82 else rng.choice(FRENCH)
+    return rng.choice(ENGLISH[1:]) if chance < 0.85 else rng.choice(FRENCH)
 
 
 def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:
@@ -133,7 +133,7 @@ def converse(rng: Random, split: Split = "train", longest: int = 40) -> Conversa
     """A whole conversation of one to `longest` turns; whoever encodes it may cut it."""
     voice = pick_voice(rng)
     form, system = frame(rng, split, voice)
-    count = min(longest, rng.choices((1, 2, 3, 4, 6, 40), (50, 18, 15, 11, 5, 1))[0])
+    count = min(longest, rng.choices((1, 2, 3, 4, 6, 40), (42, 20, 17, 13, 7, 1))[0])
     turns = [ask(rng, split, voice) for _ in range(count)]
     if count >= 2 and rng.random() < 0.65:
         for _ in range(1 + count // 12):

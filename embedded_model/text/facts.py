@@ -60,7 +60,7 @@ def sound(rng: Random, split: Split) -> Exchange:
     animal = rng.choice(list(SOUNDS))
     noise = SOUNDS[animal]
     says_noise = f"{_article(animal).capitalize()} says {noise}."
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         return Exchange(
             "animal sounds", _WHO_SAYS.pick(rng, split).format(noise), says_noise, says(animal)
         )

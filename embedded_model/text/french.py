@@ -6,7 +6,7 @@ from random import Random
 
 from embedded_model.text.data import listed, read
 from embedded_model.text.exchange import Exchange, ends_in_number, lists_exactly, says, says_any
-from embedded_model.text.numbers import explain_difference, explain_product, explain_sum
+from embedded_model.text.numbers import FRENCH, explain_difference, explain_product, explain_sum
 from embedded_model.text.split import Split, draw, wordings
 from embedded_model.text.unknown import MARKS_FRENCH
 from embedded_model.text.words import NOUNS, name
@@ -91,7 +91,7 @@ def neighbour(rng: Random, split: Split) -> Exchange:
 
 
 def number(rng: Random, split: Split) -> Exchange:
-    """A calculation or counting: the same ways as in English, asked in French."""
+    """A calculation or counting: the same ways as in English."""
     kind = rng.randrange(4)
     a, b = draw(
         lambda: (rng.randint(0, 10), rng.randint(0, 10)),
@@ -102,7 +102,7 @@ def number(rng: Random, split: Split) -> Exchange:
         return Exchange(
             "french numbers",
             _CALCULATE.pick(rng, split).format(f"{a} + {b}"),
-            explain_sum(a, b),
+            explain_sum(a, b, FRENCH),
             ends_in_number(a + b),
         )
     if kind == 1:
@@ -110,14 +110,14 @@ def number(rng: Random, split: Split) -> Exchange:
         return Exchange(
             "french numbers",
             _CALCULATE.pick(rng, split).format(f"{a} - {b}"),
-            explain_difference(a, b),
+            explain_difference(a, b, FRENCH),
             ends_in_number(a - b),
         )
     if kind == 2:
         return Exchange(
             "french numbers",
             _CALCULATE.pick(rng, split).format(f"{a} x {b}"),
-            explain_product(a, b),
+            explain_product(a, b, FRENCH),
             ends_in_number(a * b),
         )
     numbers = list(range(min(a, b), max(a, b) + 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
 from embedded_model.text.exchange import Exchange, ends_in_number, lists_exactly
@@ -17,34 +18,53 @@ def _pair(sign: str, a: int, b: int) -> str:
     return f"{min(a, b)}{sign}{max(a, b)}"
 
 
-def _steps(start: int, by: int, count: int) -> str:
-    sign = "+" if by > 0 else "-"
-    return ", ".join(f"{sign}{i} is {start + by * i}" for i in range(1, count + 1))
+@dataclass(frozen=True)
+class Language:
+    """The words around the numbers of a calculation."""
+
+    start: str
+    climb: str
+    equal: str
+    result: str
 
 
-def explain_sum(a: int, b: int) -> str:
+ENGLISH = Language("from {}", "from {} to {}", "is", "The answer is {}.")
+FRENCH = Language("de {}", "de {} à {}", "font", "La réponse est {}.")
+
+
+def _aloud(task: str, way: str, steps: list[str], result: int, language: Language) -> str:
+    """The exercise once more, then the steps: what a step is compared with stands near it."""
+    answer = language.result.format(result)
+    if not steps:
+        return f"{task}: {answer}"
+    return f"{task}: {way}{', '.join(steps)}. {answer}"
+
+
+def explain_sum(a: int, b: int, language: Language = ENGLISH) -> str:
     """Count on from the larger number."""
-    small, large = sorted((a, b))
-    steps = f"{_steps(large, 1, small)}. " if small else ""
-    return f"From {large}: {steps}{a} + {b} = {a + b}." if small else f"{a} + {b} = {a + b}."
+    b, a = sorted((a, b))
+    steps = [f"+{i} {language.equal} {a + i}" for i in range(1, b + 1)]
+    return _aloud(f"{a} + {b}", language.start.format(a) + ", ", steps, a + b, language)
 
 
-def explain_difference(a: int, b: int) -> str:
+def explain_difference(a: int, b: int, language: Language = ENGLISH) -> str:
     """Count down the smaller way, or up from the number that is taken away."""
-    if b == 0 or a == b:
-        return f"{a} - {b} = {a - b}."
-    if b <= a - b:
-        return f"From {a}: {_steps(a, -1, b)}. {a} - {b} = {a - b}."
-    return f"From {b} to {a}: {_steps(b, 1, a - b)}. {a} - {b} = {a - b}."
+    if b in (0, a):
+        way, steps = "", list[str]()
+    elif b <= a - b:
+        way = language.start.format(a)
+        steps = [f"-{i} {language.equal} {a - i}" for i in range(1, b + 1)]
+    else:
+        way = language.climb.format(b, a)
+        steps = [f"+{i} {language.equal} {b + i}" for i in range(1, a - b + 1)]
+    return _aloud(f"{a} - {b}", way + ", ", steps, a - b, language)
 
 
-def explain_product(a: int, b: int) -> str:
+def explain_product(a: int, b: int, language: Language = ENGLISH) -> str:
     """Say the table of the larger number."""
-    small, large = sorted((a, b))
-    if small < 2:
-        return f"{a} x {b} = {a * b}."
-    steps = ", ".join(f"{i} x {large} is {i * large}" for i in range(1, small + 1))
-    return f"{steps}. {a} x {b} = {a * b}."
+    a, b = sorted((a, b))
+    steps = [f"{i} x {b} {language.equal} {i * b}" for i in range(1, a + 1)] if a > 1 else []
+    return _aloud(f"{a} x {b}", "", steps, a * b, language)
 
 
 def total(rng: Random, split: Split) -> Exchange:

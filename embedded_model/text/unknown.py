@@ -24,7 +24,7 @@ _MADE_UP = wordings("unknown", "made_up")
 
 def unknown(rng: Random, split: Split) -> Exchange:
     """A question that needs the world, the day, tools or learning; or about no real land."""
-    if rng.random() < 0.06:
+    if rng.random() < 0.14:
         question = _MADE_UP.pick(rng, split).format(
             x=name(rng, split) + rng.choice(("ia", "land", "stan"))
         )

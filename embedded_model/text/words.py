@@ -30,6 +30,12 @@ def invent(rng: Random, least: int = 2, most: int = 3) -> str:
     return text if len(text) > 2 else text + "ra"
 
 
+def blend(rng: Random) -> str:
+    """Half of one word and half of another: pieces that no sentence puts side by side."""
+    first, second = (rng.choice(rng.choice((NOUNS, ADJECTIVES, VERBS))) for _ in range(2))
+    return first[: rng.randint(1, 4)] + second[-rng.randint(2, 4) :]
+
+
 def name(rng: Random, split: Split) -> str:
     """A first name: often an invented one, so that a name is copied and not remembered."""
 
@@ -48,8 +54,9 @@ def word(rng: Random, split: Split) -> str:
     """A word of a few letters: a common one or an invented one."""
 
     def make() -> str:
-        if rng.random() < 0.6:
+        chance = rng.random()
+        if chance < 0.6:
             return rng.choice(rng.choice((NOUNS, NOUNS, ADJECTIVES, VERBS)))
-        return invent(rng, 1, 3)
+        return blend(rng) if chance > 0.9 and split == "train" else invent(rng, 1, 3)
 
     return draw(make, str, split)
