@@ -1,7 +1,7 @@
 """How does an event reach a client in python-socketio's own way?
 
 The reference, and what serves where `gateway.wire` does not know the installed
-engineio. It cannot be known here what has left: credit is given at once.
+engineio. What has left is known in packets only, and later than there.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import socketio
 
 from gateway.items import Item
+from gateway.wire import PACKETS, end, unsent
 
 ROOM = 64 * 1024
 PAUSE = 0.05
@@ -34,20 +35,20 @@ class Ordinary:
             return True  # it is gone
 
     def room(self) -> int:
-        return ROOM if self._task is None else 0
+        return ROOM if self.settled() else 0
 
     def settled(self) -> bool:
-        return self._task is None
+        return self._task is None and self.backlog() < PACKETS
 
     def backlog(self) -> int:
-        return 0
+        return unsent(self._sio, self._sid)
 
     def write(self, items: Sequence[Item]) -> None:
         self._task = asyncio.create_task(self._emit(items))
 
     def drop(self) -> None:
         self.close()
-        self._task = asyncio.create_task(self._sio.disconnect(self._sid))
+        self._task = asyncio.create_task(end(self._sio, self._sid))
 
     def close(self) -> None:
         if self._task:

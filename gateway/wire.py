@@ -71,6 +71,27 @@ def install(sio: socketio.AsyncServer, emptied: Callable[[], None]) -> None:
     eio.on("disconnect", disconnected)
 
 
+def unsent(sio: socketio.AsyncServer, sid: str) -> int:
+    """Packets that engineio holds back for a client; 0 where that cannot be known."""
+    try:
+        return int(sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, "/")].queue.qsize())
+    except (AttributeError, KeyError):
+        return 0
+
+
+async def end(sio: socketio.AsyncServer, sid: str) -> None:
+    """End the session of a client that does not read; python-socketio would wait for it."""
+    try:
+        socket = sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, "/")]
+        request = sio.get_environ(sid)["aiohttp.request"]
+        await socket.close(wait=False, abort=True, reason=sio.eio.reason.TRANSPORT_ERROR)
+    except (AttributeError, KeyError, TypeError):
+        await sio.disconnect(sid)
+    else:
+        if request.transport:
+            request.transport.abort()
+
+
 def frame(payload: bytes, first: int = TEXT) -> bytes:
     """RFC 6455, 5.2; what a server sends is not masked."""
     size = len(payload)
@@ -162,7 +183,8 @@ class Wire:
     it polls, upgrades, or has something waiting there."""
 
     def __init__(self, sio: socketio.AsyncServer, sid: str) -> None:
-        self._server = sio.eio
+        self._sio = sio
+        self._sid = sid
         self._socket = sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, "/")]
         self._queue: Packets = self._socket.queue
 
@@ -202,11 +224,7 @@ class Wire:
         if websocket := self._queue.websocket:
             websocket.transport.abort()  # engineio ends the session when it sees that
         else:
-            self._dropping = asyncio.create_task(self._end())
+            self._dropping = asyncio.create_task(end(self._sio, self._sid))
 
     def close(self) -> None:
         """Nothing is held here."""
-
-    async def _end(self) -> None:
-        reason = self._server.reason.TRANSPORT_ERROR
-        await self._socket.close(wait=False, abort=True, reason=reason)

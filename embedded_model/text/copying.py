@@ -6,7 +6,16 @@ from random import Random
 
 from embedded_model.text.exchange import Exchange, Judge, squeeze
 from embedded_model.text.split import Split, draw, wordings
-from embedded_model.text.words import ADJECTIVES, FIRST_NAMES, NOUNS, VERBS, blend, invent, name, word
+from embedded_model.text.words import (
+    ADJECTIVES,
+    FIRST_NAMES,
+    NOUNS,
+    VERBS,
+    blend,
+    invent,
+    name,
+    word,
+)
 
 _REPEAT = wordings("copying", "repeat")
 _SPELL = wordings("copying", "spell")
