@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import sys
 from typing import Any
 
+import aiohttp
 import socketio
 
 HELP = """\
@@ -18,12 +20,18 @@ HELP = """\
   /help          this list                 /quit    leave (or Ctrl-D)
   Ctrl-C while an answer comes cancels the answer"""
 CONNECT_SECONDS = 5
+PREFIX = "LOLLMS_"
 
 
 class Chat:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str, certificate: str) -> None:
         self._url = url
-        self._sio = socketio.AsyncClient()
+        self._auth = {"token": token} if token else None
+        self._refused = ""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=_trusting(certificate))
+        )
+        self._sio = socketio.AsyncClient(http_session=self._http)
         self._ended = asyncio.Event()
         self._ended.set()  # nothing runs yet
         self._personality = -1
@@ -34,14 +42,16 @@ class Chat:
             ("generation_error", self._failed),
             ("buzzy", self._busy),
             ("disconnect", self._lost),
+            ("connect_error", self._was_refused),
         ):
             self._sio.on(event, handler)
 
     async def run(self, personality: str | None) -> int:
         try:
-            await self._sio.connect(self._url, wait_timeout=CONNECT_SECONDS)
-        except socketio.exceptions.ConnectionError:
-            print(f"no server answers at {self._url}: start one with `make run`", file=sys.stderr)
+            await self._sio.connect(self._url, auth=self._auth, wait_timeout=CONNECT_SECONDS)
+        except socketio.exceptions.ConnectionError as error:
+            print(self._why_not(error), file=sys.stderr)
+            await self._http.close()
             return 1
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         try:
@@ -49,7 +59,15 @@ class Chat:
             await self._talk()
         finally:
             await self._sio.disconnect()
+            await self._http.close()
         return 0
+
+    def _why_not(self, error: Exception) -> str:
+        if self._refused:
+            return f"{self._refused} ({PREFIX}API_KEY is what `make chat` sends)"
+        if "certificate" in str(error).lower():
+            return f"the certificate of {self._url} is not trusted: name it with --ssl_certfile"
+        return f"no server answers at {self._url}: start one with `make run`"
 
     async def _talk(self) -> None:
         if self._tty:
@@ -160,27 +178,59 @@ class Chat:
         print(f"[{data['message']}]", flush=True)
         self._ended.set()
 
+    async def _was_refused(self, data: Any) -> None:
+        """Why the server would not have us, in its own words."""
+        if isinstance(data, dict):
+            self._refused = str(data.get("message", ""))
+
     async def _lost(self, *reason: Any) -> None:
         if not self._ended.is_set():
             print("\n[the connection to the server was lost]", file=sys.stderr)
             self._ended.set()
 
 
+def _trusting(certificate: str) -> ssl.SSLContext:
+    """Of servers whose certificate somebody known has signed, or of the one that has this."""
+    context = ssl.create_default_context()
+    if certificate:
+        context.load_verify_locations(certificate)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.check_hostname = False
+    return context
+
+
 def main() -> int:
-    port = os.environ.get("LOLLMS_PORT", "9601")
+    port = os.environ.get(f"{PREFIX}PORT") or "9601"
+    certificate = os.environ.get(f"{PREFIX}SSL_CERTFILE") or ""
+    scheme = "https" if certificate else "http"
     parser = argparse.ArgumentParser(
         prog="python -m chat", description="Talk to a LoLLMs server in the terminal."
     )
-    parser.add_argument("--url", default=f"http://127.0.0.1:{port}", help="(default: %(default)s)")
+    parser.add_argument(
+        "--url", default=f"{scheme}://127.0.0.1:{port}", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--api_key", "--api-key", default=os.environ.get(f"{PREFIX}API_KEY") or "",
+        help=f"the token, if it needs one; {PREFIX}API_KEY is better, which `ps` does not show",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ssl_certfile", "--ssl-certfile", default=certificate,
+        help="the server's certificate, when nobody known has signed it",
+    )  # fmt: skip
     parser.add_argument(
         "--personality", help="its path, as in english/fun/pirate; '' is the bare model"
     )
     options = parser.parse_args()
 
     async def run() -> int:
-        return await Chat(options.url).run(options.personality)
+        chat = Chat(options.url, options.api_key, options.ssl_certfile)
+        return await chat.run(options.personality)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except OSError as error:
+        print(f"{options.ssl_certfile}: {error.strerror or 'no certificate'}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

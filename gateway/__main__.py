@@ -60,6 +60,9 @@ def main() -> int:
     set_up_logging(settings.log_level)
     try:
         asyncio.run(serve(settings))
+    except BadSetting as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return 2
     except (CannotStart, PermissionError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1

@@ -2,27 +2,32 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
+from gateway.access import SHORT, Access, of_this_machine, open_access
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
 from gateway.claim import CannotStart, claimed
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.door import door
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.link import Link
 from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
+from gateway.origins import Hosts
 from gateway.personalities import Zoo
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets
 from gateway.state import SavedState
 from gateway.supervision import Supervision
+from gateway.tls import server_context
 from protocol.rundir import make_run_folder, workers_address
 
 log = logging.getLogger(__name__)
@@ -39,8 +44,10 @@ WARM_SECONDS = 2.0
 async def running(settings: Settings) -> AsyncIterator[Server]:
     """A server that answers clients, from here to the end of the block.
 
-    Raise CannotStart, with nothing left behind, when the port or the home is in use.
+    Raise CannotStart, with nothing left behind, when the port or the home is in use, and
+    BadSetting when nobody, or anybody, could come in.
     """
+    access, tls = open_access(settings), server_context(settings)
     run = make_run_folder(settings.home)
     with claimed(run) as secret:
         state = SavedState(settings.home / "state.json")
@@ -67,7 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             keep_alive=settings.keep_alive,
             stop_worker=supervision.stop_worker,
         )
-        async with link, _closing(dispatch), _web(server):
+        async with link, _closing(dispatch), _web(server, access, tls):
             await server.choose_default()
             async with (
                 _task(_warm(server)),
@@ -78,9 +85,11 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _web(server: Server) -> AsyncIterator[None]:
-    sockets = Sockets(server, server.desk)
-    app = web.Application()
+async def _web(server: Server, access: Access, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
+    host, port = server.settings.host, server.settings.port
+    sockets = Sockets(server, server.desk, access)
+    hosts = Hosts(host, server.settings.cors_origins)
+    app = web.Application(middlewares=[door(access, hosts)])
     app.router.add_get("/health", _health)
     app.router.add_get("/metrics", lambda request: _metrics(server))
     app.router.add_get("/ready", lambda request: _ready(server))
@@ -90,19 +99,30 @@ async def _web(server: Server) -> AsyncIterator[None]:
         app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
     )
     await runner.setup()
-    host, port = server.settings.host, server.settings.port
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
             raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        log.info("listening on http://%s:%d", *runner.addresses[0][:2])
+        scheme = "https" if tls else "http"
+        log.info("listening on %s://%s:%d", scheme, *runner.addresses[0][:2])
+        _warn(server.settings, access)
         yield
         await sockets.close()
     finally:
         server.desk.close()
         await runner.cleanup()
+
+
+def _warn(settings: Settings, access: Access) -> None:
+    for name in access.short:
+        log.warning("the token %s is shorter than %d characters and can be guessed", name, SHORT)
+    if not of_this_machine(settings.host):
+        if not access.guarded:
+            log.warning("whoever reaches this machine may use this server (--insecure)")
+        if settings.ssl_certfile is None:
+            log.warning("texts and tokens cross the network as they are: see --ssl_certfile")
 
 
 async def _health(request: web.Request) -> web.Response:

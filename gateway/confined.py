@@ -17,6 +17,19 @@ class NotAFile(OSError):
     """A directory, a FIFO, a device, a socket: nothing that can be read to its end."""
 
 
+class Exposed(Exception):
+    """Somebody else can read what is secret; the text is one sentence for the operator."""
+
+
+def check_private(path: Path) -> None:
+    """Raise Exposed, or OSError when the file is not there."""
+    status = os.stat(path)
+    if status.st_uid not in (os.getuid(), 0):
+        raise Exposed(f"{path} holds secrets and belongs to somebody else")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise Exposed(f"{path} holds secrets and others can read it: chmod 600 {path}")
+
+
 def is_plain(name: str) -> bool:
     """Whether it is one component of a path, and can be sent to clients as text."""
     if not name or name in (".", "..") or any(c in name for c in "/\\\0"):

@@ -189,6 +189,7 @@ class Endpoints:
                 lambda: self._server.plan(session, request),
                 self._server.dispatch,
                 self._server.link,
+                session.allowance,
             )
         )
         generation.task.add_done_callback(lambda _: self._server.leave(session, generation))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.allowance import Allowance
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NothingSelected, NoWorker
 from gateway.link import Answer, Call, Link
 from gateway.metrics import Metrics
@@ -122,6 +123,7 @@ async def run(
     planned: Callable[[], Awaitable[Plan]],
     dispatch: Dispatch,
     link: Link,
+    allowance: Allowance,
 ) -> None:
     """Answer one generate_text. Cancelling the task cancels the request in the worker."""
     stream, metrics = generation.stream, generation.metrics
@@ -129,7 +131,8 @@ async def run(
         plan = generation.plan = await planned()
         # Prompts are the users' own: in a log only where somebody asked for it.
         log.debug("generation %s: %r", stream.id, plan.message(0))
-        answer = await _answer(generation, plan, dispatch, link)
+        async with allowance.place():
+            answer = await _answer(generation, plan, dispatch, link)
         if isinstance(answer, Failed):
             generation.tell(stream.fail(answer.error, code=answer.code))
         else:

@@ -17,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gateway.access import open_access
 from gateway.claim import CannotStart, claimed
 from gateway.control import Refusal, Unreachable, ask
 from gateway.groundwork import answers, known, lay, sole_launcher, variables
 from gateway.orphans import adopt, die_with_parent, end_all
 from gateway.progress import Progress
 from gateway.settings import CHECKOUT, BadSetting, Settings, load_settings
+from gateway.tls import server_context
 from protocol.rundir import supervisor_socket
 
 MORE_THAN_SUPERVISOR = 10.0
@@ -49,6 +51,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings([], os.environ)
+        access, _ = open_access(settings), server_context(settings)
         run, port = lay(settings)
         needed = variables(settings, run, port)
         if options.environment:
@@ -56,7 +59,7 @@ def main() -> int:
                 print(f"export {name}={shlex.quote(value)}")
             return 0
         with sole_launcher(run):
-            return Launcher(settings, run, port).run({**known(os.environ), **needed})
+            return Launcher(settings, run, port, access.own).run({**known(os.environ), **needed})
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         print(f"cannot start: {error.strerror or error}{where}", file=sys.stderr)
@@ -68,11 +71,11 @@ def main() -> int:
 class Launcher:
     """Owns the supervisor process, and inherits what that leaves behind when it is killed."""
 
-    def __init__(self, settings: Settings, run: Path, port: int) -> None:
+    def __init__(self, settings: Settings, run: Path, port: int, token: str) -> None:
         self._settings = settings
         self._run = run
         self._socket = supervisor_socket(run)
-        self._progress = Progress(settings, port)
+        self._progress = Progress(settings, port, token)
         self._asked_at = 0.0
         self._at_once = False
         self._awake, self._alarm = os.pipe()

@@ -1,5 +1,7 @@
-"""Which web pages may talk to this server?"""
+"""Which web pages may talk to this server, and by which names may it be called?"""
 
+import ipaddress
+import socket
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,3 +27,32 @@ class Origins:
         if page.scheme not in ("http", "https"):
             return False
         return host in LOCAL or page.netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
+
+
+class Hosts:
+    """What may stand in `Host`. A page of a name whose owner lets it point here is of the "same
+    host" for the browser: so a name must be known. An address cannot be pointed elsewhere."""
+
+    def __init__(self, listening: str, origins: tuple[str, ...]) -> None:
+        """`listening` is the setting `host`; a listed origin may also be this server's own,
+        when something stands before it."""
+        self._all = "*" in origins
+        self._names = {*LOCAL, listening.lower(), socket.gethostname().lower()}
+        self._names |= {urlsplit(origin).hostname or "" for origin in origins}
+
+    def __call__(self, host: str | None) -> bool:
+        if not host or self._all:  # every browser sends it
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

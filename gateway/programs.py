@@ -25,6 +25,8 @@ exitcodes = 0,78
 startsecs = 1
 startretries = {retries}
 stopwaitsecs = 5
+; what only the gateway may know
+environment = LOLLMS_API_KEY=""
 stopasgroup = true
 killasgroup = true
 priority = 100

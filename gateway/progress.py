@@ -3,11 +3,13 @@
 import http.client
 import json
 import re
+import shlex
 import sys
 import time
 from typing import Any
 
 from gateway.settings import PREFIX, Settings, built_in
+from gateway.tls import client_context
 
 STEADY = 1.0
 """Seconds for which a state that may be passing has to last before it is taken for final."""
@@ -15,7 +17,11 @@ _TROUBLE = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) \S+: (.*)$", re.MULT
 
 
 class Progress:
-    def __init__(self, settings: Settings, port: int) -> None:
+    def __init__(self, settings: Settings, port: int, token: str) -> None:
+        """`token` opens `/ready`, where one is needed."""
+        self._tls = client_context(settings)
+        self._certificate = settings.ssl_certfile
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
         self._port = port
         self._home = settings.home
@@ -56,11 +62,16 @@ class Progress:
         if state.get("reason") and state.get("model"):
             model += f" cannot serve yet: {state['reason']}"
         host = f"[{self._host}]" if ":" in self._host else self._host
-        chat = "make chat"
-        if self._port != built_in("port"):
-            chat = f"{PREFIX}PORT={self._port} {chat}"
+        scheme = "https" if self._tls else "http"
+        needed = {
+            "PORT": str(self._port) if self._port != built_in("port") else "",
+            "SSL_CERTFILE": shlex.quote(str(self._certificate)) if self._tls else "",
+            "API_KEY": "…" if self._headers else "",
+        }
+        chat = "".join(f"{PREFIX}{name}={value} " for name, value in needed.items() if value)
+        chat += "make chat"
         _say(
-            f"\n  the server is up at http://{host}:{self._port}\n"
+            f"\n  the server is up at {scheme}://{host}:{self._port}\n"
             f"  default model:  {model}\n"
             f"  logs:           {self._logs}\n"
             f"  next step:      {chat}   (in another terminal)\n"
@@ -98,9 +109,14 @@ class Progress:
 
     def _ready(self) -> dict[str, Any]:
         """The answer of GET /ready, whatever its status; {} while nobody answers."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=2)
+        place = self._host, self._port
+        connection = (
+            http.client.HTTPSConnection(*place, timeout=2, context=self._tls)
+            if self._tls
+            else http.client.HTTPConnection(*place, timeout=2)
+        )
         try:
-            connection.request("GET", "/ready")
+            connection.request("GET", "/ready", headers=self._headers)
             return dict(json.load(connection.getresponse()))
         except (OSError, http.client.HTTPException, ValueError):
             return {}

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway import payloads, prompts
+from gateway.allowance import Allowances
 from gateway.catalog import Catalog, ModelNotFound
 from gateway.desk import Desk
 from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
@@ -51,6 +52,7 @@ class Server:
         self.metrics = Metrics(self._now)
         self.desk = Desk(settings.client_limit, self.metrics)
         self.sessions: dict[str, Session] = {}
+        self.allowances = Allowances()
         self.draining = False
 
     # Selections.
@@ -103,10 +105,9 @@ class Server:
             path = await self.catalog.find_model(binding, model)
         except ModelNotFound as error:
             raise LoadFailed(str(error)) from None
-        settings = dict(self.settings.bindings.get(binding, {}))
+        settings = self.settings.told(binding)
         if self.settings.ctx_size:
             settings["n_ctx"] = self.settings.ctx_size
-        settings.pop("processes", None)
         settings["sharers"] = max(1, self.dispatch.fleet.sharers())
         return lambda id: Load(id, model, str(path or ""), settings)
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.allowance import Allowance
 from gateway.generation import Generation
 from gateway.outlet import Outlet
 from gateway.prompts import Discussion
@@ -15,6 +16,8 @@ class Session:
 
     sid: str
     outlet: Outlet
+    allowance: Allowance
+    """Of the token that it came with."""
     binding: str | None = None
     """Its own selection; None is the server's default."""
     model: str | None = None

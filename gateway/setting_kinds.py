@@ -17,6 +17,10 @@ class Unfit(ValueError):
     """The text is what is expected, the beginning of a sentence."""
 
 
+class UnfitSecret(ValueError):
+    """Likewise, of a value that must not be repeated."""
+
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -29,6 +33,14 @@ def text(value: Any, base: Path) -> str:
 def name(value: Any, base: Path) -> str:
     """Of something that is selected; the empty one is "nothing is selected"."""
     return "" if value == "" else text(value, base)
+
+
+def token(value: Any, base: Path) -> str:
+    if not isinstance(value, str) or not value or len(value) > 1000:
+        raise UnfitSecret("a token is expected: up to 1,000 characters")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise UnfitSecret("a token may have visible ASCII characters only")
+    return value
 
 
 def whole(low: int, high: int) -> Kind:

@@ -8,23 +8,21 @@ variable and a key of the config file, and carries its explanation.
 
 import argparse
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway import setting_kinds as kinds
 from gateway import yamlfile
-from gateway.confined import is_plain
+from gateway.binding_settings import OURS, Scalar, read_bindings
+from gateway.confined import Exposed, check_private
 from gateway.payloads import MAX_PREDICT, shown
 
 log = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PREFIX = "LOLLMS_"
-MAX_PROCESSES = 64
-
-Scalar = str | int | float | bool
 
 
 class BadSetting(Exception):
@@ -33,12 +31,13 @@ class BadSetting(Exception):
 
 def _setting(kind: kinds.Kind, default: Any, meaning: str, *, default_text: str = "") -> Any:
     return field(
+        repr=kind is not kinds.token,
         metadata={
             "kind": kind,
             "default": default,
             "meaning": meaning,
             "default_text": default_text,
-        }
+        },
     )
 
 
@@ -95,8 +94,30 @@ class Settings:
     drain_limit: float = _setting(
         kinds.seconds, 10.0, "seconds that running generations get when the server is stopped"
     )
+    insecure: bool = _setting(
+        kinds.yes_no, False, "listen beyond this machine although no token is needed",
+        default_text="no",
+    )  # fmt: skip
+    api_key: str = _setting(kinds.token, "", "a token that clients need; `LOLLMS_API_KEY` is "
+        "better, which `ps` does not show", default_text="none")  # fmt: skip
+    tokens_file: Path = _setting(
+        kinds.path, None, "named tokens, `name token` a line; nobody else may be able to read it",
+        default_text="`tokens` in the home, if it is there",
+    )  # fmt: skip
+    token_running: int = _setting(
+        kinds.whole(0, 100_000), 0, "generations of one token at the same time; 0 is no limit"
+    )
+    token_queue: int = _setting(
+        kinds.whole(0, 100_000), 4, "generations that may wait for those of the same token"
+    )
     cors_origins: tuple[str, ...] = _setting(
         kinds.origins, (), "pages that may connect besides those of this machine; `*` is all"
+    )
+    ssl_certfile: Path | None = _setting(
+        kinds.path, None, "certificate (PEM) for https and wss", default_text="none"
+    )
+    ssl_keyfile: Path | None = _setting(
+        kinds.path, None, "its key, if the same file does not hold it", default_text="none"
     )
     direct_writes: bool = _setting(
         kinds.yes_no, True,
@@ -114,6 +135,11 @@ class Settings:
         count = self.bindings.get(binding, {}).get("processes", 1)
         assert isinstance(count, int)
         return count
+
+    def told(self, binding: str) -> dict[str, Scalar]:
+        """What the binding is told: its part of the config file without what is ours."""
+        part = self.bindings.get(binding, {})
+        return {key: value for key, value in part.items() if key not in OURS}
 
 
 def table() -> list[Field[Any]]:
@@ -140,7 +166,10 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     home = values.get("home", CHECKOUT / "var")
     config = values.get("config", home / "config.yaml")
     written = _config(config, required="config" in values)
-    bindings = _bindings(written.pop("bindings", None), config)
+    try:
+        bindings = read_bindings(written.pop("bindings", None), config)
+    except kinds.Unfit as error:
+        raise BadSetting(str(error)) from None
     for each in table():
         value = written.pop(each.name, None) if each.name not in ("home", "config") else None
         if value is not None and each.name not in values:
@@ -149,13 +178,18 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         log.warning("%s: there is no setting named %s", config, shown(unknown))
     given = frozenset(values)
     defaults = {each.name: each.metadata["default"] for each in table()}
-    places = {"home": home, "config": config, "models_path": home / "models"}
+    places = {
+        "home": home, "config": config, "models_path": home / "models",
+        "tokens_file": home / "tokens",
+    }  # fmt: skip
     return Settings(**{**defaults, **places, **values}, bindings=bindings, given=given)
 
 
 def _read(setting: Field[Any], value: object, source: str, base: Path) -> Any:
     try:
         return setting.metadata["kind"](value, base)
+    except kinds.UnfitSecret as error:
+        raise BadSetting(f"{source}: {error}") from None
     except kinds.Unfit as error:
         raise BadSetting(f"{source}: {error}, not {shown(value)}") from None
 
@@ -175,11 +209,15 @@ def _flags(argv: Sequence[str]) -> dict[str, str | None]:
     )
     for each in table():
         spellings = dict.fromkeys((f"--{each.name}", f"--{each.name.replace('_', '-')}"))
+        yes_no = each.metadata["kind"] is kinds.yes_no
         text = f"{each.metadata['meaning']} (default: {_default(each)})"
         parser.add_argument(
             *spellings,
             dest=each.name,
             metavar="VALUE",
+            # `--insecure` alone means yes.
+            nargs="?" if yes_no else None,
+            const="yes" if yes_no else None,
             help=text.replace("`", "").replace("%", "%%"),
         )
     return vars(parser.parse_args(list(argv)))
@@ -198,40 +236,12 @@ def _config(path: Path, *, required: bool) -> dict[str, Any]:
         return {}
     if not isinstance(written, dict):
         raise BadSetting(f"the config file {path} must hold settings, not {shown(written)}")
+    if written.get("api_key") is not None:
+        try:
+            check_private(path)
+        except Exposed as error:
+            raise BadSetting(str(error)) from None
     return written
-
-
-def _bindings(written: Any, config: Path) -> dict[str, dict[str, Scalar]]:
-    if written is None:
-        return {}
-    return {
-        name: {key: value for key, value in _part(name, part, config) if value is not None}
-        for name, part in _named(written, f"bindings in {config}")
-    }
-
-
-def _named(written: Any, source: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(written, dict):
-        raise BadSetting(f"{source}: one part for each binding is expected, not {shown(written)}")
-    for name, part in written.items():
-        if not is_plain(name):
-            raise BadSetting(f"{source}: {shown(name)} cannot be the name of a binding")
-        yield name, {} if part is None else part
-
-
-def _part(name: str, part: Any, config: Path) -> Iterator[tuple[str, Scalar | None]]:
-    source = f"bindings.{name} in {config}"
-    if not isinstance(part, dict):
-        raise BadSetting(f"{source}: settings are expected, not {shown(part)}")
-    for key, value in part.items():
-        if value is not None and not isinstance(value, str | int | float | bool):
-            raise BadSetting(f"{source}: {key} must be one value, not {shown(value)}")
-        if key == "processes":
-            try:
-                value = kinds.whole(1, MAX_PROCESSES)(value, config)
-            except kinds.Unfit as error:
-                raise BadSetting(f"{source}: processes: {error}, not {shown(value)}") from None
-        yield key, value
 
 
 def _default(setting: Field[Any]) -> str:

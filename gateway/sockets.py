@@ -12,13 +12,16 @@ from typing import Any
 
 import socketio
 from aiohttp import web
+from socketio.exceptions import ConnectionRefusedError
 
-from gateway import wire
+from gateway import lobby, posts, wire
+from gateway.access import Access, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
 from gateway.ordinary import Ordinary
 from gateway.origins import Origins
 from gateway.outlet import Outlet, Way
+from gateway.seldom import Seldom
 from gateway.server import Server
 from gateway.sessions import Session
 
@@ -32,8 +35,10 @@ MAX_FRAME = 32 * 2**20
 class Sockets:
     """Owns the Socket.IO server; `close` ends all sessions."""
 
-    def __init__(self, server: Server, desk: Desk) -> None:
+    def __init__(self, server: Server, desk: Desk, access: Access) -> None:
         self._server = server
+        self._access = access
+        self._refusals = Seldom(log)
         self._desk = desk
         self._endpoints = Endpoints(server)
         self.sio = socketio.AsyncServer(
@@ -55,6 +60,8 @@ class Sockets:
             self._direct = False
         if self._direct:
             wire.install(self.sio, desk.look_again)
+        lobby.install(self.sio)
+        posts.install(self.sio)
 
     def attach(self, app: web.Application) -> None:
         self.sio.attach(app)
@@ -65,12 +72,32 @@ class Sockets:
         await self.sio.shutdown()
 
     async def _connect(self, sid: str, *arguments: Any) -> Any:
-        environ = arguments[0] if arguments else None
-        if not isinstance(environ, dict) or "aiohttp.request" not in environ:
+        environ, auth = (*arguments, None, None)[:2]
+        request = environ.get("aiohttp.request") if isinstance(environ, dict) else None
+        if not isinstance(request, web.BaseRequest):
             return await self._event("connect", sid, *arguments)  # a page of 2023 emits it
-        self._server.sessions[sid] = Session(sid, Outlet(self._way(sid), self._desk))
-        log.info("client %s connected, %d now", sid, len(self._server.sessions))
+        holder = self._admit(request, auth)
+        allowance = self._server.allowances.of(holder)
+        self._server.sessions[sid] = Session(sid, Outlet(self._way(sid), self._desk), allowance)
+        name = f" as {holder.name}" if holder.name else ""
+        log.info("client %s connected%s, %d now", sid, name, len(self._server.sessions))
         return None
+
+    def _admit(self, request: web.BaseRequest, auth: Any) -> Holder:
+        """Whose token it brought, in the connect packet or in a header. What is raised is its
+        `connect_error`."""
+        given = auth.get("token") if isinstance(auth, dict) else None
+        value = given if isinstance(given, str) else bearer(request.headers)
+        if holder := self._access.holder(value):
+            return holder
+        self._refusals.warning("refused a client %s", "without a known token" if value else
+                               "without a token")  # fmt: skip
+        raise ConnectionRefusedError(
+            "this server does not know that token"
+            if value
+            else "this server needs a token: connect with auth {token: …}, or with the header "
+            "Authorization: Bearer …"
+        )
 
     async def _disconnect(self, sid: str, *arguments: Any) -> Any:
         if self.sio.manager.is_connected(sid, "/"):

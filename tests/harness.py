@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import socketio
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -56,6 +58,10 @@ class Home:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings
+        self.headers: dict[str, str] = {}
+        """Sent with every request, as a token is."""
+        self.trust: ssl.SSLContext | None = None
+        """For a server that speaks TLS; its `url` is the test's to change."""
         self.processes: list[subprocess.Popen[bytes]] = []
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
@@ -122,7 +128,8 @@ class Home:
         """Status 0 when nobody answers. `path` is what an `avatar` field says, unquoted."""
         url = self.url + urllib.parse.quote(path, safe="/%")
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            request = urllib.request.Request(url, headers=self.headers)
+            with urllib.request.urlopen(request, timeout=5, context=self.trust) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -162,8 +169,8 @@ def home(folder: Path, **settings: str) -> Iterator[Home]:
 class Client:
     """A python-socketio client that remembers every event it gets, in order."""
 
-    def __init__(self) -> None:
-        self.sio = socketio.AsyncClient(reconnection=False)
+    def __init__(self, http: aiohttp.ClientSession | None = None) -> None:
+        self.sio = socketio.AsyncClient(reconnection=False, http_session=http)
         self.events: list[Event] = []
         self._read = 0
         self._news = asyncio.Condition()
@@ -213,8 +220,10 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def client(server: Home, **options: Any) -> AsyncIterator[Client]:
-    connected = Client()
+async def client(
+    server: Home, http: aiohttp.ClientSession | None = None, **options: Any
+) -> AsyncIterator[Client]:
+    connected = Client(http)
     await connected.sio.connect(server.url, **{"transports": ["websocket"], **options})
     try:
         yield connected

@@ -1,8 +1,10 @@
 """Which web pages may talk to this server?"""
 
+import socket
+
 import pytest
 
-from gateway.origins import Origins
+from gateway.origins import Hosts, Origins
 
 HOST = {"HTTP_HOST": "myserver:9601"}
 
@@ -55,6 +57,26 @@ def test_who_is_listed_may() -> None:
 
 def test_a_star_lists_them_all() -> None:
     assert Origins(("*",))("https://evil.example", HOST)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None, "", "localhost:9601", "LocalHost", "127.0.0.1:9601", "[::1]:9601", "192.168.1.7:9601",
+        "[fe80::1]", "myserver:9601", "good.example", socket.gethostname(),
+    ],
+)  # fmt: skip
+def test_names_that_are_ours_and_addresses_may_stand_in_host(host: str | None) -> None:
+    assert Hosts("myserver", ("https://good.example:8443",))(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example:9601", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", "a@b", "1"],
+)
+def test_a_name_that_somebody_else_may_point_here_may_not(host: str) -> None:
+    assert not Hosts("127.0.0.1", ("https://good.example",))(host)
+    assert Hosts("127.0.0.1", ("*",))(host)
 
 
 def test_without_a_host_header_only_localhost_may() -> None:

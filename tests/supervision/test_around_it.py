@@ -52,11 +52,14 @@ def test_children_know_nothing_that_was_meant_for_others_and_dump_no_core(
 ) -> None:
     monkeypatch.setenv("SOME_SERVICE_API_KEY", "hush")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with home(tmp_path, **ECHO) as server:
+    with home(tmp_path, **ECHO, api_key="token-of-the-clients") as server:
+        server.headers = {"Authorization": "Bearer token-of-the-clients"}
         server.launch()
-        for pid in server.supervised_pids().values():
+        for name, pid in server.supervised_pids().items():
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             assert not [each for each in environment if b"hush" in each]
+            told = [each for each in environment if b"token-of-the-clients" in each]
+            assert bool(told) is (name == "gateway")
             assert b"OMP_NUM_THREADS=1" in environment
             assert os.fsencode(f"LOLLMS_PORT={server.port}") in environment
             limits = Path(f"/proc/{pid}/limits").read_text()

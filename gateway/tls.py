@@ -1,0 +1,45 @@
+"""How is the server reached through TLS, and how do we know that it is ours?"""
+
+import ssl
+
+from gateway.settings import BadSetting, Settings
+
+
+def server_context(settings: Settings) -> ssl.SSLContext | None:
+    """None when no certificate is set. Raise BadSetting when it cannot be used."""
+    certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+    if certificate is None:
+        if key is not None:
+            raise BadSetting("--ssl_keyfile needs --ssl_certfile, the certificate of that key")
+        return None
+
+    def no_password() -> str:
+        raise BadSetting(f"the TLS key {key or certificate} has a password, and nobody is asked")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path in (certificate, key):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise BadSetting(f"the TLS file {path} cannot be read: {error.strerror}") from None
+    try:
+        context.load_cert_chain(certificate, key, no_password)
+    except ssl.SSLError as error:
+        reason = (error.reason or "not PEM").replace("_", " ").lower()
+        raise BadSetting(
+            f"{certificate} and {key or 'itself'} are no certificate and its key: {reason}"
+        ) from None
+    return context
+
+
+def client_context(settings: Settings) -> ssl.SSLContext | None:
+    """For asking our own server on this machine: that certificate is the one that is trusted,
+    whatever the name in it and whoever signed it. None without TLS."""
+    if settings.ssl_certfile is None:
+        return None
+    context = ssl.create_default_context(cafile=str(settings.ssl_certfile))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
