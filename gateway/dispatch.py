@@ -45,6 +45,8 @@ class Waiter:
     model: str
     slot: bool
     """Wants to run there, not only to know that the model is loaded."""
+    first: bool = False
+    """Had run already, when its worker died: it was admitted long ago."""
     ready: asyncio.Future[Worker] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -87,13 +89,14 @@ class Dispatch:
         return sum(waiter.slot for waiter in self._line)
 
     @asynccontextmanager
-    async def slot(self, binding: str, model: str) -> AsyncIterator[Worker]:
+    async def slot(self, binding: str, model: str, *, first: bool = False) -> AsyncIterator[Worker]:
         """A worker that holds the model and has room for one request more.
 
+        Who comes `first` waits before those who never ran, and is not too many.
         Raise Busy at once when too many wait already, LoadFailed and NoWorker when there
         is no hope. The request must be sent without waiting for anything else.
         """
-        yield await self._wait(Waiter(binding, model, slot=True))
+        yield await self._wait(Waiter(binding, model, slot=True, first=first))
 
     async def ensure(self, binding: str, model: str) -> Worker:
         """Return when some worker holds the model; nothing that runs is disturbed."""
@@ -142,10 +145,12 @@ class Dispatch:
     # The line.
 
     async def _wait(self, waiter: Waiter) -> Worker:
-        self._line.append(waiter)
+        behind = sum(each.first for each in self._line) if waiter.first else len(self._line)
+        self._line.insert(behind, waiter)
         self._walk()
         try:
-            if not waiter.ready.done() and waiter.slot and self.waiting > self._max_queue:
+            queued = waiter.slot and not waiter.first and not waiter.ready.done()
+            if queued and self.waiting > self._max_queue:
                 raise Busy
             return await waiter.ready
         except asyncio.CancelledError:

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.allowance import Allowance
@@ -41,8 +41,11 @@ class Plan:
     discussion: Discussion | None = None
     asked: str = ""
     """What the user typed: remembered in the discussion, together with the answer."""
+    continues: bool = True
+    """Another worker may go on with the answer when its own has died."""
 
-    def message(self, id: int) -> Generate:
+    def message(self, id: int, resume: list[int], skip: int) -> Generate:
+        """`resume` are the tokens that came, `skip` how many characters the client has."""
         return Generate(
             id,
             self.prompt,
@@ -52,6 +55,8 @@ class Plan:
             stop=self.stop,
             sampling=self.sampling,
             credit=CREDIT,
+            resume=resume,
+            skip=skip,
         )
 
     def remember(self, answer: str) -> None:
@@ -75,7 +80,7 @@ class Generation:
 
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
-        if self.stream.take(chunk.text, chunk.tokens):
+        if self.stream.take(chunk.text, chunk.tokens, count):
             self._outlet.chunk(self.stream.id, chunk.text, count, call.grant)
             self._measure(count)
         else:
@@ -130,11 +135,11 @@ async def run(
     try:
         plan = generation.plan = await planned()
         # Prompts are the users' own: in a log only where somebody asked for it.
-        log.debug("generation %s: %r", stream.id, plan.message(0))
+        log.debug("generation %s: %r", stream.id, plan.message(0, [], 0))
         async with allowance.place():
             answer = await _answer(generation, plan, dispatch, link)
         if isinstance(answer, Failed):
-            generation.tell(stream.fail(answer.error, code=answer.code))
+            generation.tell(stream.fail(answer.error, code=answer.code, tokens=stream.count))
         else:
             plan.remember(stream.text)
             generation.tell(stream.finish(**_counts(answer)))
@@ -154,23 +159,43 @@ async def run(
 async def _answer(
     generation: Generation, plan: Plan, dispatch: Dispatch, link: Link
 ) -> Failed | Finished:
-    """Run it in a worker; once more, unseen, if that one went before it said anything."""
-    tries = 2
+    """Run it in a worker; and if that one dies, in another, from where its client is."""
+    stream = generation.stream
+    lost: Failed | None = None
+    unloaded = False
     while True:
         asked = time.monotonic()
-        async with dispatch.slot(plan.binding, plan.model) as worker:
-            generation.metrics.queue.observe(time.monotonic() - asked)
-            async with link.request(worker, plan.message, generation.feed) as call:
-                answer = _end(await call.answer)
-        tries -= 1
-        if not (isinstance(answer, Failed) and tries and generation.stream.untouched):
-            return answer
-        if answer.code == ErrorCode.NO_MODEL:
-            worker.model = ""
-        elif answer.code != ErrorCode.WORKER_LOST:
-            return answer
-        generation.stream.tokens.clear()
-        log.warning("generation %s starts again: %s", generation.stream.id, answer.error)
+        try:
+            async with dispatch.slot(plan.binding, plan.model, first=lost is not None) as worker:
+                generation.metrics.queue.observe(time.monotonic() - asked)
+                async with link.request(
+                    worker,
+                    lambda id: plan.message(id, stream.tokens, stream.length),
+                    generation.feed,
+                ) as call:
+                    answer = _end(await call.answer)
+        except (LoadFailed, NoWorker) as error:
+            if lost is None:
+                raise
+            return replace(lost, error=f"{lost.error}; nobody could go on with it: {error}")
+        match answer:
+            case Failed(code=ErrorCode.NO_MODEL) if not unloaded:
+                unloaded, worker.model = True, ""
+            case Failed(code=ErrorCode.WORKER_LOST):
+                lost = replace(answer, error=f"{answer.error}; {_so_far(stream.count)}")
+                if not stream.outlive(resumable=plan.continues and worker.resumable):
+                    return lost
+                generation.metrics.continued += 1
+                log.warning("generation %s goes on from token %d: %s",
+                            stream.id, stream.count, answer.error)  # fmt: skip
+            case _:
+                return answer
+
+
+def _so_far(tokens: int) -> str:
+    if not tokens:
+        return "nothing of the answer had come"
+    return f"{tokens} token{'s' * (tokens > 1)} of the answer had come"
 
 
 def _end(answer: Answer) -> Failed | Finished:

@@ -195,6 +195,7 @@ class Server:
             request.prompt, datetime.now(),
         )  # fmt: skip
         preset = personality.sampling if personality else {}
+        sampling = Sampling(**{**preset, **request.sampling})
         return Plan(
             binding,
             model,
@@ -202,12 +203,14 @@ class Server:
             n_predict=request.n_predict
             or (personality.n_predict if personality else None)
             or self.settings.n_predict,
-            sampling=Sampling(**{**preset, **request.sampling}),
+            sampling=sampling,
             conditioning=conditioning,
             blocks=blocks,
             stop=[*request.stop, *(personality.anti_prompts if personality else ())],
             discussion=discussion,
             asked=request.prompt,
+            # Log probabilities come with the end, and those of a dead worker never.
+            continues=not self.settings.no_continue and not sampling.logprobs,
         )
 
     async def _personality(self, id: int) -> Personality | None:

@@ -87,6 +87,10 @@ class Settings:
     stall_limit: float = _setting(
         kinds.seconds, 60.0, "seconds without progress after which a busy worker counts as hung"
     )
+    no_continue: bool = _setting(
+        kinds.yes_no, False, "do not go on with an answer whose worker died: it ends in an error",
+        default_text="no",
+    )  # fmt: skip
     client_limit: float = _setting(
         kinds.seconds, 60.0,
         "seconds after which a client that does not read what it asked for is dropped; 0 is never",

@@ -29,6 +29,10 @@ class Stream:
         """Ids chosen so far: what another worker needs to go on from here."""
         self.length = 0
         """Characters delivered."""
+        self.count = 0
+        """Tokens that came, also from a binding that knows no ids."""
+        self.outlived = 0
+        """Workers that died under it and did not end it."""
         self._text = bytearray()  # a list of small strings would be ten times as large
 
     @property
@@ -40,15 +44,29 @@ class Stream:
         """Its client has seen nothing of it."""
         return not self.length
 
-    def take(self, text: str, tokens: list[int]) -> bool:
-        """Note what came; whether its text may go out."""
+    def take(self, text: str, tokens: list[int], count: int = 0) -> bool:
+        """Note what came; whether its text may go out. `count` is that of the tokens."""
         if self.end:
             return False
         self.tokens += tokens
+        self.count += count
         if text:
             self._text += text.encode()
             self.length += len(text)
         return bool(text)
+
+    def outlive(self, *, resumable: bool) -> bool:
+        """Its worker died: whether another may go on with it, from `tokens` and `length`.
+
+        Once. What cannot be resumed starts again, if its client has seen nothing of it.
+        """
+        if self.end or self.outlived or not (resumable or self.untouched):
+            return False
+        self.outlived += 1
+        if not resumable:
+            self.tokens.clear()
+            self.count = 0
+        return True
 
     def finish(self, **details: Any) -> list[Event]:
         """It is complete; `details` go beside the text."""

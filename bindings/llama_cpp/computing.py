@@ -161,6 +161,9 @@ class Computing:
                     self._choose(part.sequence, row)
 
     def _choose(self, sequence: Sequence, row: Row) -> None:
+        if sequence.given:
+            sequence.sampler.replay(row, sequence.given[0])
+            return sequence.take_given()
         token = sequence.sampler.choose(row)
         if sequence.logprobs and token is not None and token not in self._ends:
             sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))

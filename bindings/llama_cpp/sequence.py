@@ -6,6 +6,7 @@ from worker.binding import Request
 
 from .cells import Cells
 from .sampler import Sampler
+from .settings import ONE_BY_ONE
 
 
 class Sequence:
@@ -16,7 +17,7 @@ class Sequence:
     """
 
     __slots__ = (
-        "cells", "ended", "first", "interrupted", "logprobs", "quick", "ready", "request",
+        "cells", "ended", "first", "given", "interrupted", "logprobs", "quick", "ready", "request",
         "reserved",
         "sampler", "tokens",
     )  # fmt: skip
@@ -24,7 +25,10 @@ class Sequence:
     def __init__(self, request: Request, prompt: list[int], sampler: Sampler, context: int) -> None:
         self.request = request
         self.sampler = sampler
-        self.tokens = [*prompt, *request.resume]
+        resume = request.resume
+        self.given = deque(resume if len(resume) <= ONE_BY_ONE else ())
+        """Chosen in an earlier life, and to be computed as then."""
+        self.tokens = [*prompt] if self.given else [*prompt, *resume]
         self.first = len(prompt)
         """Where the answer begins."""
         self.reserved = min(context, self.first + request.n_predict)
@@ -35,15 +39,20 @@ class Sequence:
         """Chosen and not yet taken: as long as there are some, nothing more is computed."""
         self.logprobs = request.sampling.logprobs
         """How many likely tokens to tell of beside each chosen one; 0 is to say nothing."""
-        self.quick = sampler.plain and not self.logprobs
+        self.quick = sampler.plain and not self.logprobs and not self.given
         """The likeliest token is all that is wanted."""
-        self.ended = len(self.tokens) >= self.reserved
+        self.ended = len(self.tokens) + len(self.given) >= self.reserved
         self.interrupted = False
         """Set by the link thread: nobody waits for this any more."""
 
     @property
     def missing(self) -> int:
         return len(self.tokens) - (self.cells.computed if self.cells else 0)
+
+    def take_given(self) -> None:
+        """What was chosen here before is chosen again."""
+        self.tokens.append(self.given.popleft())
+        self.quick = self.sampler.plain and not self.logprobs and not self.given
 
     def take(self, token: int | None, ends: frozenset[int]) -> None:
         """A token was chosen; None is that nothing could be."""

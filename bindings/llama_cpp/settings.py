@@ -16,6 +16,10 @@ from worker.binding import BindingError
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 REPLAYED = 32
 """Rows of logits in one step for resumed answers, beside a row each generation."""
+ONE_BY_ONE = 128
+"""Tokens of a resumed answer that are computed as in its first life, one a step: then its text
+goes on to the letter, because a token alone is rounded otherwise than one of many. A longer
+answer is computed in large batches, which takes a tenth of the time."""
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 

@@ -60,6 +60,13 @@ def test_dashes_and_underscores_are_the_same(tmp_path: Path, flag: str) -> None:
     assert settings.cors_origins == ("http://a.example", "https://b.example:81")
 
 
+def test_a_yes_or_no_flag_may_stand_alone(tmp_path: Path) -> None:
+    assert not load(tmp_path).no_continue
+    for flags in (["--no-continue"], ["--no_continue", "--port", "1"], ["--no-continue", "yes"]):
+        assert load(tmp_path, *flags).no_continue
+    assert not load(tmp_path, "--no-continue=no").no_continue
+
+
 def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
     for setting in table():
         value = {
@@ -67,6 +74,7 @@ def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
             "stall_limit": "2", "drain_limit": "3", "cors_origins": "*", "log_level": "debug",
             "config": str(tmp_path / "empty.yaml"), "client_limit": "2.5", "direct_writes": "no",
             "insecure": "yes", "token_running": "7", "token_queue": "7",
+            "no_continue": "yes",
         }.get(setting.name, "thing")  # fmt: skip
         (tmp_path / "empty.yaml").touch()
         (tmp_path / "config.yaml").write_text(f"{setting.name}: {value!r}")
