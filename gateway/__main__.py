@@ -57,7 +57,7 @@ def main() -> int:
     except BadSetting as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))
     except BadSetting as error:

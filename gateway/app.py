@@ -20,7 +20,7 @@ from gateway.greeting import Greeter
 from gateway.link import Link
 from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
-from gateway.origins import Hosts
+from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.server import Server
 from gateway.settings import Settings
@@ -88,8 +88,8 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 async def _web(server: Server, access: Access, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
     host, port = server.settings.host, server.settings.port
     sockets = Sockets(server, server.desk, access)
-    hosts = Hosts(host, server.settings.cors_origins)
-    app = web.Application(middlewares=[door(access, hosts)])
+    listed = server.settings.cors_origins
+    app = web.Application(middlewares=[door(access, Hosts(host, listed), Origins(listed))])
     app.router.add_get("/health", _health)
     app.router.add_get("/metrics", lambda request: _metrics(server))
     app.router.add_get("/ready", lambda request: _ready(server))

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.access import Access, bearer
-from gateway.origins import Hosts
+from gateway.origins import Hosts, Origins
 from gateway.payloads import shown
 from gateway.seldom import Seldom
 
@@ -19,8 +19,9 @@ BY_THEMSELVES = ("/socket.io", "/personalities/")
 listing: an <img> of a page cannot send a token."""
 
 
-def door(access: Access, hosts: Hosts) -> Middleware:
-    """A name that is not ours is refused, as is who has no token where one is needed."""
+def door(access: Access, hosts: Hosts, origins: Origins) -> Middleware:
+    """A name that is not ours is refused, a page from elsewhere, and who has no token where
+    one is needed."""
     seldom = Seldom(log)
 
     @web.middleware
@@ -36,6 +37,10 @@ def door(access: Access, hosts: Hosts) -> Middleware:
                 f"this server does not know itself as {shown(host)}; if that is its name, start "
                 "it with --cors_origins naming it",
             )
+        origin = request.headers.get("Origin")
+        if not origins(origin, {"HTTP_HOST": host or ""}):
+            seldom.warning("refused a page of %s; --cors_origins lets it in", shown(origin))
+            return _refusal(403, f"pages of {shown(origin)} may not connect: see --cors_origins")
         if "j" in request.query:  # JSONP: any page could read the answer
             return _refusal(400, "JSONP is not spoken here")
         if not path.startswith(BY_THEMSELVES) and access.holder(bearer(request.headers)) is None:

@@ -64,6 +64,10 @@ class Endpoints:
             "detokenize": ("detokenized", {"text": ""}, self.detokenize),
         }  # fmt: skip
 
+    def knows(self, event: object) -> bool:
+        ours = ("generate_text", "cancel_generation")
+        return isinstance(event, str) and (event in self._table or event in ours)
+
     async def handle(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
         if event == "generate_text":
             return await self.generate_text(session, arguments)

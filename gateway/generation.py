@@ -152,8 +152,8 @@ async def run(
         took = time.monotonic() - generation.began
         metrics.duration.observe(took)
         metrics.ends[stream.end or ""] += 1
-        log.info("generation %s %s: %d characters in %.2f s",
-                 stream.id, stream.end, stream.length, took)  # fmt: skip
+        log.debug("generation %s %s: %d characters in %.2f s",
+                  stream.id, stream.end, stream.length, took)  # fmt: skip
 
 
 async def _answer(

@@ -9,12 +9,13 @@ import os
 import re
 from pathlib import Path
 
+from protocol.logs import level_and_text
+
 TAIL = 8192
 LONGEST = 160
 FRESH = 2.0
 """Seconds. What was written longer before the end is of another life, or of another trouble."""
 
-_ORDINARY = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?P<level>[A-Z]+) \S+: (?P<text>.*)")
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:'\"]+/)+")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]+")
 
@@ -37,7 +38,7 @@ def telling_line(text: str) -> str:
     before, aborted, _ = text.rpartition("Fatal Python error: ")
     lines = [line for line in (before if aborted else text).splitlines() if line.strip()]
     words = lines[-1] if lines else ""
-    if ordinary := _ORDINARY.fullmatch(words):
-        words = "" if ordinary["level"] in ("DEBUG", "INFO") else ordinary["text"]
+    if ours := level_and_text(words):
+        words = "" if ours[0] in ("DEBUG", "INFO") else ours[1]
     words = _UNSAFE.sub(" ", _FOLDERS.sub("", words)).strip()
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

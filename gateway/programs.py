@@ -100,7 +100,7 @@ def section(settings: Settings, binding: str) -> str:
     command = [
         sys.executable, "-m", "worker", binding,
         "--home", str(settings.home), "--bindings_path", str(settings.bindings_path),
-        "--log_level", settings.log_level,
+        "--log_level", settings.log_level, "--log_format", settings.log_format,
     ]  # fmt: skip
     return SECTION.format(
         name=binding,

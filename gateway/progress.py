@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import re
 import shlex
 import sys
 import time
@@ -10,10 +9,11 @@ from typing import Any
 
 from gateway.settings import PREFIX, Settings, built_in
 from gateway.tls import client_context
+from protocol.logs import escaped, level_and_text
 
 STEADY = 1.0
 """Seconds for which a state that may be passing has to last before it is taken for final."""
-_TROUBLE = re.compile(r"^\S+ \S+ (?:WARNING|ERROR|CRITICAL) \S+: (.*)$", re.MULTILINE)
+TROUBLE = ("WARNING", "ERROR", "CRITICAL")
 
 
 class Progress:
@@ -84,7 +84,10 @@ class Progress:
     def last_line(self) -> str:
         """What the gateway said last: why it could not start."""
         lines = self._news().splitlines()
-        return lines[-1].removeprefix("gateway: ") if lines else f"see {self._log}"
+        if not lines:
+            return f"see {self._log}"
+        ours = level_and_text(lines[-1])
+        return ours[1] if ours else escaped(lines[-1].removeprefix("gateway: "))
 
     def stopping(self) -> None:
         _say("stopping …")
@@ -102,7 +105,8 @@ class Progress:
             return ""
 
     def _tell_trouble(self) -> None:
-        trouble = _TROUBLE.findall(self._news())
+        said = map(level_and_text, self._news().splitlines())
+        trouble = [text for level, text in filter(None, said) if level in TROUBLE]
         for text in trouble[self._told :]:
             _say(f"warning: {text}")
         self._told = len(trouble)

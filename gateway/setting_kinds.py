@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from protocol.logs import FORMATS
+
 Kind = Callable[[Any, Path], Any]
 """Takes the value, and the folder that a relative path is relative to."""
 
@@ -108,6 +110,12 @@ def _origin(value: str) -> str:
     if not whole_value or parts.path.strip("/") or parts.query or parts.fragment or "@" in value:
         raise Unfit("origins like https://example.org:8080, or *, are expected")
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def log_format(value: Any, base: Path) -> str:
+    if value not in FORMATS:
+        raise Unfit(f"one of {', '.join(FORMATS)} is expected")
+    return str(value)
 
 
 def level(value: Any, base: Path) -> str:

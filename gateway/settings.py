@@ -129,6 +129,7 @@ class Settings:
         default_text="yes",
     )  # fmt: skip
     log_level: str = _setting(kinds.level, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    log_format: str = _setting(kinds.log_format, "text", "text, or json: one object a line")
     bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     """Each binding's part of the config file."""
     given: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ from gateway import lobby, posts, wire
 from gateway.access import Access, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
+from gateway.ledger import Entry
 from gateway.ordinary import Ordinary
 from gateway.origins import Origins
 from gateway.outlet import Outlet, Way
@@ -125,8 +126,12 @@ class Sockets:
         handler = asyncio.current_task()
         assert handler
         session.handlers.add(handler)
+        name = event if self._endpoints.knows(event) else "unknown"
+        entry = Entry(session, name, self._server.selection(session))
         try:
-            return await self._endpoints.handle(session, str(event), arguments)
+            with entry:
+                entry.answer = await self._endpoints.handle(session, str(event), arguments)
+            return entry.answer
         except Exception:
             log.exception("the handler of an event failed")
             answer = {"success": False, "error": "the server made a mistake: see its log"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import zmq
 
-from protocol.logs import set_up_logging
+from protocol.logs import FORMATS, set_up_logging
 from protocol.rundir import run_folder, secret_file, workers_address
 from worker.binding import Binding
 from worker.link import Link, Refusal
@@ -31,7 +31,7 @@ GRACE = 0.4
 
 def main() -> int:
     arguments = _arguments(sys.argv[1:])
-    set_up_logging(arguments.log_level)
+    set_up_logging(arguments.log_level, arguments.log_format)
     faulthandler.enable()
     try:
         binding = make_binding(arguments.binding, arguments.bindings_path)
@@ -127,6 +127,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
         ("gateway", "", "ZeroMQ address of the gateway, if it is not that of the home"),
         ("bindings_path", CHECKOUT / "bindings", "folder of the bindings"),
         ("log_level", "info", "debug, info, warning or error"),
+        ("log_format", "text", "text or json"),
     ):
         parser.add_argument(
             *dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")),
@@ -137,6 +138,8 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(given)
     if arguments.log_level.upper() not in logging.getLevelNamesMapping():
         parser.error(f"there is no log level {arguments.log_level!r}")
+    if arguments.log_format not in FORMATS:
+        parser.error(f"there is no log format {arguments.log_format!r}")
     return arguments
 
 

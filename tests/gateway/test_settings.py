@@ -73,7 +73,7 @@ def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
             "port": "1", "n_predict": "7", "ctx_size": "7", "max_queue": "7", "keep_alive": "1.5",
             "stall_limit": "2", "drain_limit": "3", "cors_origins": "*", "log_level": "debug",
             "config": str(tmp_path / "empty.yaml"), "client_limit": "2.5", "direct_writes": "no",
-            "insecure": "yes", "token_running": "7", "token_queue": "7",
+            "insecure": "yes", "log_format": "json", "token_running": "7", "token_queue": "7",
             "no_continue": "yes",
         }.get(setting.name, "thing")  # fmt: skip
         (tmp_path / "empty.yaml").touch()

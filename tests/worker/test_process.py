@@ -228,7 +228,7 @@ def test_a_refused_worker_exits_with_78(home: Path, gateway: Gateway, address: s
         gateway.until(Hello)
         gateway.send(Refused(ErrorCode.REFUSED, "the secret is\nnot mine"))
         assert process.wait(10) == 78
-    assert "refused this worker: the secret is\\x0anot mine" in log_of(home).splitlines()[-1]
+    assert "refused this worker: the secret is\\nnot mine" in log_of(home).splitlines()[-1]
 
 
 def test_work_stops_within_a_second_of_the_gateways_death_and_the_next_one_is_greeted(
