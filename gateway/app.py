@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
 from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
+from gateway.poison import Poison
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets
@@ -66,6 +68,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
         link.metrics = server.metrics
+        link.poison = Poison(settings.poison_time)
         link.router.before_drain, link.router.after_drain = server.desk.hold, server.desk.flush
         dispatch.recipe, dispatch.wanted = server.load_recipe, server.wanted
         minder = Minder(
@@ -143,13 +146,15 @@ async def _ready(server: Server) -> web.Response:
 async def _warm(server: Server) -> None:
     """Keep the default model loaded, so that the first client does not have to wait for it.
 
-    supervisor gives up on a worker that died too often; this asks again after a while.
+    What failed is left alone for longer each time, but not for ever.
     """
     said = ""
     while True:
         try:
-            if server.cold():
-                await server.dispatch.ensure(*server.selection())
+            selected = server.selection()
+            spared = server.dispatch.circuits.spared(*selected, time.monotonic())
+            if server.cold() and not spared:
+                await server.dispatch.ensure(*selected)
                 said = ""
         except (Busy, LoadFailed, NoWorker) as error:
             if str(error) != said:

@@ -12,11 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.circuits import Circuits
 from gateway.fleet import Fleet, Step, Worker
 from gateway.link import DIED, Link
+from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 
 log = logging.getLogger(__name__)
+
+RELOAD, RESTART = 2.0, 30.0
+"""Seconds for which a failed load, or start, is left alone the first time."""
 
 
 class Busy(Exception):
@@ -29,6 +34,10 @@ class NothingSelected(Exception):
 
 class NoWorker(Exception):
     """No process serves the binding and none can be started; the text says why."""
+
+
+class StartFailed(NoWorker):
+    """One was started and is gone, or never said a word: it would be the same the next time."""
 
 
 class LoadFailed(Exception):
@@ -47,6 +56,8 @@ class Waiter:
     """Wants to run there, not only to know that the model is loaded."""
     first: bool = False
     """Had run already, when its worker died: it was admitted long ago."""
+    insists: bool = False
+    """Wants a try though the last one has failed a moment ago."""
     ready: asyncio.Future[Worker] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -57,13 +68,14 @@ class Dispatch:
 
     def __init__(
         self, fleet: Fleet, *,
-        start: Callable[[str, asyncio.Event, Collection[int]], Awaitable[bool]],
+        start: Callable[[str, asyncio.Event, Collection[int], bool], Awaitable[bool]],
         post_mortem: Callable[[Worker, str], Awaitable[str]],
         max_queue: int, patience: float = 20.0,
     ) -> None:  # fmt: skip
         """`start` starts one more process of a binding, besides those with the given pids, and
         says whether one is on its way; it may wait until the event says that it arrived. It
-        raises NoWorker when there can be none. `post_mortem` turns "died" into a sentence.
+        raises NoWorker when there can be none; with True as its last argument it tries though
+        the last try was a moment ago. `post_mortem` turns "died" into a sentence.
         """
         self.fleet = fleet
         self.link: Link
@@ -77,6 +89,8 @@ class Dispatch:
         self._patience = patience
         self._line: list[Waiter] = []
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self.circuits = Circuits()
+        """What could not be started or loaded, and is left alone for a while."""
         self._full: set[str] = set()
         """Bindings all of whose processes run: no use in asking for one more."""
         self.asleep: set[str] = set()
@@ -98,14 +112,14 @@ class Dispatch:
         """
         yield await self._wait(Waiter(binding, model, slot=True, first=first))
 
-    async def ensure(self, binding: str, model: str) -> Worker:
+    async def ensure(self, binding: str, model: str, *, insist: bool = False) -> Worker:
         """Return when some worker holds the model; nothing that runs is disturbed."""
-        return await self._wait(Waiter(binding, model, slot=False))
+        return await self._wait(Waiter(binding, model, slot=False, insists=insist))
 
     async def ensure_worker(self, binding: str) -> None:
-        """Return when a worker of the binding answers."""
+        """Return when a worker of the binding answers; whatever failed lately is tried again."""
         if not self.fleet.of(binding):
-            await self._wait(Waiter(binding, "", slot=False))
+            await self._wait(Waiter(binding, "", slot=False, insists=True))
 
     async def close(self) -> None:
         tasks = [*self._tasks, *self._starting.values()]
@@ -118,10 +132,16 @@ class Dispatch:
     def joined(self, worker: Worker) -> None:
         self._full.discard(worker.binding)
         self.asleep.discard(worker.binding)
+        self.circuits.close((worker.binding, ""))
         if arrival := self._arrivals.get(worker.binding):
             arrival.set()
         model = self.fleet.orphan(worker.binding) or self.wanted(worker.binding)
-        if model and not worker.model and not self.fleet.expected(worker.binding, model):
+        if (
+            model
+            and not worker.model
+            and not self.fleet.expected(worker.binding, model)
+            and not self.circuits.open((worker.binding, model), self._now())
+        ):
             self._load(worker, model)
         self._walk()
 
@@ -136,8 +156,8 @@ class Dispatch:
 
     async def _bury(self, worker: Worker, how: str) -> None:
         try:
-            if how == DIED:
-                how = await self._post_mortem(worker, how)
+            seen = await self._post_mortem(worker, how)
+            how = seen if how == DIED else how
         finally:
             self.link.fail(worker, how)
             self._walk()
@@ -181,13 +201,25 @@ class Dispatch:
             return waiter.ready.set_result(workers[0])
         startable = not workers or binding not in self._full
         step, worker = self.fleet.place(binding, model, slot=waiter.slot, startable=startable)
-        if step is Step.START:
-            self._start_one(binding)
+        if step in (Step.START, Step.LOAD) and (error := self._open(waiter, step)):
+            waiter.ready.set_exception(error)
+        elif step is Step.START:
+            self._start_one(binding, insist=waiter.insists)
         elif worker and step is Step.LOAD:
             self._load(worker, model)
         elif worker and step is Step.SERVE:
             worker.reserved += waiter.slot
             waiter.ready.set_result(worker)
+
+    def _open(self, waiter: Waiter, step: Step) -> Exception | None:
+        """What has failed so lately that it is not even tried."""
+        if waiter.insists:
+            return None
+        now, binding = self._now(), waiter.binding
+        if step is Step.START and (why := self.circuits.barred((binding, ""), now)):
+            return NoWorker(why)
+        why = self.circuits.barred((binding, waiter.model), now)
+        return LoadFailed(why) if why else None
 
     def _fail(self, error: Exception, binding: str, model: str | None = None) -> None:
         """Nobody who waits for this has any hope left."""
@@ -205,44 +237,60 @@ class Dispatch:
 
     async def _load_now(self, worker: Worker, model: str) -> None:
         log.info("worker %s loads %s", worker.name, model)
-        started = asyncio.get_running_loop().time()
+        started = self._now()
+        deadly = False
         try:
             load = await self.recipe(worker.binding, model)
             async with self.link.request(worker, load) as call:
                 answer = await call.answer
             if isinstance(answer, Failed):
+                deadly = answer.code == ErrorCode.WORKER_LOST and not worker.retiring
                 raise LoadFailed(answer.error)
         except LoadFailed as error:
-            log.warning("worker %s could not load %s: %s", worker.name, model, error)
             worker.loading = ""
-            self._fail(error, worker.binding, model)
+            self._load_failed(worker, model, error, deadly)
         else:
-            took = asyncio.get_running_loop().time() - started
+            self.circuits.close((worker.binding, model))
+            took = self._now() - started
             log.info("worker %s holds %s after %.1f s", worker.name, model, took)
             self._walk()
 
-    def _start_one(self, binding: str) -> None:
+    def _load_failed(self, worker: Worker, model: str, error: LoadFailed, deadly: bool) -> None:
+        key = worker.binding, model
+        first_death = deadly and not self.circuits.error(key)  # it may have died of something else
+        hold = 0.0 if first_death else RELOAD
+        if self.circuits.failed(key, str(error), self._now(), hold, barred=deadly):
+            log.warning("worker %s could not load %s: %s", worker.name, model, error)
+        self._fail(error, worker.binding, model)
+
+    def _start_one(self, binding: str, *, insist: bool) -> None:
         if binding not in self._starting:
             self._arrivals[binding] = asyncio.Event()
-            self._starting[binding] = asyncio.create_task(self._start_now(binding))
+            self._starting[binding] = asyncio.create_task(self._start_now(binding, insist))
 
-    async def _start_now(self, binding: str) -> None:
+    async def _start_now(self, binding: str, insist: bool) -> None:
         try:
             present = {worker.pid for worker in self.fleet.of(binding)}
             async with asyncio.timeout(self._patience):
-                started = await self._start(binding, self._arrivals[binding], present)
+                started = await self._start(binding, self._arrivals[binding], present, insist)
                 if started or not self.fleet.of(binding):
                     await self._arrivals[binding].wait()
         except (NoWorker, TimeoutError) as error:
             started = False
+            late = f"no worker of the binding {binding} answered within {self._patience:g} s"
+            why = str(error) or late
             if not self.fleet.of(binding):
-                late = f"no worker of the binding {binding} answered within {self._patience:g} s"
-                self._fail(NoWorker(str(error) or late), binding)
+                if not isinstance(error, NoWorker) or isinstance(error, StartFailed):
+                    self.circuits.failed((binding, ""), why, self._now(), RESTART, barred=True)
+                self._fail(NoWorker(why), binding)
         finally:
             del self._starting[binding]
         if not started:
             self._full.add(binding)
         self._walk()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -6,18 +6,22 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from gateway.allowance import Allowance
 from gateway.dispatch import Busy, Dispatch, LoadFailed, NothingSelected, NoWorker
+from gateway.fleet import Worker
 from gateway.link import Answer, Call, Link
 from gateway.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.payloads import BadRequest
+from gateway.poison import Fingerprint, Poisonous
 from gateway.prompts import Discussion
 from gateway.stream import Event, Stream
+from protocol.codec import encode
 from protocol.errors import ErrorCode
-from protocol.messages import Chunk, Failed, Finished, Generate
+from protocol.messages import Chunk, Failed, Finished, FinishReason, Generate
 from protocol.sampling import Sampling
 
 log = logging.getLogger(__name__)
@@ -26,7 +30,7 @@ CREDIT = 256
 """Tokens of one generation that may be on their way between worker and client."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Everything that a worker needs to know, settled before anything is started."""
 
@@ -58,6 +62,10 @@ class Plan:
             resume=resume,
             skip=skip,
         )
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint.of(self.binding, self.model, encode(self.message(0, [], 0)))
 
     def remember(self, answer: str) -> None:
         if self.discussion is not None and answer:
@@ -136,15 +144,20 @@ async def run(
         plan = generation.plan = await planned()
         # Prompts are the users' own: in a log only where somebody asked for it.
         log.debug("generation %s: %r", stream.id, plan.message(0, [], 0))
+        link.poison.check(plan.fingerprint, time.monotonic())
         async with allowance.place():
             answer = await _answer(generation, plan, dispatch, link)
         if isinstance(answer, Failed):
             generation.tell(stream.fail(answer.error, code=answer.code, tokens=stream.count))
         else:
+            link.poison.acquit(plan.fingerprint)
             plan.remember(stream.text)
             generation.tell(stream.finish(**_counts(answer)))
     except Busy:
         generation.tell(stream.refuse())
+    except Poisonous as error:
+        metrics.poisonous += 1
+        generation.tell(stream.fail(str(error), code="poison"))
     except (BadRequest, LoadFailed, NothingSelected, NoWorker) as error:
         generation.tell(stream.fail(str(error)))
     finally:
@@ -172,8 +185,9 @@ async def _answer(
                     worker,
                     lambda id: plan.message(id, stream.tokens, stream.length),
                     generation.feed,
+                    plan.fingerprint,
                 ) as call:
-                    answer = _end(await call.answer)
+                    answer = _end(await call.answer, worker)
         except (LoadFailed, NoWorker) as error:
             if lost is None:
                 raise
@@ -183,7 +197,9 @@ async def _answer(
                 unloaded, worker.model = True, ""
             case Failed(code=ErrorCode.WORKER_LOST):
                 lost = replace(answer, error=f"{answer.error}; {_so_far(stream.count)}")
-                if not stream.outlive(resumable=plan.continues and worker.resumable):
+                harmless = not link.poison.convicts(plan.fingerprint)
+                resumable = plan.continues and worker.resumable
+                if not (harmless and stream.outlive(resumable=resumable)):
                     return lost
                 generation.metrics.continued += 1
                 log.warning("generation %s goes on from token %d: %s",
@@ -198,7 +214,11 @@ def _so_far(tokens: int) -> str:
     return f"{tokens} token{'s' * (tokens > 1)} of the answer had come"
 
 
-def _end(answer: Answer) -> Failed | Finished:
+def _end(answer: Answer, worker: Worker) -> Failed | Finished:
+    if isinstance(answer, Finished) and answer.reason == FinishReason.CANCELLED:
+        worker.retiring = True  # nobody here has cancelled it: somebody stops the process
+        how = f"the worker of the binding {worker.binding} was stopped"
+        return Failed(answer.id, ErrorCode.WORKER_LOST, how)
     if isinstance(answer, Failed | Finished):
         return answer
     name = type(answer).__name__

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from gateway.fleet import Fleet, Worker
 from gateway.greeting import Greeter
 from gateway.metrics import Metrics
+from gateway.poison import Fingerprint, Poison
 from gateway.router import Router, Sent
 from gateway.watch import Watch
 from protocol.codec import decode, encode
@@ -59,13 +60,16 @@ class Watcher(Protocol):
 class Call:
     """One request in a worker, from its first frame to its answer."""
 
-    __slots__ = ("_link", "_owed", "answer", "cancelled_at", "feed", "id", "worker")
+    __slots__ = ("_link", "_owed", "answer", "cancelled_at", "feed", "fingerprint", "id", "worker")
 
-    def __init__(self, link: "Link", id: int, worker: Worker, feed: "Feed"):
+    def __init__(
+        self, link: "Link", id: int, worker: Worker, feed: "Feed", fingerprint: Fingerprint | None
+    ):
         self._link = link
         self.id = id
         self.worker = worker
         self.feed = feed
+        self.fingerprint = fingerprint
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.cancelled_at = 0.0
         self._owed = 0
@@ -102,6 +106,7 @@ class Link:
         self._greeter = greeter
         self._watcher = watcher
         self.metrics = Metrics()
+        self.poison = Poison(0)
         self.heartbeat = heartbeat
         self._epoch = secrets.randbits(31)
         self._ids = itertools.count((self._epoch << 32) + 1)
@@ -129,14 +134,16 @@ class Link:
         worker: Worker,
         build: Callable[[int], Message],
         feed: Feed = _no_chunks,
+        fingerprint: Fingerprint | None = None,
     ) -> AsyncIterator[Call]:
         """Send one request and take its chunks as they come; `call.answer` is its end.
 
         `feed` is called from the event loop and must neither wait nor raise. Leaving the
         block before the answer, by error or by cancellation, cancels the request in the
-        worker; its slot is free again when the worker says so.
+        worker; its slot is free again when the worker says so. What has a `fingerprint` is
+        a suspect when the worker dies meanwhile.
         """
-        call = Call(self, next(self._ids), worker, feed)
+        call = Call(self, next(self._ids), worker, feed, fingerprint)
         self._calls[call.id] = call
         self.fleet.assign(worker, call.id, self._loop.time())
         try:
@@ -251,6 +258,9 @@ class Link:
         """End what a lost worker left unanswered."""
         if not worker.retiring:
             self.metrics.lost(how)
+            calls = [self._calls[id] for id in worker.requests if id in self._calls]
+            prints = [call.fingerprint for call in calls if call.fingerprint]
+            self.poison.blame(prints, worker.name, how, self._loop.time())
         self._abandon(worker, how)
 
     def _abandon(self, worker: Worker, how: str) -> None:

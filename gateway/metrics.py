@@ -79,6 +79,7 @@ class Metrics(Collector):
         self.merged = 0
         self.dropped = 0
         self.continued = 0
+        self.poisonous = 0
         self.prompt_tokens = 0
         self.reused_tokens = 0
         self.generated_tokens = 0
@@ -133,6 +134,7 @@ class Metrics(Collector):
             ("chunks_sent", "text_chunk events written", self.chunks),
             ("chunks_merged", "chunks that left as part of another", self.merged),
             ("generations_continued", "that went on after their worker died", self.continued),
+            ("poison_refused", "requests that workers had died of", self.poisonous),
             ("clients_dropped", "clients that did not read", self.dropped),
             ("prompt_tokens", "tokens of prompts", self.prompt_tokens),
             ("reused_tokens", "prompt tokens that need not be computed", self.reused_tokens),

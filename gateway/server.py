@@ -92,7 +92,7 @@ class Server:
         if not binding:
             raise NothingSelected("Please select a binding first")
         await self.catalog.find_model(binding, name)
-        await self.dispatch.ensure(binding, name)
+        await self.dispatch.ensure(binding, name, insist=True)
         await self.state.change(default_binding=binding, default_model=name)
         session.binding, session.model = binding, name
 
@@ -256,4 +256,7 @@ class Server:
         workers = self.dispatch.fleet.of(binding)
         if any(worker.loading == model for worker in workers):
             return f"loading {model}"
+        for key in ((binding, model), (binding, "")):
+            if error := self.dispatch.circuits.error(key):
+                return error
         return f"no worker of the binding {binding} holds {model}"

@@ -91,6 +91,10 @@ class Settings:
         kinds.yes_no, False, "do not go on with an answer whose worker died: it ends in an error",
         default_text="no",
     )  # fmt: skip
+    poison_time: float = _setting(
+        kinds.seconds, 600.0,
+        "seconds for which a request is refused that two workers died of; 0 is never",
+    )  # fmt: skip
     client_limit: float = _setting(
         kinds.seconds, 60.0,
         "seconds after which a client that does not read what it asked for is dropped; 0 is never",

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from supervisor.xmlrpc import Faults
 
 from gateway.control import Refusal, Unreachable, ask
-from gateway.dispatch import NoWorker
+from gateway.dispatch import NoWorker, StartFailed
 from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.fleet import Worker
 from gateway.last_words import last_words
@@ -34,6 +34,8 @@ HOLD_OFF = 30.0
 """Seconds for which a program that supervisor gave up is left alone: a crash loop is cheap."""
 POST_MORTEM_SECONDS = 0.06
 """What supervisor gets to notice a death before the clients are told without it."""
+NOTICE_SECONDS = 2.0
+"""And before its word is taken that a process runs which was seen to die."""
 BETWEEN_LOOKS = 0.005
 """Each look wakes supervisor, too, which notices a death only when its loop turns."""
 LOG_TAIL = 8192
@@ -53,18 +55,22 @@ class Supervision:
         """Pids of workers that served before they died: their programs start all right."""
 
     async def start_worker(
-        self, binding: str, arrived: asyncio.Event | None = None, present: Collection[int] = ()
+        self,
+        binding: str,
+        arrived: asyncio.Event | None = None,
+        present: Collection[int] = (),
+        insist: bool = False,
     ) -> bool:
         """Start one process more; False when all there may be are running.
 
         With `arrived`, return only when that is set; `present` are the pids of those that
-        arrived before. Raise NoWorker when there is no way to start one, when supervisor
-        is backing off from it, or when it dies before it arrives.
+        arrived before. Raise NoWorker when there is no way to start one, StartFailed when
+        supervisor is backing off from it, unless you `insist`, or when it dies before it arrives.
         """
         here = None if arrived is None else present
         try:
             check_name(binding)
-            pid = await self._ask(lambda server: self._start(server, binding, here))
+            pid = await self._started(binding, here, insist)
         except Unreachable:
             await asyncio.sleep(self._since + GRACE - time.monotonic())
             raise NoWorker(
@@ -75,8 +81,18 @@ class Supervision:
             reason = error.faultString if isinstance(error, Refusal) else str(error)
             raise NoWorker(f"the binding {binding} cannot be started: {reason}") from None
         if pid and arrived and not await self._alive_until(arrived, pid):
-            raise NoWorker(_cannot(binding, await self._ending(pid, "died")))
+            raise StartFailed(_cannot(binding, await self._ending(pid, "died")))
         return pid is not None
+
+    async def _started(
+        self, binding: str, here: Collection[int] | None, insist: bool
+    ) -> int | None:
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while True:
+            pid = await self._ask(lambda server: self._start(server, binding, here, insist))
+            if pid not in self._had_joined or time.monotonic() > deadline:
+                return pid
+            await asyncio.sleep(BETWEEN_LOOKS)  # dead, and supervisor has not noticed yet
 
     async def stop_worker(self, worker: Worker) -> bool:
         """Ask for its end, which gives its memory back; whether it will come. Nothing happens
@@ -118,7 +134,9 @@ class Supervision:
 
     # From here on in a thread, with supervisor's own functions.
 
-    def _start(self, server: Any, binding: str, here: Collection[int] | None) -> int | None:
+    def _start(
+        self, server: Any, binding: str, here: Collection[int] | None, insist: bool
+    ) -> int | None:
         """The pid of a process that is on its way, None when all there may be are there."""
         processes = self._processes(server, binding)
         if not processes:
@@ -128,7 +146,7 @@ class Supervision:
             processes = self._processes(server, binding)
         for process in processes:
             if process["statename"] == "BACKOFF":
-                self._start_again(server, process)
+                self._start_again(server, process, insist)
                 return self._start_now(server, process)
             if here is not None and process["pid"] and process["pid"] not in here:
                 return int(process["pid"])
@@ -138,7 +156,7 @@ class Supervision:
         # The one that was given up is the last to be tried again.
         process = min(idle, key=lambda process: process["statename"] == "FATAL")
         if process["statename"] == "FATAL":
-            self._start_again(server, process)
+            self._start_again(server, process, insist)
         return self._start_now(server, process)
 
     def _start_now(self, server: Any, process: dict[str, Any]) -> int:
@@ -151,19 +169,19 @@ class Supervision:
                 raise  # else it had crashed, and supervisor was quicker
         return int(server.supervisor.getProcessInfo(name)["pid"])
 
-    def _start_again(self, server: Any, process: dict[str, Any]) -> None:
-        """Make way for a start, or raise NoWorker: supervisor waits, or gave up, because the
+    def _start_again(self, server: Any, process: dict[str, Any], insist: bool) -> None:
+        """Make way for a start, or raise StartFailed: supervisor waits, or gave up, because the
         last lives of this process were short. One that had joined starts all right, and may
         do so at once: a request has killed it, not its start."""
         tail = server.supervisor.readLog(-LOG_TAIL, 0)
         name, backing_off = process["name"], process["statename"] == "BACKOFF"
         pid = last_pid_of(name, tail)
         left_alone = HOLD_OFF - (process["now"] - process["stop"])
-        if pid not in self._had_joined and (backing_off or left_alone > 0):
+        spared = backing_off or left_alone > 0
+        if spared and not insist and pid not in self._had_joined:
             how = self._with_words(name, ending_of(pid, tail, name), process["stop"])
-            later = "supervisor tries again" if backing_off else f"next try in {left_alone:.0f} s"
             how = how or process["spawnerr"] or "died again and again"
-            raise NoWorker(f"{_cannot(process['group'], how)}; {later}")
+            raise StartFailed(_cannot(process["group"], how))
         if backing_off:
             server.supervisor.stopProcess(_full_name(process), False)
 
