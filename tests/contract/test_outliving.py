@@ -14,8 +14,8 @@ PACED = {"binding_name": "echo", "model_name": "lorem-10ms"}
 ASKED = {"prompt": "x", "n_predicts": 100, "parameters": {"seed": 5}}
 
 
-async def begun(connected: Client) -> list[Event]:
-    await connected.emit("generate_text", ASKED)
+async def begun(connected: Client, prompt: str = "x") -> list[Event]:
+    await connected.emit("generate_text", {**ASKED, "prompt": prompt})
     return [await connected.next("text_chunk")]
 
 
@@ -121,7 +121,7 @@ def test_all_answers_of_a_worker_go_on_though_they_are_more_than_may_wait(
         clients = [client(supervised) for _ in range(24)]
         connected = [await each.__aenter__() for each in clients]
         try:
-            events = [await begun(each) for each in connected]
+            events = [await begun(each, "y") for each in connected]
             supervised.kill(*supervised.worker_pids(), signal.SIGKILL)
             for each, had in zip(connected, events, strict=True):
                 had += await rest(each)
