@@ -7,13 +7,14 @@ only, by its reply event and as the Socket.IO acknowledgement.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import payloads
 from gateway.catalog import ModelNotFound
 from gateway.dispatch import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.generation import Generation, run
-from gateway.payloads import BadRequest, Payload
+from gateway.payloads import Activation, BadRequest, Payload, Reader, Unread
 from gateway.personalities import PersonalityNotFound
 from gateway.server import Server
 from gateway.sessions import Session
@@ -22,13 +23,26 @@ from gateway.state import StateNotSaved
 log = logging.getLogger(__name__)
 
 Reply = dict[str, Any]
-Handler = Callable[[Session, Payload], Awaitable[Reply]]
 
 REFUSALS = (
     BadRequest, Busy, LoadFailed, ModelNotFound, NothingSelected, NoWorker,
     PersonalityNotFound, StateNotSaved,
 )  # fmt: skip
 """What a request can run into; each text is one sentence for the client."""
+MAX_WAITING = 32
+"""Requests of one client that are being answered; one more is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From a request to its reply."""
+
+    reply: str
+    read: Reader
+    handler: Callable[[Session, Any], Awaitable[Reply]]
+    """Is given what `read` has made of the payload."""
+    failure: Reply = field(default_factory=dict)
+    """What a failure has beside success and error."""
 
 
 class Endpoints:
@@ -36,55 +50,82 @@ class Endpoints:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        # request: (reply event, what a failure adds to success and error, handler)
-        self._table: dict[str, tuple[str, Reply, Handler]] = {
-            "list_available_bindings": ("bindings_list", {"bindings": []}, self.bindings),
-            "list_available_personalities": (
-                "personalities_list", {"personalities": {}}, self.personalities,
+        prompt = payloads.prompt(server.settings.max_prompt)
+        self._routes = {
+            "list_available_bindings": Route(
+                "bindings_list", payloads.nothing, self.bindings, {"bindings": []}
             ),
-            "list_available_personalities_languages": (
-                "available_personalities_languages_list", {}, self.languages,
+            "list_available_personalities": Route(
+                "personalities_list", payloads.nothing, self.personalities, {"personalities": {}}
             ),
-            "list_available_personalities_categories": (
-                "available_personalities_categories_list", {}, self.categories,
+            "list_available_personalities_languages": Route(
+                "available_personalities_languages_list", payloads.nothing, self.languages
             ),
-            "list_available_personalities_names": (
-                "list_available_personalities_names_list", {}, self.names,
+            "list_available_personalities_categories": Route(
+                "available_personalities_categories_list",
+                payloads.optional("language"),
+                self.categories,
             ),
-            "list_available_models": ("available_models_list", {}, self.models),
-            "select_binding": ("select_binding", {}, self.select_binding),
-            "select_model": ("select_model", {}, self.select_model),
-            "add_personality": ("personality_added", {}, self.add_personality),
-            "activate_personality": ("activate_personality", {}, self.activate_personality),
-            "list_active_personalities": (
-                "active_personalities_list", {"personalities": []}, self.active_personalities,
+            "list_available_personalities_names": Route(
+                "list_available_personalities_names_list", payloads.names, self.names
             ),
-            "embed": ("embeded", {"embedding": []}, self.embed),
-            "tokenize": ("tokenized", {"tokens": []}, self.tokenize),
-            "detokenize": ("detokenized", {"text": ""}, self.detokenize),
-        }  # fmt: skip
+            "list_available_models": Route("available_models_list", payloads.nothing, self.models),
+            "select_binding": Route(
+                "select_binding", payloads.named("binding_name"), self.select_binding
+            ),
+            "select_model": Route("select_model", payloads.named("model_name"), self.select_model),
+            "add_personality": Route(
+                "personality_added", payloads.named("path"), self.add_personality
+            ),
+            "activate_personality": Route(
+                "activate_personality", payloads.activation, self.activate_personality
+            ),
+            "list_active_personalities": Route(
+                "active_personalities_list",
+                payloads.nothing,
+                self.active_personalities,
+                {"personalities": []},
+            ),
+            "embed": Route("embeded", prompt, self.embed, {"embedding": []}),
+            "tokenize": Route("tokenized", prompt, self.tokenize, {"tokens": []}),
+            "detokenize": Route("detokenized", payloads.token_ids, self.detokenize, {"text": ""}),
+        }
 
-    def knows(self, event: object) -> bool:
-        ours = ("generate_text", "cancel_generation")
-        return isinstance(event, str) and (event in self._table or event in ours)
+    def knows(self, event: str) -> bool:
+        return event in self._routes or event in ("generate_text", "cancel_generation")
 
     async def handle(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
-        if event == "generate_text":
-            return await self.generate_text(session, arguments)
         if event == "cancel_generation":
             return self.cancel_generation(session)
-        if event not in self._table:
-            return self._unknown(session, event)
-        reply, extra, handler = self._table[event]
+        if reason := self._too_much(session):
+            arguments = (Unread(reason),)
+        if event == "generate_text":
+            return await self.generate_text(session, arguments)
+        if event not in self._routes:
+            return self._unknown(session, event, arguments)
+        route = self._routes[event]
         data: Payload = {}
+        reply = route.reply
         try:
             data = payloads.payload(arguments)
-            answer = {"success": True, **await handler(session, data)}
+            answer = {"success": True, **await route.handler(session, route.read(data))}
         except REFUSALS as error:
-            answer = {"success": False, **extra, **_echoed(event, data), "error": str(error)}
+            reason = str(error)
+            if event == "select_binding":  # the pages show this text as it is
+                reason = f"Couldn't load binding:\n{reason}"
+            answer = {"success": False, **route.failure, **_echoed(event, data), "error": reason}
             reply = self._failure_event(session, event, reply, answer)
         session.outlet.event(reply, answer)
         return answer
+
+    def _too_much(self, session: Session) -> str:
+        """Why this client's request is not looked at; "" when it is."""
+        if not session.pace.admits():
+            rate = f"{self._server.settings.event_rate:,}"
+            return f"a client may send {rate} events a second: this one was not looked at"
+        if len(session.handlers) > MAX_WAITING:
+            return f"{MAX_WAITING} requests of this client wait for their answers: wait, too"
+        return ""
 
     def _failure_event(self, session: Session, event: str, reply: str, answer: Reply) -> str:
         """Two requests fail under another name; one of them under both, says the document."""
@@ -94,33 +135,34 @@ class Endpoints:
             )
         return "personality_add_failed" if event == "add_personality" else reply
 
-    def _unknown(self, session: Session, event: str) -> Reply:
+    def _unknown(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
+        shown = payloads.shown(event).strip("'\"")
         error = f"there is no event named {payloads.shown(event)}"
-        answer = {"success": False, "error": error, "event": payloads.shown(event).strip("'\"")}
+        if arguments and isinstance(arguments[0], Unread):
+            error = arguments[0].why
+        answer = {"success": False, "error": error, "event": shown}
         session.outlet.event("error", answer)
         return answer
 
     # Listings.
 
-    async def bindings(self, session: Session, data: Payload) -> Reply:
+    async def bindings(self, session: Session, nothing: None) -> Reply:
         return {"bindings": await self._server.catalog.bindings()}
 
-    async def personalities(self, session: Session, data: Payload) -> Reply:
+    async def personalities(self, session: Session, nothing: None) -> Reply:
         return {"personalities": await self._server.zoo.listing()}
 
-    async def languages(self, session: Session, data: Payload) -> Reply:
+    async def languages(self, session: Session, nothing: None) -> Reply:
         return {"available_personalities_languages": await self._server.zoo.languages()}
 
-    async def categories(self, session: Session, data: Payload) -> Reply:
-        language = _optional_text(data, "language")
+    async def categories(self, session: Session, language: str | None) -> Reply:
         return {"available_personalities_categories": await self._server.zoo.categories(language)}
 
-    async def names(self, session: Session, data: Payload) -> Reply:
-        language, category = _optional_text(data, "language"), payloads.text(data, "category")
-        names = await self._server.zoo.names(language, category)
+    async def names(self, session: Session, wanted: tuple[str | None, str]) -> Reply:
+        names = await self._server.zoo.names(*wanted)
         return {"list_available_personalities_names": names}
 
-    async def models(self, session: Session, data: Payload) -> Reply:
+    async def models(self, session: Session, nothing: None) -> Reply:
         binding, _ = self._server.selection(session)
         if not binding:
             raise NothingSelected("No binding selected")
@@ -128,48 +170,40 @@ class Endpoints:
         # The document says available_models, the pages of 2023 read models.
         return {"available_models": models, "models": models}
 
-    async def active_personalities(self, session: Session, data: Payload) -> Reply:
+    async def active_personalities(self, session: Session, nothing: None) -> Reply:
         return {"personalities": await self._server.mounted_names()}
 
     # Selections.
 
-    async def select_binding(self, session: Session, data: Payload) -> Reply:
-        name = payloads.text(data, "binding_name")
+    async def select_binding(self, session: Session, name: str) -> Reply:
         async with session.changing:
-            try:
-                await self._server.select_binding(session, name)
-            except REFUSALS as error:
-                # The pages show this text as it is.
-                raise NoWorker(f"Couldn't load binding:\n{error}") from None
+            await self._server.select_binding(session, name)
         return {"binding_name": name}
 
-    async def select_model(self, session: Session, data: Payload) -> Reply:
-        name = payloads.text(data, "model_name")
+    async def select_model(self, session: Session, name: str) -> Reply:
         async with session.changing:
             await self._server.select_model(session, name)
         return {"model_name": name}
 
-    async def add_personality(self, session: Session, data: Payload) -> Reply:
+    async def add_personality(self, session: Session, path: str) -> Reply:
         async with session.changing:
-            personality, id = await self._server.mount(payloads.text(data, "path"))
+            personality, id = await self._server.mount(path)
         return {"name": personality.name, "id": id}
 
-    async def activate_personality(self, session: Session, data: Payload) -> Reply:
+    async def activate_personality(self, session: Session, wanted: Activation) -> Reply:
         async with session.changing:
-            name, id = await self._server.activate(session, data)
+            name, id = await self._server.activate(session, wanted)
         return {"name": name, "id": id}
 
     # The model's vocabulary.
 
-    async def tokenize(self, session: Session, data: Payload) -> Reply:
-        prompt = payloads.text(data, "prompt", limit=payloads.MAX_PROMPT)
+    async def tokenize(self, session: Session, prompt: str) -> Reply:
         return {"tokens": await self._server.tokenize(session, prompt)}
 
-    async def detokenize(self, session: Session, data: Payload) -> Reply:
-        return {"text": await self._server.detokenize(session, payloads.token_ids(data))}
+    async def detokenize(self, session: Session, tokens: list[int]) -> Reply:
+        return {"text": await self._server.detokenize(session, tokens)}
 
-    async def embed(self, session: Session, data: Payload) -> Reply:
-        prompt = payloads.text(data, "prompt", limit=payloads.MAX_PROMPT)
+    async def embed(self, session: Session, prompt: str) -> Reply:
         return {"embedding": await self._server.embed(session, prompt)}
 
     # Generations.
@@ -180,13 +214,12 @@ class Endpoints:
         if session.running or self._server.draining:
             generation.tell(generation.stream.refuse())
             return await generation.ended
-        session.running = generation
         try:
-            request = payloads.generate_text(arguments)
+            request = payloads.generate_text(arguments, self._server.settings.max_prompt)
         except BadRequest as error:
-            session.running = None
             generation.tell(generation.stream.fail(str(error)))
             return await generation.ended
+        session.running = generation
         generation.task = asyncio.create_task(
             run(
                 generation,
@@ -210,10 +243,6 @@ class Endpoints:
 
 
 CANCELED = ("generation_canceled", {"message": "Generation is canceled."})
-
-
-def _optional_text(data: Payload, name: str) -> str | None:
-    return None if data.get(name) is None else payloads.text(data, name)
 
 
 def _echoed(event: str, data: Payload) -> Reply:

@@ -5,6 +5,7 @@ refused: somebody without a token could hold as many as there are descriptors.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import socketio
 
@@ -12,13 +13,14 @@ PATIENCE = 10.0
 """Seconds from the connection to the session; clients take milliseconds."""
 
 
-def install(sio: socketio.AsyncServer, patience: float = PATIENCE) -> None:
-    """Before the first client."""
+def install(sio: socketio.AsyncServer, patience: float = PATIENCE) -> Callable[[str], None]:
+    """Before the first client. Return what looks at a connection before its time is up."""
     eio = sio.eio
     greet = eio.handlers["connect"]
     endings: set[asyncio.Task[None]] = set()
 
     def look(id: str) -> None:
+        """Show it out if it is nobody's."""
         if id not in eio.sockets or sio.manager.sid_from_eio_sid(id, "/") is not None:
             return
         if websocket := getattr(eio.sockets[id].queue, "websocket", None):
@@ -31,3 +33,4 @@ def install(sio: socketio.AsyncServer, patience: float = PATIENCE) -> None:
         return await greet(id, environ)
 
     eio.on("connect", connected)
+    return look

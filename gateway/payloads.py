@@ -1,30 +1,53 @@
 """What do clients really send? From an event's arguments to a typed request, or one sentence.
 
-Lenient where real clients are sloppy: no payload at all, extra keys, numbers as
-text, three positional arguments instead of an object.
+Every event passes through a reader of this module, and nothing of what a client
+sent goes anywhere else. Lenient where real clients are sloppy: no payload at
+all, extra keys, numbers as text, three positional arguments instead of an object.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from gateway.fields import (
+    MAX_NAME,
+    BadRequest,
+    Payload,
+    integer,
+    number,
+    shown,
+    text,
+    texts,
+)
 from protocol.sampling import Sampling
 
-MAX_PROMPT = 16 * 2**20
-"""Characters."""
-MAX_NAME = 1000
-MAX_STOPS = 64
+__all__ = [
+    "MAX_NAME", "MAX_PREDICT", "MAX_PROMPT", "RAW", "Activation", "BadRequest", "GenerateText",
+    "Payload", "Reader", "Unread", "generate_text", "integer", "named", "names", "nothing",
+    "number", "optional", "payload", "prompt", "sampling", "shown", "text", "token_ids",
+]  # fmt: skip
+
+MAX_PROMPT = 1_000_000
+"""Characters, where nobody has set more or less."""
+MAX_GRAMMAR = 100_000
+"""Characters of a grammar or a JSON schema."""
+MAX_BIASES = 1000
 MAX_PREDICT = 1_000_000
 MAX_IDS = 2**20
+MAX_ID = 2**31 - 1
 RAW = -1
 """The `personality` that means: the prompt goes to the model as it is."""
 
-Payload = dict[str, Any]
+Reader = Callable[[Payload], Any]
+"""Takes what its event needs from a payload. Raises BadRequest."""
 
 
-class BadRequest(ValueError):
-    """The payload does not fit. The text is one sentence for the client; nothing has changed."""
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Stands in place of an event's arguments when these could not be read, or are too many."""
+
+    why: str
+    """One sentence for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +60,63 @@ class GenerateText:
     stop: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """By id, or by the name that one client sends; None for what is no id at all."""
+
+    id: int | None
+    name: str | None = None
+
+
 def payload(arguments: Sequence[Any]) -> Payload:
     """The first argument as an object; missing or null is an empty one."""
     first = arguments[0] if arguments else None
     if first is None:
         return {}
+    if isinstance(first, Unread):
+        raise BadRequest(first.why)
     if not isinstance(first, dict):
         raise BadRequest(f"the payload must be an object, not {shown(first)}")
     return first
 
 
-def generate_text(arguments: Sequence[Any]) -> GenerateText:
+def nothing(data: Payload) -> None:
+    """For what needs no payload: whatever is in it is ignored."""
+
+
+def named(name: str) -> Reader:
+    return lambda data: text(data, name)
+
+
+def optional(name: str) -> Reader:
+    return lambda data: None if data.get(name) is None else text(data, name)
+
+
+def names(data: Payload) -> tuple[str | None, str]:
+    """Language, which may be missing, and category."""
+    return optional("language")(data), text(data, "category")
+
+
+def prompt(limit: int) -> Reader:
+    return lambda data: text(data, "prompt", limit=limit)
+
+
+def activation(data: Payload) -> Activation:
+    if "id" not in data and isinstance(data.get("personality_name"), str):
+        return Activation(None, data["personality_name"])
+    try:
+        id = integer(data, "id", -1, 0, 2**31)
+    except BadRequest:
+        return Activation(None)
+    return Activation(id if id >= 0 else None)
+
+
+def generate_text(arguments: Sequence[Any], limit: int = MAX_PROMPT) -> GenerateText:
+    """`limit` is of the prompt, in characters."""
     if arguments and isinstance(arguments[0], str):
         # The pages of early 2023 emit (prompt, personality, n_predicts).
-        names = ("prompt", "personality", "n_predicts")
-        data: Payload = dict(zip(names, arguments, strict=False))
+        order = ("prompt", "personality", "n_predicts")
+        data: Payload = dict(zip(order, arguments, strict=False))
     else:
         data = payload(arguments)
     parameters = data.get("parameters")
@@ -60,8 +125,8 @@ def generate_text(arguments: Sequence[Any]) -> GenerateText:
     if not isinstance(parameters, dict):
         raise BadRequest(f"parameters must be an object, not {shown(parameters)}")
     return GenerateText(
-        prompt=text(data, "prompt", limit=MAX_PROMPT),
-        personality=integer(data, "personality", RAW, RAW, 2**31) if "personality" in data else RAW,
+        prompt=text(data, "prompt", limit=limit),
+        personality=integer(data, "personality", RAW, RAW, 2**31),
         n_predict=_n_predict(data),
         sampling=sampling(parameters),
         stop=_stops(parameters.get("stop")),
@@ -96,62 +161,21 @@ def _parameter(known: Any, parameters: Payload) -> Any:
             raise BadRequest(f"{name} must be true or false, not {shown(value)}")
         return value
     if known.default is not MISSING:
-        return text(parameters, name, limit=MAX_PROMPT)
+        return text(parameters, name, limit=MAX_GRAMMAR)
     if name == "logit_bias":
-        if not isinstance(value, dict) or len(value) > MAX_NAME:
-            raise BadRequest(f"{name} must be an object of token ids, not {shown(value)}")
-        return {
-            str(integer({name: token}, name, 0, 0, 2**31)): number(value, token, 0, -1e9, 1e9)
-            for token in value
-        }
-    return list(_texts(name, value))
+        return _biases(name, value)
+    return list(texts(name, value))
 
 
-def text(data: Payload, name: str, *, limit: int = MAX_NAME) -> str:
-    value = data.get(name)
-    if not isinstance(value, str):
-        raise BadRequest(f"{name} must be a text, not {shown(value)}")
-    if len(value) > limit:
-        raise BadRequest(f"{name} may have {limit} characters, not {len(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadRequest(f"{name} must be valid Unicode, without lone surrogates") from None
-    return value
-
-
-def number(data: Payload, name: str, default: float, low: float, high: float) -> float:
-    value = data.get(name)
-    if value is None:
-        return default
-    if isinstance(value, str) and len(value) <= 40:
-        try:
-            value = float(value)
-        except ValueError:
-            value = data[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRequest(f"{name} must be a number, not {shown(data[name])}")
-    if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
-        raise BadRequest(f"{name} must be from {low:g} to {high:g}, not {shown(data[name])}")
-    return float(value)
-
-
-def integer(data: Payload, name: str, default: int, low: int, high: int) -> int:
-    value = data.get(name)
-    if value is None:
-        return default
-    if isinstance(value, str) and len(value) <= 20:
-        try:
-            value = int(value)
-        except ValueError:
-            value = data[name]
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequest(f"{name} must be a whole number, not {shown(data[name])}")
-    if not low <= value <= high:
-        raise BadRequest(f"{name} must be from {low} to {high}, not {shown(data[name])}")
-    return value
+def _biases(name: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, dict) or len(value) > MAX_BIASES:
+        what = f"an object of up to {MAX_BIASES} token ids"
+        raise BadRequest(f"{name} must be {what}, not {shown(value)}")
+    biases = {}
+    for token, bias in value.items():
+        id = integer({f"a token id in {name}": token}, f"a token id in {name}", 0, 0, MAX_ID)
+        biases[str(id)] = number({f"a bias in {name}": bias}, f"a bias in {name}", 0, -1e9, 1e9)
+    return biases
 
 
 def token_ids(data: Payload) -> list[int]:
@@ -159,35 +183,12 @@ def token_ids(data: Payload) -> list[int]:
     name = "tokens" if "tokens" in data else "prompt"
     value = data.get(name)
     if not isinstance(value, list) or len(value) > MAX_IDS:
-        raise BadRequest(f"{name} must be a list of token ids, not {shown(value)}")
-    return [integer({name: token}, name, -1, 0, 2**31) for token in value]
+        what = f"a list of up to {MAX_IDS} token ids"
+        raise BadRequest(f"{name} must be {what}, not {shown(value)}")
+    if None in value:
+        raise BadRequest(f"{name} must hold token ids only, not nothing")
+    return [integer({name: token}, name, -1, 0, MAX_ID) for token in value]
 
 
 def _stops(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return tuple(stop for stop in _texts("stop", value) if stop)
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or len(values) > MAX_STOPS:
-        raise BadRequest(f"{name} must be a list of up to {MAX_STOPS} texts, not {shown(value)}")
-    return tuple(text({name: each}, name) for each in values)
-
-
-def shown(value: Any) -> str:
-    """What came, in a few characters that are safe to print and to send."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
-        return "a very large number"
-    if isinstance(value, str):
-        value = value[:80]
-    elif isinstance(value, bytes | bytearray):
-        return f"{len(value)} bytes"
-    elif isinstance(value, dict | list):
-        kind = "an object" if isinstance(value, dict) else "a list"
-        return f"{kind} of {len(value)}"
-    printed = ascii(value) if not isinstance(value, bool) else str(value).lower()
-    return printed if len(printed) <= 64 else printed[:63] + "…"
+    return () if value is None else tuple(stop for stop in texts("stop", value) if stop)

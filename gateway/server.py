@@ -18,7 +18,7 @@ from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
 from gateway.generation import Generation, Plan
 from gateway.link import Link
 from gateway.metrics import Metrics, Now
-from gateway.payloads import BadRequest, GenerateText, Payload
+from gateway.payloads import Activation, BadRequest, GenerateText
 from gateway.personalities import Personality, PersonalityNotFound, Zoo
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
@@ -127,26 +127,18 @@ class Server:
         except PersonalityNotFound:
             return path.rpartition("/")[2]  # it was there when it was mounted
 
-    async def activate(self, session: Session, data: Payload) -> tuple[str, int]:
-        id = await self._id(data)
+    async def activate(self, session: Session, wanted: Activation) -> tuple[str, int]:
+        id = await self._id(wanted)
         name = await self._name(self.state.mounted[id])
         await self.state.change(active=id)
         session.active = id
         return name, id
 
-    async def _id(self, data: Payload) -> int:
-        invalid = PersonalityNotFound("Personality ID not valid")
-        if "id" not in data and isinstance(data.get("personality_name"), str):
-            names = await self.mounted_names()
-            if data["personality_name"] not in names:
-                raise invalid
-            return names.index(data["personality_name"])
-        try:
-            id = payloads.integer(data, "id", -1, 0, len(self.state.mounted) - 1)
-        except BadRequest:
-            raise invalid from None
-        if id < 0:
-            raise invalid
+    async def _id(self, wanted: Activation) -> int:
+        names = await self.mounted_names() if wanted.name is not None else []
+        id = names.index(wanted.name) if wanted.name in names else wanted.id
+        if id is None or id >= len(self.state.mounted):
+            raise PersonalityNotFound("Personality ID not valid")
         return id
 
     # The model's vocabulary.

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.allowance import Allowance
 from gateway.generation import Generation
 from gateway.outlet import Outlet
+from gateway.pace import Pace
 from gateway.prompts import Discussion
 
 
@@ -18,6 +19,7 @@ class Session:
     outlet: Outlet
     allowance: Allowance
     """Of the token that it came with."""
+    pace: Pace
     binding: str | None = None
     """Its own selection; None is the server's default."""
     model: str | None = None

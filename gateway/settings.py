@@ -17,7 +17,7 @@ from gateway import setting_kinds as kinds
 from gateway import yamlfile
 from gateway.binding_settings import OURS, Scalar, read_bindings
 from gateway.confined import Exposed, check_private
-from gateway.payloads import MAX_PREDICT, shown
+from gateway.payloads import MAX_PREDICT, MAX_PROMPT, shown
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,16 @@ class Settings:
     poison_time: float = _setting(
         kinds.seconds, 600.0,
         "seconds for which a request is refused that two workers died of; 0 is never",
+    )  # fmt: skip
+    max_frame: int = _setting(
+        kinds.whole(10_000, 2**30), 4_000_000, "bytes of one message of a client; more is refused"
+    )
+    max_prompt: int = _setting(
+        kinds.whole(1, 2**28), MAX_PROMPT, "characters of a prompt; more is refused"
+    )
+    event_rate: int = _setting(
+        kinds.whole(0, 1_000_000), 1000,
+        "events a second of one client that are looked at; 0 is no limit",
     )  # fmt: skip
     client_limit: float = _setting(
         kinds.seconds, 60.0,

@@ -1,9 +1,7 @@
 """What arrives on a client's connection, and which session is it for?
 
 python-socketio calls in here: one handler for connect, one for disconnect, one
-for everything else. It finds handlers by the names that clients send, so a
-client that emits `connect`, `disconnect` or `*` reaches the handler of that
-name; each tells the real call from the forged one.
+for everything else, which `gateway.packets` has given one name.
 """
 
 import asyncio
@@ -14,7 +12,7 @@ import socketio
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
-from gateway import lobby, posts, wire
+from gateway import gate, lobby, posts, wire
 from gateway.access import Access, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
@@ -22,6 +20,8 @@ from gateway.ledger import Entry
 from gateway.ordinary import Ordinary
 from gateway.origins import Origins
 from gateway.outlet import Outlet, Way
+from gateway.pace import Pace
+from gateway.packets import REQUEST, Packet
 from gateway.seldom import Seldom
 from gateway.server import Server
 from gateway.sessions import Session
@@ -29,8 +29,6 @@ from gateway.sessions import Session
 log = logging.getLogger(__name__)
 
 PING_INTERVAL, PING_TIMEOUT = 25, 20
-MAX_FRAME = 32 * 2**20
-"""Bytes of one client message; the prompt in it may have half as many characters."""
 
 
 class Sockets:
@@ -42,27 +40,29 @@ class Sockets:
         self._refusals = Seldom(log)
         self._desk = desk
         self._endpoints = Endpoints(server)
+        limit = server.settings.max_frame
         self.sio = socketio.AsyncServer(
             async_mode="aiohttp",
             cors_allowed_origins=Origins(server.settings.cors_origins),
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
-            max_http_buffer_size=MAX_FRAME,
+            serializer=Packet,
+            max_http_buffer_size=gate.SLACK * limit,
             http_compression=False,
             logger=False,
             engineio_logger=False,
         )
         self.sio.on("connect", self._connect)
         self.sio.on("disconnect", self._disconnect)
-        self.sio.on("*", self._event)
+        self.sio.on(REQUEST, self._request)
         self._direct = server.settings.direct_writes
         if self._direct and (reason := wire.missing(self.sio)):
             log.warning("clients are written to in the slow way: %s", reason)
             self._direct = False
         if self._direct:
             wire.install(self.sio, desk.look_again)
-        lobby.install(self.sio)
-        posts.install(self.sio)
+        gate.install(self.sio, limit, show_out=lobby.install(self.sio))
+        posts.install(self.sio, limit)
 
     def attach(self, app: web.Application) -> None:
         self.sio.attach(app)
@@ -72,17 +72,16 @@ class Sockets:
             await self._leave(session, "the server stops")
         await self.sio.shutdown()
 
-    async def _connect(self, sid: str, *arguments: Any) -> Any:
-        environ, auth = (*arguments, None, None)[:2]
-        request = environ.get("aiohttp.request") if isinstance(environ, dict) else None
-        if not isinstance(request, web.BaseRequest):
-            return await self._event("connect", sid, *arguments)  # a page of 2023 emits it
-        holder = self._admit(request, auth)
-        allowance = self._server.allowances.of(holder)
-        self._server.sessions[sid] = Session(sid, Outlet(self._way(sid), self._desk), allowance)
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+        holder = self._admit(environ["aiohttp.request"], auth)
+        self._server.sessions[sid] = Session(
+            sid,
+            Outlet(self._way(sid), self._desk),
+            self._server.allowances.of(holder),
+            Pace(self._server.settings.event_rate),
+        )
         name = f" as {holder.name}" if holder.name else ""
         log.info("client %s connected%s, %d now", sid, name, len(self._server.sessions))
-        return None
 
     def _admit(self, request: web.BaseRequest, auth: Any) -> Holder:
         """Whose token it brought, in the connect packet or in a header. What is raised is its
@@ -100,12 +99,9 @@ class Sockets:
             "Authorization: Bearer …"
         )
 
-    async def _disconnect(self, sid: str, *arguments: Any) -> Any:
-        if self.sio.manager.is_connected(sid, "/"):
-            return await self._event("disconnect", sid, *arguments)
+    async def _disconnect(self, sid: str, why: str = "") -> None:
         if session := self._server.sessions.get(sid):
-            await self._leave(session, str(arguments[0]) if arguments else "")
-        return None
+            await self._leave(session, why)
 
     async def _leave(self, session: Session, why: str) -> None:
         del self._server.sessions[session.sid]
@@ -117,9 +113,7 @@ class Sockets:
             handler.cancel()
         session.outlet.close()
 
-    async def _event(self, event: Any, sid: Any = None, *arguments: Any) -> Any:
-        if event in self._server.sessions:
-            event, sid, arguments = "*", event, (sid, *arguments)
+    async def _request(self, sid: str, event: str, *arguments: Any) -> Any:
         session = self._server.sessions.get(sid)
         if session is None:
             return None  # it left while its event was on the way
@@ -130,12 +124,12 @@ class Sockets:
         entry = Entry(session, name, self._server.selection(session))
         try:
             with entry:
-                entry.answer = await self._endpoints.handle(session, str(event), arguments)
+                entry.answer = await self._endpoints.handle(session, event, arguments)
             return entry.answer
         except Exception:
             log.exception("the handler of an event failed")
             answer = {"success": False, "error": "the server made a mistake: see its log"}
-            session.outlet.event("error", {**answer, "event": str(event)[:64]})
+            session.outlet.event("error", {**answer, "event": event[:64]})
             return answer
         finally:
             session.handlers.discard(handler)

@@ -57,7 +57,7 @@ def test_tables_are_those_of_the_code() -> None:
 
 def test_every_event_of_the_code_is_in_the_table_with_its_reply_and_no_other() -> None:
     source = Path(events.__file__).read_text()
-    known = dict(re.findall(r'^            "(\w+)": \(\s*"(\w+)"', source, re.MULTILINE))
+    known = dict(re.findall(r'^            "(\w+)": Route\(\s*"(\w+)"', source, re.MULTILINE))
     known |= {"generate_text": "text_chunk", "cancel_generation": "generation_canceled"}
     page = EVENTS.partition("## One generation")[0]
     rows = re.findall(r"^\| `(\w+)`[^|]* \| `(\w+)`", page, re.MULTILINE)
