@@ -24,7 +24,7 @@ def claimed(run: Path) -> Iterator[str]:
     try:
         with locked(lock_file(run)):
             try:
-                yield _new_secret(secret_file(run))
+                yield new_secret(secret_file(run))
             finally:
                 socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
                 for left in (secret_file(run), Path(socket)):
@@ -33,8 +33,10 @@ def claimed(run: Path) -> Iterator[str]:
         raise CannotStart(f"another gateway uses the run folder {run}") from None
 
 
-def _new_secret(path: Path) -> str:
+def new_secret(path: Path) -> str:
+    """Written to a new file that only its owner can read."""
     secret = secrets.token_hex(16)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

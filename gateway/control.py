@@ -1,5 +1,6 @@
 """How is supervisor asked something? XML-RPC over its Unix socket, and never for long."""
 
+import base64
 import http.client
 import socket
 import xmlrpc.client
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from xml.parsers.expat import ExpatError
 
+from protocol.rundir import supervisor_key
+
 Answer = TypeVar("Answer")
 Refusal = xmlrpc.client.Fault
 """supervisor's own "no"; `faultString` says why."""
 
+USER = "lollms"
 LIMIT = 2.0
 """Seconds for each answer; it takes milliseconds, unless supervisor is stopped or stuck."""
 
@@ -23,10 +27,11 @@ class Unreachable(Exception):
 def ask(path: Path, work: Callable[[Any], Answer]) -> Answer:
     """What `work` makes of supervisor's functions, called as `server.supervisor.getState()`.
 
+    What supervisor wants to hear is read from beside its socket.
     Blocks, so it belongs into a thread; one connection a call, because the transport is not
     made for threads. Raise Unreachable, or Refusal.
     """
-    transport = _Transport(path)
+    transport = _Transport(path, _key(path))
     try:
         return work(xmlrpc.client.ServerProxy("http://supervisor", transport=transport))
     except Refusal:
@@ -37,9 +42,17 @@ def ask(path: Path, work: Callable[[Any], Answer]) -> Answer:
         transport.close()
 
 
+def _key(path: Path) -> str:
+    try:
+        return supervisor_key(path.parent).read_text()
+    except OSError:
+        return ""  # somebody runs it without
+
+
 class _Transport(xmlrpc.client.Transport):
-    def __init__(self, path: Path) -> None:
-        super().__init__()
+    def __init__(self, path: Path, key: str) -> None:
+        basic = base64.b64encode(f"{USER}:{key}".encode()).decode()
+        super().__init__(headers=[("Authorization", f"Basic {basic}")])
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:

@@ -24,6 +24,8 @@ class Worker:
     used_at: float
     context_size: int = 0
     details: dict[str, str] = field(default_factory=dict)
+    sandbox: dict[str, str] = field(default_factory=dict)
+    """As Hello says."""
     loading: str = ""
     """What it is asked to hold; it serves nobody meanwhile."""
     draining: str = ""
@@ -76,6 +78,7 @@ class Fleet:
             host=hello.host,
             slots=hello.slots,
             resumable=hello.resumable,
+            sandbox=hello.sandbox,
             model=hello.model,
             last_heard=now,
             used_at=now,

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.catalog import Catalog
-from gateway.claim import CannotStart
+from gateway.claim import CannotStart, new_secret
 from gateway.lock import Taken, locked
 from gateway.programs import folder, write_programs
 from gateway.settings import PREFIX, Settings
-from protocol.rundir import make_run_folder, run_folder, supervisor_socket
+from protocol.rundir import make_run_folder, run_folder, supervisor_key, supervisor_socket
 
 KNOWN = {
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "LANG", "LANGUAGE",
@@ -46,7 +46,7 @@ def lay(settings: Settings) -> tuple[Path, int]:
 
 
 def variables(settings: Settings, run: Path, port: int) -> dict[str, str]:
-    """What `supervisord.conf` reads from its environment."""
+    """What `supervisord.conf` reads from its environment; makes the key of this supervisor."""
     # supervisor splits the pattern at spaces: a home may have some.
     pattern = re.sub(r"\s", "?", glob.escape(str(folder(run)))) + "/*.conf"
     values = {
@@ -56,6 +56,7 @@ def variables(settings: Settings, run: Path, port: int) -> dict[str, str]:
         "PROGRAMS": pattern,
         "PYTHON": sys.executable,
         "STOP_SECONDS": math.ceil(settings.drain_limit) + 5,
+        "SUPERVISOR_KEY": new_secret(supervisor_key(run)),
     }
     return {PREFIX + name: str(value) for name, value in values.items()}
 

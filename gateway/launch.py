@@ -25,7 +25,7 @@ from gateway.orphans import adopt, die_with_parent, end_all
 from gateway.progress import Progress
 from gateway.settings import CHECKOUT, BadSetting, Settings, load_settings
 from gateway.tls import server_context
-from protocol.rundir import supervisor_socket
+from protocol.rundir import supervisor_key, supervisor_socket
 
 MORE_THAN_SUPERVISOR = 10.0
 """Seconds that it gets beyond those that it gives the gateway."""
@@ -53,12 +53,12 @@ def main() -> int:
         settings = load_settings([], os.environ)
         access, _ = open_access(settings), server_context(settings)
         run, port = lay(settings)
-        needed = variables(settings, run, port)
-        if options.environment:
-            for name, value in needed.items():
-                print(f"export {name}={shlex.quote(value)}")
-            return 0
         with sole_launcher(run):
+            needed = variables(settings, run, port)
+            if options.environment:
+                for name, value in needed.items():
+                    print(f"export {name}={shlex.quote(value)}")
+                return 0
             return Launcher(settings, run, port, access.own).run({**known(os.environ), **needed})
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
@@ -169,7 +169,7 @@ class Launcher:
             self._supervisor.kill()
         self._supervisor.wait()
         end_all(0.0 if self._at_once else ORPHANS_GRACE)
-        for left in (self._socket, self._run / "supervisord.pid"):
+        for left in (self._socket, supervisor_key(self._run), self._run / "supervisord.pid"):
             left.unlink(missing_ok=True)
         with suppress(CannotStart), claimed(self._run):
             pass  # nobody holds it: what a killed gateway left goes with this

@@ -26,7 +26,7 @@ startsecs = 1
 startretries = {retries}
 stopwaitsecs = 5
 ; what only the gateway may know
-environment = LOLLMS_API_KEY=""
+environment = LOLLMS_API_KEY="",LOLLMS_SUPERVISOR_KEY=""
 stopasgroup = true
 killasgroup = true
 priority = 100
@@ -100,6 +100,9 @@ def section(settings: Settings, binding: str) -> str:
     command = [
         sys.executable, "-m", "worker", binding,
         "--home", str(settings.home), "--bindings_path", str(settings.bindings_path),
+        "--models_path", str(settings.models_path),
+        "--memory_limit", str(settings.memory_limit(binding)),
+        "--sandbox", "yes" if settings.sandbox else "no",
         "--log_level", settings.log_level, "--log_format", settings.log_format,
     ]  # fmt: skip
     return SECTION.format(

@@ -142,6 +142,11 @@ class Settings:
         "write to websockets directly; `no` is python-socketio's own way, which is slower",
         default_text="yes",
     )  # fmt: skip
+    sandbox: bool = _setting(
+        kinds.yes_no, True,
+        "take from workers what they do not need: network, files, privileges, where that works",
+        default_text="yes",
+    )  # fmt: skip
     log_level: str = _setting(kinds.level, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: str = _setting(kinds.log_format, "text", "text, or json: one object a line")
     bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
@@ -154,6 +159,10 @@ class Settings:
         count = self.bindings.get(binding, {}).get("processes", 1)
         assert isinstance(count, int)
         return count
+
+    def memory_limit(self, binding: str) -> int:
+        """MiB that each of its workers may have; 0 is no limit."""
+        return int(self.bindings.get(binding, {}).get("memory_limit", 0))
 
     def told(self, binding: str) -> dict[str, Scalar]:
         """What the binding is told: its part of the config file without what is ours."""

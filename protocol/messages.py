@@ -60,6 +60,8 @@ class Hello(Message):
     """The machine's name: a pid means nothing on another one."""
     resumable: bool = False
     """Its generations can go on from `Generate.resume`."""
+    sandbox: dict[str, str] = field(default_factory=dict)
+    """What was taken away from it, measure by measure: "confined…", or "open: " and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,9 @@ def workers_address(run: Path) -> str:
 
 
 def secret_file(run: Path) -> Path:
-    """Written by each gateway anew, mode 0600; its text goes into Hello."""
-    return run / "secret"
+    """Written by each gateway anew, mode 0600; its text goes into Hello. In a folder of its own,
+    which is all of the run folder that a confined worker can read."""
+    return run / "hello" / "secret"
 
 
 def lock_file(run: Path) -> Path:
@@ -57,3 +58,9 @@ def lock_file(run: Path) -> Path:
 
 def supervisor_socket(run: Path) -> Path:
     return run / "supervisor.sock"
+
+
+def supervisor_key(run: Path) -> Path:
+    """What supervisor wants to hear on its socket, mode 0600. Workers can connect to that, and
+    must not be able to have anything started."""
+    return run / "supervisor.key"

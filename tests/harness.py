@@ -12,15 +12,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import xmlrpc.client
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import socketio
-from supervisor.xmlrpc import SupervisorTransport
 
+from gateway.control import ask
 from protocol.rundir import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parent.parent
@@ -101,13 +100,9 @@ class Home:
 
     def supervised_pids(self) -> dict[str, int]:
         """Process name to pid, from supervisor itself."""
-        socket_path = supervisor_socket(run_folder(self.folder))
-        transport = SupervisorTransport(None, None, f"unix://{socket_path}")
-        try:
-            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
-            return {p["name"]: p["pid"] for p in server.supervisor.getAllProcessInfo() if p["pid"]}
-        finally:
-            transport.close()
+        path = supervisor_socket(run_folder(self.folder))
+        processes = ask(path, lambda server: server.supervisor.getAllProcessInfo())
+        return {process["name"]: process["pid"] for process in processes if process["pid"]}
 
     def gateway_pid(self) -> int:
         return self.supervised_pids()["gateway"]

@@ -12,17 +12,19 @@ from pathlib import Path
 
 import zmq
 
-from protocol.logs import FORMATS, set_up_logging
-from protocol.rundir import run_folder, secret_file, workers_address
+from protocol.logs import set_up_logging, with_fields
+from protocol.rundir import make_run_folder, run_folder, secret_file, workers_address
+from worker.arguments import read_arguments
 from worker.binding import Binding
 from worker.link import Link, Refusal
 from worker.loading import BrokenBinding, NoSuchBinding, make_binding
 from worker.outbox import Outbox
 from worker.pump import Pump
+from worker.reach import Needs, asked_for, prepare
+from worker.sandbox import enter
 
 log = logging.getLogger("worker")
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 SENSELESS_TO_RETRY = 78
 """EX_CONFIG; supervisor does not start a worker again that ended with it."""
 GRACE = 0.4
@@ -30,9 +32,17 @@ GRACE = 0.4
 
 
 def main() -> int:
-    arguments = _arguments(sys.argv[1:])
+    arguments = read_arguments(sys.argv[1:])
     set_up_logging(arguments.log_level, arguments.log_format)
     faulthandler.enable()
+    run = run_folder(arguments.home)
+    try:
+        make_run_folder(arguments.home)
+    except OSError as error:  # somebody else's, it may be: then so is the gateway in it
+        if not arguments.gateway:
+            log.error("%s", error)
+            return SENSELESS_TO_RETRY
+    sandbox = confine(arguments, run)
     try:
         binding = make_binding(arguments.binding, arguments.bindings_path)
     except NoSuchBinding as error:
@@ -42,10 +52,9 @@ def main() -> int:
         log.error("the binding %s is broken", arguments.binding, exc_info=error.__cause__)
         log.error("%s", error)
         return 1
-    run = run_folder(arguments.home)
     address = arguments.gateway or workers_address(run)
     try:
-        return work(arguments.binding, binding, address, secret_file(run))
+        return work(arguments.binding, binding, address, secret_file(run), sandbox)
     except Refusal as refusal:
         log.error("the gateway refused this worker: %s", refusal)
         return SENSELESS_TO_RETRY
@@ -54,7 +63,26 @@ def main() -> int:
         return 1
 
 
-def work(name: str, binding: Binding, address: str, secret: Path) -> int:
+def confine(arguments: argparse.Namespace, run: Path) -> dict[str, str]:
+    """Take away what the binding does not need; what holds, for the gateway to show."""
+    if not arguments.sandbox:
+        return {"files": "open: switched off", "network": "open: switched off"}
+    needs = Needs(
+        binding=arguments.binding,
+        bindings_path=arguments.bindings_path,
+        models_path=arguments.models_path,
+        hello=secret_file(run).parent,
+        scratch=arguments.home / "tmp" / arguments.binding,
+        memory=arguments.memory_limit,
+        **asked_for(arguments.bindings_path / arguments.binding),
+    )
+    prepare(needs)
+    sandbox = enter(needs)
+    log.info("sandbox", extra=with_fields(**sandbox))
+    return sandbox
+
+
+def work(name: str, binding: Binding, address: str, secret: Path, sandbox: dict[str, str]) -> int:
     """Serve the gateway until SIGTERM or SIGINT, or until the model thread dies.
 
     The binding has a thread of its own. Returns the process's exit status.
@@ -69,6 +97,7 @@ def work(name: str, binding: Binding, address: str, secret: Path) -> int:
         resumable=binding.resumable,
         address=address,
         secret=lambda: _read(secret),
+        sandbox=sandbox,
     )
     died: list[int] = []
 
@@ -117,30 +146,6 @@ def _read(secret: Path) -> str:
         return secret.read_text().strip()
     except OSError:
         return ""
-
-
-def _arguments(given: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="worker", description="One process, one binding.")
-    parser.add_argument("binding", help="name of a folder in the bindings folder")
-    for name, default, text in (
-        ("home", CHECKOUT / "var", "folder of the gateway's run folder"),
-        ("gateway", "", "ZeroMQ address of the gateway, if it is not that of the home"),
-        ("bindings_path", CHECKOUT / "bindings", "folder of the bindings"),
-        ("log_level", "info", "debug, info, warning or error"),
-        ("log_format", "text", "text or json"),
-    ):
-        parser.add_argument(
-            *dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")),
-            default=os.environ.get(f"LOLLMS_{name.upper()}") or default,
-            type=Path if isinstance(default, Path) else str,
-            help=f"{text} (default: %(default)s)",
-        )
-    arguments = parser.parse_args(given)
-    if arguments.log_level.upper() not in logging.getLevelNamesMapping():
-        parser.error(f"there is no log level {arguments.log_level!r}")
-    if arguments.log_format not in FORMATS:
-        parser.error(f"there is no log format {arguments.log_format!r}")
-    return arguments
 
 
 if __name__ == "__main__":

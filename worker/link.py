@@ -57,7 +57,7 @@ class Link:
 
     def __init__(
         self, pump: Pump, outbox: Outbox, *, binding: str, slots: Callable[[], int],
-        resumable: bool, address: str, secret: Callable[[], str],
+        resumable: bool, address: str, secret: Callable[[], str], sandbox: dict[str, str],
     ) -> None:  # fmt: skip
         self._pump = pump
         self._outbox = outbox
@@ -66,6 +66,7 @@ class Link:
         self._resumable = resumable
         self._address = address
         self._secret = secret
+        self._sandbox = sandbox
         self._heartbeat = 0.0
         """Seconds; 0 until the gateway welcomes us."""
         self._connected = False
@@ -153,6 +154,7 @@ class Link:
             model=self._pump.model,
             host=socket.gethostname(),
             resumable=self._resumable,
+            sandbox=self._sandbox,
         )
         self._try_to_send(encode(hello))
         self._due = time.monotonic() + HELLO_SECONDS

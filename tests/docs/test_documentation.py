@@ -189,3 +189,12 @@ def test_the_personality_of_the_tutorial_is_one() -> None:
     )
     assert not wrong and personality.name == "Gardener"
     assert personality.sampling["temperature"] == 0.3 and personality.anti_prompts == ("!@>",)
+
+
+def test_the_defences_of_the_threat_model_have_the_tests_that_it_names() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"`([\w/]*test_\w+\.py)(?:::([^`]+))?`", page)
+    assert len(named) > 30
+    for file, sentence in named:
+        words = sentence.replace(" ", "_")
+        assert re.search(rf"def test_\w*{words}", (ROOT / "tests" / file).read_text()), sentence

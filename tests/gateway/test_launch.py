@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.rundir import run_folder
+from protocol.rundir import run_folder, supervisor_key
 from tests.harness import ROOT
 
 
@@ -36,4 +36,5 @@ def test_a_shell_reads_the_environment_as_it_is_meant(tmp_path: Path, name: str)
         "LOLLMS_PROGRAMS": values["LOLLMS_PROGRAMS"],  # a pattern, tried by starting in such a home
         "LOLLMS_PYTHON": sys.executable,
         "LOLLMS_STOP_SECONDS": "15",
+        "LOLLMS_SUPERVISOR_KEY": supervisor_key(run_folder(home)).read_text(),
     }

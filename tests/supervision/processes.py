@@ -51,7 +51,7 @@ def supervisord_of(launcher: int) -> int:
 
 def nothing_left(run: Path) -> None:
     """No socket and no lock in the run folder."""
-    left = {path.name for path in run.iterdir()} - {"programs", "secret"}
+    left = {path.name for path in run.iterdir()} - {"programs", "hello"}
     assert not left
 
 

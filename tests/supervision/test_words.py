@@ -68,7 +68,9 @@ def test_a_section_survives_supervisor_s_own_reading(tmp_path: Path, name: str) 
     (program,) = read_by_supervisor(tmp_path, section(settings, "echo"))
     assert shlex.split(program.command) == [
         sys.executable, "-m", "worker", "echo", "--home", str(tmp_path / name),
-        "--bindings_path", str(settings.bindings_path), "--log_level", "INFO",
+        "--bindings_path", str(settings.bindings_path),
+        "--models_path", str(settings.models_path), "--memory_limit", "0", "--sandbox", "yes",
+        "--log_level", "INFO", "--log_format", "text",
     ]  # fmt: skip
     assert program.stderr_logfile == str(tmp_path / name / "logs" / "echo_00.log")
     assert program.name == "echo_00"

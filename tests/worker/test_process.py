@@ -141,6 +141,7 @@ def test_the_secret_is_read_from_the_run_folder_at_every_hello(home: Path) -> No
     from protocol.rundir import make_run_folder, secret_file, workers_address
 
     run = make_run_folder(home)
+    secret_file(run).parent.mkdir()
     secret_file(run).write_text("first\n")
     with Gateway(workers_address(run)) as gateway, worker("echo", home):
         assert gateway.welcome().secret == "first"
@@ -207,7 +208,7 @@ def test_sixteen_paced_generations_are_as_fast_as_one(
 def test_introduce_drops_what_runs_and_keeps_the_model(
     home: Path, bindings: Path, gateway: Gateway, address: str
 ) -> None:
-    closed = home / "closed"
+    closed = home / "tmp" / "mischief" / "closed"  # where alone it may write
     with worker("mischief", home, "--gateway", address, "--bindings_path", str(bindings)):
         gateway.welcome()
         gateway.load("any")
@@ -234,7 +235,7 @@ def test_a_refused_worker_exits_with_78(home: Path, gateway: Gateway, address: s
 def test_work_stops_within_a_second_of_the_gateways_death_and_the_next_one_is_greeted(
     home: Path, bindings: Path, gateway: Gateway, address: str
 ) -> None:
-    closed = home / "closed"
+    closed = home / "tmp" / "mischief" / "closed"  # where alone it may write
     with worker("mischief", home, "--gateway", address, "--bindings-path", str(bindings)):
         gateway.welcome(heartbeat=60)
         gateway.load("any")

@@ -1,0 +1,67 @@
+"""What can a worker be told? Flags, and the `LOLLMS_*` variables of the same names."""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from protocol.logs import FORMATS
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def read_arguments(given: list[str]) -> argparse.Namespace:
+    """Ends the program with a sentence for what cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description="One process, one binding. Each flag is also an environment variable "
+        "(LOLLMS_HOME).",
+    )
+    parser.add_argument("binding", help="name of a folder in the bindings folder")
+    for name, kind, default, text in (
+        ("home", Path, CHECKOUT / "var", "folder of the gateway's run folder"),
+        ("gateway", str, "", "ZeroMQ address of the gateway, if it is not that of the home"),
+        ("bindings_path", Path, CHECKOUT / "bindings", "folder of the bindings"),
+        ("models_path", Path, None, "folder of the models, if it is not models/ in the home"),
+        ("memory_limit", _mebibytes, 0, "MiB that it may take; 0 is no limit"),
+        ("sandbox", _yes_no, True, "no leaves it the network and all files"),
+        ("log_level", _level, "INFO", "debug, info, warning or error"),
+        ("log_format", _format, "text", "text or json"),
+    ):
+        variable = os.environ.get(f"LOLLMS_{name.upper()}")
+        shown = {True: "yes", None: "", "": ""}.get(default, default)  # type: ignore[arg-type]
+        parser.add_argument(
+            *dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")),
+            default=variable or default,
+            type=kind,
+            metavar="VALUE",
+            help=text + (f" (default: {shown})" if shown != "" else ""),
+        )
+    arguments = parser.parse_args(given)
+    arguments.models_path = arguments.models_path or arguments.home / "models"
+    return arguments
+
+
+def _mebibytes(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"a number of MiB is expected, not {text[:64]!a}")
+    return int(text)
+
+
+def _yes_no(text: str) -> bool:
+    words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"yes or no is expected, not {text[:64]!a}")
+    return words[text.lower()]
+
+
+def _level(text: str) -> str:
+    if text.upper() not in logging.getLevelNamesMapping():
+        raise argparse.ArgumentTypeError(f"there is no log level {text[:64]!a}")
+    return text.upper()
+
+
+def _format(text: str) -> str:
+    if text not in FORMATS:
+        raise argparse.ArgumentTypeError(f"there is no log format {text[:64]!a}")
+    return text

@@ -1,0 +1,107 @@
+"""Which files, ports and processes may this process reach? Linux's Landlock, by ctypes.
+
+What is taken away is taken from this thread, and from all threads and processes
+that it starts later, for good. Needs no privileges; kernels since 5.13 have it.
+The numbers are those of <linux/landlock.h>.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
+READ = READ_FILE | READ_DIR
+RUN = READ | EXECUTE
+CHANGE = READ | WRITE_FILE | TRUNCATE | sum(1 << bit for bit in range(4, 14))  # make, remove
+DEVICE = READ | WRITE_FILE | IOCTL_DEV
+OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+"""What can be allowed for something that is no folder."""
+
+_FILES_SINCE = {1: (1 << 13) - 1, 2: 1 << 13, 3: TRUNCATE, 5: IOCTL_DEV}
+"""Rights by the version that brought them."""
+_BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
+NETWORK_SINCE, SCOPES_SINCE = 4, 6
+_SCOPES = (1 << 0) | (1 << 1)
+"""Abstract Unix sockets, and signals, of processes that are not confined with us."""
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all processors
+_VERSION = 1
+_BENEATH, _PORT = 1, 2
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = (("allowed", ctypes.c_uint64), ("descriptor", ctypes.c_int32))
+
+
+class _Port(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
+def version() -> int:
+    """0 where there is no Landlock."""
+    try:
+        return _call(_CREATE, None, 0, _VERSION)
+    except OSError:
+        return 0
+
+
+def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:
+    """From here on only these files and folders, with these rights, and, unless `ports` is None,
+    no TCP but connections to these ports. What is not there is passed over. Raise OSError,
+    nothing having changed."""
+    known = version()
+    handled = sum(rights for since, rights in _FILES_SINCE.items() if since <= known)
+    network = known >= NETWORK_SINCE and ports is not None
+    attributes = _Ruleset(
+        handled,
+        _BIND_TCP | _CONNECT_TCP if network else 0,
+        _SCOPES if known >= SCOPES_SINCE else 0,
+    )
+    ruleset = _call(_CREATE, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    try:
+        for path, rights in files.items():
+            _allow(ruleset, path, rights & handled)
+        for port in (ports or ()) if network else ():
+            _call(_ADD_RULE, ruleset, _PORT, ctypes.byref(_Port(_CONNECT_TCP, port)), 0)
+        no_new_privileges()
+        _call(_RESTRICT, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def no_new_privileges() -> None:
+    """Programs that are started get no more rights than we have, whatever their file says."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        _fail()
+
+
+def _allow(ruleset: int, path: Path, rights: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        allowed = rights if path.is_dir() else rights & OF_FILES
+        rule = _Beneath(allowed, descriptor)
+        _call(_ADD_RULE, ruleset, _BENEATH, ctypes.byref(rule), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _call(number: int, *arguments: object) -> int:
+    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result: int = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *wide)
+    return result if result >= 0 else _fail()
+
+
+def _fail() -> int:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
