@@ -74,6 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         minder = Minder(
             link,
             stall_limit=settings.stall_limit,
+            load_limit=settings.load_limit,
             keep_alive=settings.keep_alive,
             stop_worker=supervision.stop_worker,
         )

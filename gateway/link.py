@@ -244,6 +244,11 @@ class Link:
             log.warning("worker %s %s", worker.name, how)
             self._watcher.lost(worker, how)
 
+    def stopped(self, worker: Worker) -> bool:
+        """Its process is on this machine and does not run, because somebody has stopped it."""
+        watch = self._watches.get(worker.identity)
+        return bool(watch and watch.stopped)
+
     def kill(self, worker: Worker, how: str) -> None:
         """End a process that is alive and of no use, and forget it."""
         if watch := self._watches.get(worker.identity):

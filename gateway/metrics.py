@@ -161,5 +161,10 @@ def _reason(how: str) -> str:
         return how.split()[3]
     if how.startswith("ended with exit code "):
         return "exit " + how.split()[4]
-    beginnings = {"was silent": "silent", "made no progress": "hung", "does not read": "deaf"}
+    beginnings = {
+        "was silent": "silent",
+        "made no progress": "hung",
+        "was frozen": "frozen",
+        "does not read": "deaf",
+    }
     return next((label for start, label in beginnings.items() if how.startswith(start)), "died")

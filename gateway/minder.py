@@ -3,7 +3,8 @@
 A pidfd sees deaths; this sees what is alive and of no use. A heartbeat says how
 many steps a worker's model thread has made: a busy worker whose steps stand
 still is hung, even when heartbeats come, because native code that released the
-interpreter's lock hangs behind a healthy thread.
+interpreter's lock hangs behind a healthy thread. Loading has a limit of its own,
+because a binding need not tell how far it is.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from gateway.link import Link
 
 SILENCE = 3
 """Missed heartbeats after which a worker is given up."""
+LOOKS = 4
+"""For each heartbeat. A process that somebody stopped is found by the second."""
 
 
 class Minder:
@@ -22,28 +25,36 @@ class Minder:
         link: Link,
         *,
         stall_limit: float,
+        load_limit: float,
         keep_alive: float,
         stop_worker: Callable[[Worker], Awaitable[bool]],
     ) -> None:
         """Limits in seconds, 0 is none."""
         self._link = link
         self._stall_limit = stall_limit
+        self._load_limit = load_limit
         self._keep_alive = keep_alive
         self._stop_worker = stop_worker
+        self._stopped: set[Worker] = set()  # at the last look
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(self._link.heartbeat)
+            await asyncio.sleep(self._link.heartbeat / LOOKS)
             now = asyncio.get_running_loop().time()
+            stopped = {worker for worker in self._link.fleet.all() if self._link.stopped(worker)}
+            for worker in stopped & self._stopped:
+                self._link.kill(worker, "was frozen and was ended")
+            self._stopped = stopped
             for worker in self._link.fleet.all():
                 await self._look_at(worker, now)
 
     async def _look_at(self, worker: Worker, now: float) -> None:
         stalled = now - worker.progress_at
+        limit = self._load_limit if worker.loading else self._stall_limit
         if now - worker.last_heard > SILENCE * self._link.heartbeat:
             self._link.kill(worker, f"was silent for {SILENCE} heartbeats and was ended")
-        elif self._stall_limit and worker.requests and stalled > self._stall_limit:
+        elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
             worker.used_at = now  # not asked again for as long

@@ -87,6 +87,10 @@ class Settings:
     stall_limit: float = _setting(
         kinds.seconds, 60.0, "seconds without progress after which a busy worker counts as hung"
     )
+    load_limit: float = _setting(
+        kinds.seconds, 600.0,
+        "seconds without progress after which a worker that loads a model counts as hung",
+    )  # fmt: skip
     no_continue: bool = _setting(
         kinds.yes_no, False, "do not go on with an answer whose worker died: it ends in an error",
         default_text="no",

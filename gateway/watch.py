@@ -10,12 +10,14 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 
 class Watch:
     """Calls back once, from the event loop, when `pid` exits; until `stop`."""
 
     def __init__(self, pid: int, callback: Callable[[], object]) -> None:
+        self._pid = pid
         self._callback = callback
         self._loop = asyncio.get_running_loop()
         self._descriptor = -1
@@ -27,6 +29,17 @@ class Watch:
             return  # not on this system, or not in sight
         else:
             self._loop.add_reader(self._descriptor, self._exited)
+
+    @property
+    def stopped(self) -> bool:
+        """As by SIGSTOP; False where that cannot be seen."""
+        if self._descriptor < 0:
+            return False
+        try:
+            status = Path(f"/proc/{self._pid}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(")")[2].split()[0] == "T"
 
     def kill(self) -> None:
         """SIGKILL, to this very process: a pid may be somebody else's by now, a pidfd never."""

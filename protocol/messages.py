@@ -68,8 +68,8 @@ class Hello(Message):
 class Heartbeat(Message):
     """Sent by the link thread, so it also beats while the model computes.
 
-    `steps` counts the model thread's passes: `active` generations whose steps
-    stand still tell a hung model from a slow one.
+    `steps` counts the model thread's passes, and signs of progress while it loads:
+    `active` requests whose steps stand still tell a hung model from a slow one.
     """
 
     steps: int

@@ -7,7 +7,7 @@ here is called from any other thread, `interrupt` excepted.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -47,6 +47,9 @@ class Model:
     """A regular file, as found by the gateway; None for a model that has no file."""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """The binding's part of the configuration file."""
+    progress: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """To be called now and then while it loads, from any thread: what makes no progress for
+    `load_limit` seconds counts as hung."""
 
 
 class Piece(NamedTuple):

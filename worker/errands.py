@@ -1,6 +1,7 @@
 """What does the model thread do in one go: load, tokenise, detokenise? And how do errors end?"""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from protocol.errors import ErrorCode
@@ -34,10 +35,12 @@ Errand = Load | Tokenize | Detokenize | Embed
 
 
 class Errands:
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, progress: Callable[[], None]) -> None:
+        """`progress` is called while something is loaded, if the binding can tell."""
         self.model = ""
         """What is loaded; "" is nothing."""
         self._binding = binding
+        self._progress = progress
         self._held: tuple[Model, object] | None = None
 
     def run(self, message: Errand) -> Message:
@@ -63,7 +66,7 @@ class Errands:
     def _load(self, message: Load) -> Loaded:
         """Nothing is loaded twice: a gateway that restarted asks for what its predecessor had."""
         path = Path(message.path) if message.path else None
-        wanted = Model(message.model, path, message.settings), _version(path)
+        wanted = Model(message.model, path, message.settings, self._progress), _version(path)
         if wanted != self._held:
             log.info("loading %s", message.model)
             try:

@@ -55,9 +55,10 @@ class Pump:
     ) -> None:
         """`say` takes what goes to the gateway; nothing is advanced while `congested`."""
         self.steps = 0
-        """Passes so far: as long as they grow, the model thread is alive."""
+        """Passes so far, and signs of life while it loads: as long as they grow, the model
+        thread is alive."""
         self._binding = binding
-        self._errands = Errands(binding)
+        self._errands = Errands(binding, self._tick)
         self._say = say
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -105,8 +106,7 @@ class Pump:
 
     @property
     def active(self) -> int:
-        """Requests that keep the model thread busy now: 0 while it waits, and while it loads,
-        which takes as long as it takes."""
+        """Requests that keep the model thread busy now: 0 while it waits."""
         return len(self._jobs) if self._busy else 0
 
     @property
@@ -139,6 +139,9 @@ class Pump:
         self._pass()
         self._binding.close()
 
+    def _tick(self) -> None:
+        self.steps += 1
+
     def _take(self, *, wait: bool) -> None:
         if wait:
             self._busy = False
@@ -159,9 +162,7 @@ class Pump:
             elif isinstance(job, Generation):
                 self._start(job)
             else:
-                self._busy = not isinstance(job.message, Load)
                 self._answer(job, self._errands.run(job.message))
-                self._busy = True
         if self._waiting:
             self._forget_cancelled()
 
@@ -211,7 +212,7 @@ class Pump:
                 del self._jobs[generation.id]
             if said:
                 self._say(said)
-        self.steps += 1
+        self._tick()
         return advanced
 
     def _advance(self, generation: Generation, said: Said) -> Message | None:

@@ -45,7 +45,7 @@ class LlamaCpp(Binding):
             log.warning("no room for two models: the old one goes before %s comes", model.name)
             self.close()
         try:
-            loaded = LlamaModel(model.path, settings, plan)
+            loaded = LlamaModel(model.path, settings, plan, model.progress)
         except BindingError as error:
             if beside:
                 raise

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ class LlamaModel:
     Raises BindingError with llama.cpp's reason. `close` gives everything back.
     """
 
-    def __init__(self, path: Path, settings: Settings, plan: Plan) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, plan: Plan, progress: Callable[[], None]
+    ) -> None:
         words.listen()
         words.forget()
         api.llama_backend_init()
@@ -58,7 +61,14 @@ class LlamaModel:
         self.context = 0
         self.plan = plan
         self._adapters: list[Any] = []
-        self.model = api.llama_model_load_from_file(os.fsencode(path), _model_params(settings))
+        parameters = _model_params(settings)
+
+        def come_so_far(fraction: float, data: object) -> bool:
+            progress()
+            return True  # go on
+
+        parameters.progress_callback = api.llama_progress_callback(come_so_far)
+        self.model = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.model:
             raise BindingError(f"{path.name} cannot be loaded: {words.reason('no reason given')}")
         try:

@@ -15,6 +15,22 @@ from tests.contract.test_generation import ends_once, select
 from tests.harness import ROOT, Client, Home, client, home, run, until
 
 DYING = "import os, sys\nprint('no engine on board', file=sys.stderr, flush=True)\nos._exit(3)\n"
+LAZY = """
+import time
+from worker.binding import Binding, Model, Piece
+
+class Lazy(Binding):
+    def load(self, model: Model) -> None:
+        for _ in range(50):
+            time.sleep(0.1)
+            if model.name == "slow":
+                model.progress()
+
+    def generate(self, request):
+        yield Piece("done")
+
+binding = Lazy
+"""
 WHY = "its worker ended with exit code 3 (its last words: no engine on board)"
 
 
@@ -118,5 +134,28 @@ def test_a_model_that_kills_its_worker_does_so_twice_and_is_then_left_alone(
                 assert "SIGABRT" in why and "the next try is in" in why and took < 1.0
                 await select(connected, "faulty", "any")
                 assert ends_once(await connected.generate("fine"))["tokens"] == 3
+
+        run(scenario())
+
+
+def test_a_load_without_progress_is_ended_and_a_slow_one_is_not(tmp_path: Path) -> None:
+    lazy = tmp_path / "bindings" / "lazy"
+    shutil.copytree(ROOT / "bindings" / "echo", lazy)
+    (lazy / "__init__.py").write_text(LAZY)
+    names = "- {filename: hung, model_type: api}\n- {filename: slow, model_type: api}\n"
+    (lazy / "models.yaml").write_text(names)
+    with serving(
+        tmp_path, lazy.parent, binding_name="lazy", model_name="", load_limit="2"
+    ) as server:
+
+        async def scenario() -> None:
+            async with client(server) as connected:
+                answer = await connected.ask(
+                    "select_model", {"model_name": "hung"}, reply="select_model"
+                )
+                assert answer["success"] is False
+                assert "lazy made no progress for" in answer["error"], answer
+                await select(connected, "lazy", "slow")
+                assert ends_once(await connected.generate("x"))["text"] == "done"
 
         run(scenario())

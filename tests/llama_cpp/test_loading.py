@@ -182,3 +182,9 @@ def test_embeddings_can_be_switched_off(binding: LlamaCpp) -> None:
     binding.load(Model("pebble", PEBBLE, {"embeddings": "off"}))
     with pytest.raises(BindingError, match="switched off"):
         binding.embed("x")
+
+
+def test_a_load_tells_that_it_goes_on(binding: LlamaCpp) -> None:
+    told: list[int] = []
+    binding.load(Model("pebble", PEBBLE, {"n_threads": 1}, lambda: told.append(1)))
+    assert len(told) > 2

@@ -429,6 +429,9 @@ def test_only_what_keeps_the_model_thread_busy_is_active() -> None:
     class Watching(Letters):
         def load(self, model: Model) -> None:
             seen["loading"] = script.pump.active
+            before = script.pump.steps
+            model.progress()
+            seen["progress"] = script.pump.steps - before
 
         def generate(self, request: Request) -> Iterator[Piece]:
             seen["generating"] = script.pump.active
@@ -436,6 +439,6 @@ def test_only_what_keeps_the_model_thread_busy_is_active() -> None:
 
     script = Script(Watching())
     script.run(LOAD, generate(2, "x"))
-    assert seen == {"loading": 0, "generating": 1}
+    assert seen == {"loading": 2, "progress": 1, "generating": 1}
     assert script.pump.active == 0
     assert script.pump.steps > 0
