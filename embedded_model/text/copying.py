@@ -63,6 +63,6 @@ def spell(rng: Random, split: Split) -> Exchange:
         text = draw(lambda: invent(rng, 1, 3), str, split)
     if rng.random() < 0.1:
         text = text.capitalize()
-    letters = "-".join(text.lower())
+    letters = " ".join(text.lower())  # each a token of its own
     question = _SPELL.pick(rng, split).format(text)
-    return Exchange("spelling", question, f"It is spelled {letters}.", _repeats(letters), True)
+    return Exchange("spelling", question, f"It is spelled: {letters}.", _repeats(letters), True)

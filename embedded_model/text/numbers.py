@@ -67,10 +67,20 @@ def explain_product(a: int, b: int, language: Language = ENGLISH) -> str:
     return _aloud(f"{a} x {b}", "", steps, a * b, language)
 
 
+def _wide(rng: Random, split: Split) -> bool:
+    """Half of training's exercises go on to 100, so that pairs are copied and not known by heart."""
+    return split == "train" and rng.random() < 0.5
+
+
 def total(rng: Random, split: Split) -> Exchange:
     """What is 7 + 5? Sums up to 20; a pair is held out in both orders."""
+    wide = _wide(rng, split)
 
     def make() -> tuple[int, int]:
+        if wide:
+            small = rng.randint(0, 12)
+            pair = (rng.randint(small, 100 - small), small)
+            return pair if rng.random() < 0.5 else pair[::-1]
         a = rng.randint(0, 20)
         return a, rng.randint(0, 20 - a)
 
@@ -81,8 +91,12 @@ def total(rng: Random, split: Split) -> Exchange:
 
 def difference(rng: Random, split: Split) -> Exchange:
     """What is 12 - 5? Numbers up to 20."""
+    wide = _wide(rng, split)
 
     def make() -> tuple[int, int]:
+        if wide:
+            a, small = rng.randint(12, 100), rng.randint(0, 12)
+            return (a, small) if rng.random() < 0.5 else (a, a - small)
         a = rng.randint(0, 20)
         return a, rng.randint(0, a)
 
@@ -93,8 +107,13 @@ def difference(rng: Random, split: Split) -> Exchange:
 
 def product(rng: Random, split: Split) -> Exchange:
     """What is 6 x 7? Factors up to 10. Squares are never held out: every table is seen whole."""
+    wide = _wide(rng, split)
 
     def make() -> tuple[int, int]:
+        if wide:
+            large = rng.randint(11, 33)
+            pair = (large, rng.randint(0, min(10, 100 // large)))
+            return pair if rng.random() < 0.5 else pair[::-1]
         return rng.randint(0, 10), rng.randint(0, 10)
 
     def key(pair: tuple[int, int]) -> str:
