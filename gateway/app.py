@@ -28,6 +28,7 @@ from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets
 from gateway.state import SavedState
+from gateway.status import status
 from gateway.supervision import Supervision
 from gateway.tls import server_context
 from protocol.rundir import make_run_folder, workers_address
@@ -78,7 +79,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             keep_alive=settings.keep_alive,
             stop_worker=supervision.stop_worker,
         )
-        async with link, _closing(dispatch), _web(server, access, tls):
+        async with link, _closing(dispatch), _web(server, supervision, access, tls):
             await server.choose_default()
             async with (
                 _task(_warm(server)),
@@ -89,7 +90,9 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _web(server: Server, access: Access, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
+async def _web(
+    server: Server, supervision: Supervision, access: Access, tls: ssl.SSLContext | None
+) -> AsyncIterator[None]:
     host, port = server.settings.host, server.settings.port
     sockets = Sockets(server, server.desk, access)
     listed = server.settings.cors_origins
@@ -97,6 +100,7 @@ async def _web(server: Server, access: Access, tls: ssl.SSLContext | None) -> As
     app.router.add_get("/health", _health)
     app.router.add_get("/metrics", lambda request: _metrics(server))
     app.router.add_get("/ready", lambda request: _ready(server))
+    app.router.add_get("/status", lambda request: _status(server, supervision))
     add_avatar_routes(app, server.zoo)
     sockets.attach(app)
     runner = web.AppRunner(
@@ -142,6 +146,10 @@ async def _ready(server: Server) -> web.Response:
     binding, model = server.selection()
     answer = {"ready": not reason, "reason": reason, "binding": binding, "model": model}
     return web.json_response(answer, status=503 if reason else 200)
+
+
+async def _status(server: Server, supervision: Supervision) -> web.Response:
+    return web.json_response(await status(server, supervision))
 
 
 async def _warm(server: Server) -> None:

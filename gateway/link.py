@@ -93,6 +93,10 @@ def _no_chunks(call: Call, chunk: Chunk) -> None:
     raise ProtocolError(f"a chunk for request {chunk.id}, which streams nothing")
 
 
+OVERDUE = 1.5
+"""Heartbeats without a word after which a worker is not said to be well."""
+
+
 class Link:
     def __init__(
         self,
@@ -254,6 +258,10 @@ class Link:
         if watch := self._watches.get(worker.identity):
             watch.kill()
         self.lose(worker.identity, how)
+
+    def silent(self, worker: Worker) -> bool:
+        """Whether a heartbeat is overdue; it may be about to be given up."""
+        return self._loop.time() - worker.last_heard > OVERDUE * self.heartbeat
 
     def stays(self, worker: Worker) -> None:
         """It was meant to go and will not: who waits may have it."""

@@ -6,6 +6,7 @@ zoo, catalogue, dispatch and link.
 """
 
 import logging
+import time
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -54,6 +55,7 @@ class Server:
         self.sessions: dict[str, Session] = {}
         self.allowances = Allowances()
         self.draining = False
+        self.began = time.monotonic()
 
     # Selections.
 
@@ -243,8 +245,11 @@ class Server:
             return "no model is selected"
         if self.draining:
             return "the server is stopping"
-        if self.dispatch.fleet.holders(binding, model) or binding in self.dispatch.asleep:
+        holders = self.dispatch.fleet.holders(binding, model)
+        if binding in self.dispatch.asleep or not all(map(self.link.silent, holders)):
             return ""
+        if holders:
+            return f"the worker that holds {model} does not answer"
         workers = self.dispatch.fleet.of(binding)
         if any(worker.loading == model for worker in workers):
             return f"loading {model}"

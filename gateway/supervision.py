@@ -110,6 +110,14 @@ class Supervision:
         self._had_joined.append(worker.pid)
         return await self._ending(worker.pid, how)
 
+    async def programs(self) -> list[dict[str, Any]] | None:
+        """The processes of workers as supervisor sees them; None where nobody supervises."""
+        try:
+            found: list[dict[str, Any]] = await self._ask(self._listed)
+            return found
+        except (Unreachable, Refusal):
+            return None
+
     async def _ending(self, pid: int, how: str) -> str:
         try:
             async with asyncio.timeout(POST_MORTEM_SECONDS):
@@ -184,6 +192,20 @@ class Supervision:
             raise StartFailed(_cannot(process["group"], how))
         if backing_off:
             server.supervisor.stopProcess(_full_name(process), False)
+
+    def _listed(self, server: Any) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": process["name"],
+                "binding": process["group"],
+                "state": process["statename"],
+                "pid": process["pid"],
+                "since": process["now"] - (process["start" if process["pid"] else "stop"]),
+                "error": process["spawnerr"],
+            }
+            for process in server.supervisor.getAllProcessInfo()
+            if process["group"] != "gateway"
+        ]
 
     def _stop(self, server: Any, pid: int) -> bool:
         for process in server.supervisor.getAllProcessInfo():
