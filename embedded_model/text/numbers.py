@@ -68,7 +68,7 @@ def explain_product(a: int, b: int, language: Language = ENGLISH) -> str:
 
 
 def _wide(rng: Random, split: Split) -> bool:
-    """Half of training's exercises go on to 100, so that pairs are copied and not known by heart."""
+    """Half of training goes on to 100, so that numbers are copied and not known by heart."""
     return split == "train" and rng.random() < 0.5
 
 
