@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.access import Holder
-from gateway.dispatch import Busy
+from gateway.refusals import Busy
 
 
 class Allowance:

@@ -14,7 +14,7 @@ from gateway.access import SHORT, Access, of_this_machine, open_access
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
 from gateway.claim import CannotStart, claimed
-from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
@@ -24,6 +24,7 @@ from gateway.minder import Minder
 from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.poison import Poison
+from gateway.refusals import Busy, LoadFailed, NoWorker
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets

@@ -2,19 +2,19 @@
 
 Requests that cannot run yet wait here, in the order they came. Whenever
 something changes (a worker joined, a slot was freed, a model was loaded) the
-line is walked once and each waiter gets what `Fleet.place` says.
+line is walked once, and what `gateway.line` says is done.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.circuits import Circuits
-from gateway.fleet import Fleet, Step, Worker
+from gateway.fleet import Fleet, Worker
+from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
 from gateway.link import DIED, Link
+from gateway.refusals import Busy, LoadFailed, NoWorker, StartFailed
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 
@@ -24,43 +24,8 @@ RELOAD, RESTART = 2.0, 30.0
 """Seconds for which a failed load, or start, is left alone the first time."""
 
 
-class Busy(Exception):
-    """The queue is full. Nothing was started; trying later may help."""
-
-
-class NothingSelected(Exception):
-    """Neither the session nor the server has a binding, or a model, selected."""
-
-
-class NoWorker(Exception):
-    """No process serves the binding and none can be started; the text says why."""
-
-
-class StartFailed(NoWorker):
-    """One was started and is gone, or never said a word: it would be the same the next time."""
-
-
-class LoadFailed(Exception):
-    """The model could not be loaded; the text says why. What was loaded still serves."""
-
-
 Recipe = Callable[[str, str], Awaitable[Callable[[int], Load]]]
 """(binding, model) to what makes the message; raises LoadFailed when there is no such model."""
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    binding: str
-    model: str
-    slot: bool
-    """Wants to run there, not only to know that the model is loaded."""
-    first: bool = False
-    """Had run already, when its worker died: it was admitted long ago."""
-    insists: bool = False
-    """Wants a try though the last one has failed a moment ago."""
-    ready: asyncio.Future[Worker] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
 
 
 class Dispatch:
@@ -85,14 +50,11 @@ class Dispatch:
         """The model that a worker of the binding should hold before anybody asks."""
         self._start = start
         self._post_mortem = post_mortem
-        self._max_queue = max_queue
         self._patience = patience
-        self._line: list[Waiter] = []
+        self._line = Line(fleet, max_queue)
+        self.circuits = self._line.circuits
+        self._ready: dict[Waiter, asyncio.Future[Worker]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self.circuits = Circuits()
-        """What could not be started or loaded, and is left alone for a while."""
-        self._full: set[str] = set()
-        """Bindings all of whose processes run: no use in asking for one more."""
         self.asleep: set[str] = set()
         """Bindings whose workers were stopped because nobody needed them."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +62,7 @@ class Dispatch:
 
     @property
     def waiting(self) -> int:
-        return sum(waiter.slot for waiter in self._line)
+        return self._line.waiting
 
     @asynccontextmanager
     async def slot(self, binding: str, model: str, *, first: bool = False) -> AsyncIterator[Worker]:
@@ -130,7 +92,7 @@ class Dispatch:
     # What the link tells.
 
     def joined(self, worker: Worker) -> None:
-        self._full.discard(worker.binding)
+        self._line.full.discard(worker.binding)
         self.asleep.discard(worker.binding)
         self.circuits.close((worker.binding, ""))
         if arrival := self._arrivals.get(worker.binding):
@@ -142,14 +104,14 @@ class Dispatch:
             and not self.fleet.expected(worker.binding, model)
             and not self.circuits.open((worker.binding, model), self._now())
         ):
-            self._load(worker, model)
+            self._do(self._line.load(worker, model))
         self._walk()
 
     def released(self, worker: Worker) -> None:
         self._walk()
 
     def lost(self, worker: Worker, how: str) -> None:
-        self._full.discard(worker.binding)
+        self._line.full.discard(worker.binding)
         if worker.retiring:
             self.asleep.add(worker.binding)
         self._spawn(self._bury(worker, how))
@@ -165,75 +127,49 @@ class Dispatch:
     # The line.
 
     async def _wait(self, waiter: Waiter) -> Worker:
-        behind = sum(each.first for each in self._line) if waiter.first else len(self._line)
-        self._line.insert(behind, waiter)
+        ready: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        self._ready[waiter] = ready
+        self._line.join(waiter)
         self._walk()
         try:
-            queued = waiter.slot and not waiter.first and not waiter.ready.done()
-            if queued and self.waiting > self._max_queue:
+            if self._line.too_many(waiter):
                 raise Busy
-            return await waiter.ready
+            return await ready
         except asyncio.CancelledError:
             asyncio.get_running_loop().call_soon(self._walk)  # what was promised is free again
             raise
         finally:
             # From here to the request's first frame nothing waits: see `slot`.
-            if (
-                waiter.ready.done()
-                and not waiter.ready.cancelled()
-                and not waiter.ready.exception()
-            ):
-                waiter.ready.result().reserved -= waiter.slot
-            elif waiter in self._line:
-                self._line.remove(waiter)
+            del self._ready[waiter]
+            self._line.leave(waiter)
+            if ready.done() and not ready.cancelled() and not ready.exception():
+                ready.result().reserved -= waiter.slot
 
     def _walk(self) -> None:
-        self.fleet.stop_draining({(waiter.binding, waiter.model) for waiter in self._line})
-        for waiter in self._line:
-            if not waiter.ready.done():
-                self._advance(waiter)
-        self._line = [waiter for waiter in self._line if not waiter.ready.done()]
+        for waiter, ready in self._ready.items():
+            if ready.cancelled():  # its task is about to take it out
+                self._line.leave(waiter)
+        for action in self._line.walk(self._now()):
+            self._do(action)
 
-    def _advance(self, waiter: Waiter) -> None:
-        binding, model = waiter.binding, waiter.model
-        workers = self.fleet.of(binding)
-        if not model and workers:
-            return waiter.ready.set_result(workers[0])
-        startable = not workers or binding not in self._full
-        step, worker = self.fleet.place(binding, model, slot=waiter.slot, startable=startable)
-        if step in (Step.START, Step.LOAD) and (error := self._open(waiter, step)):
-            waiter.ready.set_exception(error)
-        elif step is Step.START:
-            self._start_one(binding, insist=waiter.insists)
-        elif worker and step is Step.LOAD:
-            self._load(worker, model)
-        elif worker and step is Step.SERVE:
-            worker.reserved += waiter.slot
-            waiter.ready.set_result(worker)
-
-    def _open(self, waiter: Waiter, step: Step) -> Exception | None:
-        """What has failed so lately that it is not even tried."""
-        if waiter.insists:
-            return None
-        now, binding = self._now(), waiter.binding
-        if step is Step.START and (why := self.circuits.barred((binding, ""), now)):
-            return NoWorker(why)
-        why = self.circuits.barred((binding, waiter.model), now)
-        return LoadFailed(why) if why else None
+    def _do(self, action: Action) -> None:
+        match action:
+            case Given(waiter, worker):
+                self._ready[waiter].set_result(worker)
+            case Denied(waiter, error):
+                self._ready[waiter].set_exception(error)
+            case ToLoad(worker, model):
+                self._spawn(self._load_now(worker, model))
+            case ToStart(binding, insist):
+                self._start_one(binding, insist=insist)
 
     def _fail(self, error: Exception, binding: str, model: str | None = None) -> None:
-        """Nobody who waits for this has any hope left."""
-        for waiter in self._line:
-            concerned = waiter.binding == binding and model in (None, waiter.model)
-            if concerned and not waiter.ready.done():
-                waiter.ready.set_exception(error)
+        for denied in self._line.deny(error, binding, model):
+            if not self._ready[denied.waiter].done():
+                self._do(denied)
         self._walk()
 
     # What the line sets going.
-
-    def _load(self, worker: Worker, model: str) -> None:
-        worker.loading, worker.draining = model, ""
-        self._spawn(self._load_now(worker, model))
 
     async def _load_now(self, worker: Worker, model: str) -> None:
         log.info("worker %s loads %s", worker.name, model)
@@ -286,7 +222,7 @@ class Dispatch:
         finally:
             del self._starting[binding]
         if not started:
-            self._full.add(binding)
+            self._line.full.add(binding)
         self._walk()
 
     def _now(self) -> float:

@@ -12,10 +12,10 @@ from typing import Any
 
 from gateway import payloads
 from gateway.catalog import ModelNotFound
-from gateway.dispatch import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.generation import Generation, run
 from gateway.payloads import Activation, BadRequest, Payload, Reader, Unread
 from gateway.personalities import PersonalityNotFound
+from gateway.refusals import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.server import Server
 from gateway.sessions import Session
 from gateway.state import StateNotSaved

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from gateway.allowance import Allowance
-from gateway.dispatch import Busy, Dispatch, LoadFailed, NothingSelected, NoWorker
+from gateway.dispatch import Dispatch
 from gateway.fleet import Worker
 from gateway.link import Answer, Call, Link
 from gateway.metrics import Metrics
@@ -18,6 +18,7 @@ from gateway.outlet import Outlet
 from gateway.payloads import BadRequest
 from gateway.poison import Fingerprint, Poisonous
 from gateway.prompts import Discussion
+from gateway.refusals import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.stream import Event, Stream
 from protocol.codec import encode
 from protocol.errors import ErrorCode

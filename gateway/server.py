@@ -15,12 +15,13 @@ from gateway import payloads, prompts
 from gateway.allowance import Allowances
 from gateway.catalog import Catalog, ModelNotFound
 from gateway.desk import Desk
-from gateway.dispatch import Dispatch, LoadFailed, NothingSelected
+from gateway.dispatch import Dispatch
 from gateway.generation import Generation, Plan
 from gateway.link import Link
 from gateway.metrics import Metrics, Now
 from gateway.payloads import Activation, BadRequest, GenerateText
 from gateway.personalities import Personality, PersonalityNotFound, Zoo
+from gateway.refusals import LoadFailed, NothingSelected
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
 from gateway.state import SavedState

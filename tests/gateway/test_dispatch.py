@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch import Busy, Dispatch, LoadFailed, NoWorker
+from gateway.dispatch import Dispatch
 from gateway.fleet import Fleet, Worker
+from gateway.refusals import Busy, LoadFailed, NoWorker
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.harness import PATIENCE, run
 
