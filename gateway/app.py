@@ -56,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     with claimed(run) as secret:
         state = SavedState(settings.home / "state.json")
         zoo = Zoo(settings.personalities_path)
-        catalog = Catalog(settings.bindings_path, settings.models_path)
+        catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
         supervision = Supervision(settings, run)
         fleet = Fleet()
         dispatch = Dispatch(

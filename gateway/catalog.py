@@ -8,7 +8,7 @@ A binding is a folder with a `binding_card.yaml`. Its models are those that its
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from gateway.payloads import shown
 log = logging.getLogger(__name__)
 
 CARD, MODELS = "binding_card.yaml", "models.yaml"
+ON_REQUEST = "on_request"
+"""A file that hides the binding in whose folder it is, unless the configuration names that."""
 MAX_CARD_BYTES = 64_000
 NO_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
@@ -62,7 +64,11 @@ class _Seen:
 class Catalog:
     """Every answer is of the folders as they are when it is asked for."""
 
-    def __init__(self, bindings_path: Path, models_path: Path) -> None:
+    def __init__(
+        self, bindings_path: Path, models_path: Path, configured: Collection[str] = ()
+    ) -> None:
+        """`configured` are the bindings that the configuration names."""
+        self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
         self._seen = Fresh(self._look)
@@ -122,6 +128,7 @@ class Catalog:
                 and is_plain(name)
                 and os.path.isfile(card)
                 and inside(card, root)
+                and (name in self._configured or not os.path.exists(root / name / ON_REQUEST))
             ):
                 yield root / name
 

@@ -39,7 +39,7 @@ def lay(settings: Settings) -> tuple[Path, int]:
     run = make_run_folder(settings.home)
     for each in (settings.home / "logs", settings.models_path):
         each.mkdir(parents=True, exist_ok=True)
-    names = Catalog(settings.bindings_path, settings.models_path).binding_names()
+    names = Catalog(settings.bindings_path, settings.models_path, settings.bindings).binding_names()
     for left_out in write_programs(settings, run, names):
         print(f"warning: {left_out}", file=sys.stderr)
     return run, port

@@ -11,10 +11,12 @@ from tests.harness import ROOT, Home, home
 
 @pytest.fixture(scope="module")
 def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The echo binding as it ships, beside those of the tests."""
+    """Those that ship and need no model, beside those of the tests."""
     folder = tmp_path_factory.mktemp("bindings")
     shutil.copytree(ROOT / "tests" / "bindings", folder, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "bindings" / "echo", folder / "echo")
+    for name in ("echo", "faulty"):
+        shutil.copytree(ROOT / "bindings" / name, folder / name)
+    (folder / "faulty" / "on_request").unlink()
     return folder
 
 

@@ -120,7 +120,7 @@ def test_a_model_that_does_not_load_is_told_at_ready_and_logged_once(
 def test_a_model_that_kills_its_worker_does_so_twice_and_is_then_left_alone(
     tmp_path: Path, bindings: Path
 ) -> None:
-    with serving(tmp_path, bindings, binding_name="faulty", model_name="deadly") as server:
+    with serving(tmp_path, bindings, binding_name="stubborn", model_name="deadly") as server:
 
         def deaths() -> int:
             return server.log("gateway").count("loads deadly")
@@ -132,7 +132,7 @@ def test_a_model_that_kills_its_worker_does_so_twice_and_is_then_left_alone(
             async with client(server) as connected:
                 took, why = await refused(connected)
                 assert "SIGABRT" in why and "the next try is in" in why and took < 1.0
-                await select(connected, "faulty", "any")
+                await select(connected, "stubborn", "any")
                 assert ends_once(await connected.generate("fine"))["tokens"] == 3
 
         run(scenario())

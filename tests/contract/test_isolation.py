@@ -29,7 +29,7 @@ def supervised(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iter
     """The whole thing, as `make run` starts it."""
     folder = tmp_path_factory.mktemp("supervised")
     with home(
-        folder, bindings_path=str(bindings), binding_name="faulty", model_name="any",
+        folder, bindings_path=str(bindings), binding_name="stubborn", model_name="any",
         stall_limit=str(STALL_LIMIT),
     ) as server:  # fmt: skip
         server.launch()
@@ -38,7 +38,7 @@ def supervised(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iter
 
 async def ask(server: Home, prompt: str, **fields: Any) -> list[Event]:
     async with client(server) as connected:
-        await select(connected, "faulty", "any")
+        await select(connected, "stubborn", "any")
         events = await connected.generate(prompt, **fields)
         return events + await connected.settle()
 
@@ -51,7 +51,7 @@ def test_a_death_is_told_with_its_cause_and_the_next_request_is_served(
     events = run(ask(supervised, fault))
     assert names(events)[-1] == "generation_error"
     error = ends_once(events)["error"]
-    assert "faulty" in error and how in error, error
+    assert "stubborn" in error and how in error, error
     assert "word0 word1 word2 ".startswith(chunks(events))  # the last may die with it
     fine = run(ask(supervised, "fine"))
     assert ends_once(fine)["text"] == "word0 word1 word2 "
@@ -61,17 +61,17 @@ def test_a_death_is_told_with_its_cause_and_the_next_request_is_served(
 @pytest.mark.parametrize("fault", ["loop", "hang"])
 def test_a_worker_that_hangs_is_ended_and_replaced(supervised: Home, fault: str) -> None:
     error = ends_once(run(ask(supervised, fault)))["error"]
-    assert "faulty" in error and "no progress" in error
+    assert "stubborn" in error and "no progress" in error
     assert ends_once(run(ask(supervised, "fine")))["tokens"] == 3
 
 
 def test_a_frozen_worker_is_ended_and_replaced(supervised: Home) -> None:
     async def scenario() -> str:
         async with client(supervised) as connected:
-            await select(connected, "faulty", "any")
+            await select(connected, "stubborn", "any")
             await connected.emit("generate_text", {"prompt": "slow", "n_predicts": 5000})
             await connected.next("text_chunk")
-            supervised.kill(supervised.supervised_pids()["faulty_00"], signal.SIGSTOP)
+            supervised.kill(supervised.supervised_pids()["stubborn_00"], signal.SIGSTOP)
             return str((await connected.reply("generation_error"))["error"])
 
     assert "was ended" in run(scenario())
@@ -122,10 +122,10 @@ def test_an_idle_worker_that_nobody_supervises_stays(tmp_path: Path, bindings: P
 def test_a_client_is_told_soon_after_the_death(supervised: Home) -> None:
     async def scenario() -> float:
         async with client(supervised) as connected:
-            await select(connected, "faulty", "any")
+            await select(connected, "stubborn", "any")
             await connected.emit("generate_text", {"prompt": "slow", "n_predicts": 5000})
             await connected.next("text_chunk")
-            pid = supervised.supervised_pids()["faulty_00"]
+            pid = supervised.supervised_pids()["stubborn_00"]
             killed = time.perf_counter()
             supervised.kill(pid, signal.SIGKILL)
             await connected.next("generation_error")
@@ -140,7 +140,7 @@ def test_a_session_lives_through_the_death_of_its_worker(supervised: Home) -> No
     async def scenario() -> None:
         async with client(supervised) as one, client(supervised) as two:
             await select(two, "echo", "lorem-10ms")
-            await select(one, "faulty", "any")
+            await select(one, "stubborn", "any")
             await two.emit("generate_text", {"prompt": "x", "n_predicts": 100})
             first = await two.next("text_chunk")
             failed = await one.generate("segfault")
@@ -154,8 +154,8 @@ def test_a_session_lives_through_the_death_of_its_worker(supervised: Home) -> No
 
 
 def test_a_worker_that_dies_before_the_first_chunk_is_retried_unseen(supervised: Home) -> None:
-    marker = supervised.folder / "tmp" / "faulty" / "died"  # where alone it may write
-    events = run(ask(supervised, f"once {marker}"))
+    marker = supervised.folder / "tmp" / "stubborn" / "died"  # where alone it may write
+    events = run(ask(supervised, f"first {marker}"))
     assert marker.exists()
     assert ends_once(events)["text"] == "word0 word1 word2 "
 
@@ -164,7 +164,7 @@ def test_a_binding_that_raises_fails_that_request_only(supervised: Home) -> None
     async def scenario() -> None:
         async with client(supervised) as one, client(supervised) as two:
             for each in (one, two):
-                await select(each, "faulty", "any")
+                await select(each, "stubborn", "any")
             await two.emit("generate_text", {"prompt": "slow", "n_predicts": 60})
             first = await two.next("text_chunk")
             error = ends_once(await one.generate("raise"))["error"]
@@ -180,7 +180,7 @@ def test_a_binding_that_raises_fails_that_request_only(supervised: Home) -> None
 def test_a_load_that_kills_its_worker_leaves_the_old_model_serving(supervised: Home) -> None:
     async def scenario() -> None:
         async with client(supervised) as connected:
-            await select(connected, "faulty", "any")
+            await select(connected, "stubborn", "any")
             answer = await connected.ask(
                 "select_model", {"model_name": "deadly"}, reply="select_model"
             )
@@ -210,7 +210,7 @@ def test_a_binding_that_is_dropped_in_is_served_without_a_restart(
 def test_ready_follows_the_default_model(supervised: Home) -> None:
     async def scenario() -> None:
         async with client(supervised) as connected:
-            await select(connected, "faulty", "any")
+            await select(connected, "stubborn", "any")
             assert supervised.http("/ready")[0] == 200
             await connected.generate("kill")
             await asyncio.to_thread(supervised.ready)

@@ -28,7 +28,7 @@ def test_bindings_are_listed_with_card_and_models(server: Home, arguments: Any) 
     answer = run(ask(server, "list_available_bindings", *arguments, reply="bindings_list"))
     assert answer["success"] is True
     listed = {binding["name"]: binding for binding in answer["bindings"]}
-    assert set(listed) == {"echo", "faulty", "single"}
+    assert set(listed) == {"echo", "faulty", "single", "stubborn"}
     assert listed["single"]["card"]["author"] == "the tests"
     assert any("one" in json.dumps(model) for model in listed["single"]["models"])
 

@@ -137,20 +137,20 @@ def test_all_answers_of_a_worker_go_on_though_they_are_more_than_may_wait(
 
 def test_what_cannot_be_resumed_ends_with_its_tokens(tmp_path: Path, bindings: Path) -> None:
     with home(
-        tmp_path, bindings_path=str(bindings), binding_name="faulty", model_name="any"
+        tmp_path, bindings_path=str(bindings), binding_name="stubborn", model_name="any"
     ) as server:
         server.launch()
 
         async def scenario() -> list[Event]:
             async with client(server) as connected:
-                await select(connected, "faulty", "any")
+                await select(connected, "stubborn", "any")
                 await connected.emit("generate_text", {"prompt": "slow", "n_predicts": 500})
                 events = [await connected.next("text_chunk")]
-                server.kill(server.supervised_pids()["faulty_00"], signal.SIGKILL)
+                server.kill(server.supervised_pids()["stubborn_00"], signal.SIGKILL)
                 return events + await rest(connected)
 
         events = run(scenario())
         end = ends_once(events)
-        assert "faulty was killed by SIGKILL" in end["error"]
+        assert "stubborn was killed by SIGKILL" in end["error"]
         assert f"; {end['tokens']} token" in end["error"]
         assert len(chunks(events).split()) == end["tokens"]

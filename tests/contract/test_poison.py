@@ -20,7 +20,7 @@ ENDS = {"segfault": "SIGSEGV", "hang": "made no progress"}
 def supervised(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("supervised")
     with home(
-        folder, bindings_path=str(bindings), binding_name="faulty", model_name="any",
+        folder, bindings_path=str(bindings), binding_name="stubborn", model_name="any",
         stall_limit="1",
     ) as server:  # fmt: skip
         server.launch()
@@ -46,7 +46,7 @@ def test_the_third_time_it_is_refused_and_the_worker_stays(supervised: Home, fau
                 end = await asked(connected, fault)
                 times.append(time.perf_counter() - began)
                 assert end["code"] == "poison", end
-                assert "2 workers of the binding faulty died with it" in end["error"]
+                assert "2 workers of the binding stubborn died with it" in end["error"]
             print(f"refused after {sorted(times)[4] * 1000:.1f} ms")
             assert sorted(times)[4] < 0.1
             assert supervised.supervised_pids() == before
@@ -66,11 +66,11 @@ def test_a_hang_counts_though_nobody_waits_for_it_any_more(supervised: Home) -> 
             for _ in range(2):
                 await connected.emit("generate_text", {"prompt": "loop"})
                 await connected.next("text_chunk")
-                pid = supervised.supervised_pids()["faulty_00"]
+                pid = supervised.supervised_pids()["stubborn_00"]
                 await connected.emit("cancel_generation")
                 await connected.next("text_generated")
                 async with asyncio.timeout(20):
-                    while supervised.supervised_pids().get("faulty_00", pid) == pid:
+                    while supervised.supervised_pids().get("stubborn_00", pid) == pid:
                         await asyncio.sleep(0.05)
                 assert (await asked(connected, "fine"))["tokens"] == 3
             assert (await asked(connected, "loop"))["code"] == "poison"
@@ -86,7 +86,7 @@ def test_who_was_only_there_is_served_again(supervised: Home) -> None:
                 for length, each in enumerate(clients, 300):
                     await each.emit("generate_text", {"prompt": "slow", "n_predicts": length})
                     await each.next("text_chunk")
-                supervised.kill(supervised.supervised_pids()["faulty_00"], signal.SIGKILL)
+                supervised.kill(supervised.supervised_pids()["stubborn_00"], signal.SIGKILL)
                 for each in clients:
                     assert (await each.reply("generation_error"))["code"] == "worker_lost"
 

@@ -27,7 +27,7 @@ def test_a_binding_that_cannot_be_loaded_leaves_the_old_one(server: Home) -> Non
     async def scenario() -> None:
         async with client(server) as connected:
             await select(connected, "single", "one")
-            for name in ("nonsense", "../echo", "", "faulty"):  # nobody runs a faulty worker
+            for name in ("nonsense", "../echo", "", "stubborn"):  # nobody runs a stubborn worker
                 answer = await connected.ask(
                     "select_binding", {"binding_name": name}, reply="select_binding"
                 )

@@ -102,7 +102,7 @@ def test_ready_is_not_said_of_a_worker_that_does_not_answer(tmp_path: Path, bind
 def test_what_cannot_start_and_what_is_refused_are_in_it(supervised: Home) -> None:
     async def scenario() -> None:
         async with client(supervised) as connected:
-            await select(connected, "faulty", "any")
+            await select(connected, "stubborn", "any")
             for _ in range(3):
                 ends_once(await connected.generate("segfault"))
             answer = await connected.ask(
@@ -113,8 +113,8 @@ def test_what_cannot_start_and_what_is_refused_are_in_it(supervised: Home) -> No
     run(scenario())
     now = status(supervised)
     [suspect] = now["poison"]
-    assert suspect["binding"] == "faulty" and suspect["deaths"] == 2
+    assert suspect["binding"] == "stubborn" and suspect["deaths"] == 2
     assert "SIGSEGV" in suspect["how"]
     [circuit] = now["circuits"]
-    assert (circuit["binding"], circuit["model"]) == ("faulty", "deadly")
+    assert (circuit["binding"], circuit["model"]) == ("stubborn", "deadly")
     assert "SIGABRT" in circuit["error"]

@@ -230,6 +230,14 @@ def test_changes_are_seen_and_nothing_is_written(folders: Folders, tmp_path: Pat
     assert folders.catalog.binding_names() == ["a"]
 
 
+def test_one_on_request_is_there_only_where_the_configuration_names_it(folders: Folders) -> None:
+    folders.binding("a")
+    (folders.binding("b") / "on_request").touch()
+    assert folders.catalog.binding_names() == ["a"]
+    assert folders.refusal("b", "x") == "there is no binding named 'b'"
+    assert Catalog(folders.bindings, folders.models, {"b": {}}).binding_names() == ["a", "b"]
+
+
 def test_bindings_that_lead_out_are_none(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (folders.bindings / "linked").symlink_to(Folders(tmp_path / "other").binding("real"))
