@@ -18,6 +18,7 @@ from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
+from gateway.guests import Guests, gateway_key
 from gateway.link import Link
 from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
@@ -25,6 +26,7 @@ from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.poison import Poison
 from gateway.refusals import Busy, LoadFailed, NoWorker
+from gateway.router import Tcp
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets
@@ -52,6 +54,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     BadSetting when nobody, or anybody, could come in.
     """
     access, tls = open_access(settings), server_context(settings)
+    key = gateway_key(settings.home) if settings.workers_tcp else None
     run = make_run_folder(settings.home)
     with claimed(run) as secret:
         state = SavedState(settings.home / "state.json")
@@ -66,9 +69,12 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             max_queue=settings.max_queue,
         )
         server = Server(settings, state, zoo, catalog, dispatch)
-        greeter = Greeter(secret, lambda name: name in catalog.binding_names())
+        guests = Guests(settings.home)
+        greeter = Greeter(secret, lambda name: name in catalog.binding_names(), guests.knows_secret)
         link = Link(fleet, workers_address(run), greeter, dispatch)
         dispatch.link = server.link = link
+        if key:
+            link.router.tcp = Tcp(f"tcp://{settings.workers_tcp}", key, guests.knows_key)
         link.metrics = server.metrics
         link.poison = Poison(settings.poison_time)
         link.router.before_drain, link.router.after_drain = server.desk.hold, server.desk.flush

@@ -1,4 +1,5 @@
-"""How does somebody get in? `python -m gateway.keys` writes a token for a client.
+"""How does somebody get in? `python -m gateway.keys` makes tokens for clients, and keys for
+workers on other machines.
 
 What is secret goes to files that only their owner can read, and to stdout where
 somebody has to pass it on.
@@ -10,9 +11,14 @@ import secrets
 import sys
 from pathlib import Path
 
+import zmq
+
 from gateway.access import MAX_NAME, read_tokens
 from gateway.confined import is_plain
+from gateway.guests import Guests, digest, gateway_key, key_file, list_file
+from gateway.payloads import shown
 from gateway.settings import PREFIX, BadSetting, Settings, load_settings
+from protocol.joining import Joining, is_address, write
 
 
 def main() -> int:
@@ -23,18 +29,31 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     token = commands.add_parser("token", help="a token for a client; printed, and never again")
     token.add_argument("name", help="whose it is: the log calls them so")
+    worker = commands.add_parser("worker", help="a file with which a worker elsewhere can join")
+    worker.add_argument("name", help="the machine it is for, say")
+    worker.add_argument("address", help="HOST:PORT under which that machine reaches this one")
     options = parser.parse_args()
     try:
         settings = load_settings(["--home", options.home] if options.home else [], os.environ)
         check_name(options.name)
-        print(new_token(settings, options.name))
+        if options.command == "token":
+            print(new_token(settings, options.name))
+            said = f"written to {settings.tokens_file}; the server reads it when it starts"
+        else:
+            path = new_worker(settings, options.name, options.address)
+            port = options.address.rpartition(":")[2]
+            print(path)
+            said = (
+                f"copy it to that machine, and there: python -m worker BINDING --join {path.name}\n"
+                f"the gateway needs --workers_tcp 0.0.0.0:{port}, or an address of this machine"
+            )
     except BadSetting as error:
         print(f"keys: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"keys: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    print(f"written to {settings.tokens_file}; the server reads it when it starts", file=sys.stderr)
+    print(said, file=sys.stderr)
     return 0
 
 
@@ -52,6 +71,26 @@ def new_token(settings: Settings, name: str) -> str:
     value = secrets.token_urlsafe(32)
     append_private(settings.tokens_file, f"{name} {value}\n")
     return value
+
+
+def new_worker(settings: Settings, name: str, address: str) -> Path:
+    """Put one on the list; returns the file that it needs. Raise BadSetting."""
+    if not is_address(f"tcp://{address}"):
+        raise BadSetting(f"HOST:PORT is expected, not {shown(address)}")
+    home = settings.home
+    if name in [entry[0] for entry in Guests(home).entries()]:
+        raise BadSetting(f"{list_file(home)} has {name} already: remove its line")
+    key_file(home).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not key_file(home).exists():
+        append_private(key_file(home), zmq.curve_keypair()[1].decode() + "\n")
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    said = secrets.token_urlsafe(32)
+    ours = zmq.curve_public(gateway_key(home)).decode()
+    path = key_file(home).parent / f"{name}.join"
+    path.unlink(missing_ok=True)
+    append_private(path, write(Joining(f"tcp://{address}", ours, secret, said)))
+    append_private(list_file(home), f"{name} {public} {digest(said)}\n")
+    return path
 
 
 def append_private(path: Path, text: str) -> None:

@@ -197,7 +197,7 @@ class Link:
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")
-        elif hello.host == socket.gethostname():
+        elif hello.host == socket.gethostname() and not self._greeter.is_guest(hello):
             self._watches[identity] = Watch(hello.pid, lambda: self.lose(identity, DIED))
         worker = self.fleet.join(identity, hello, self._loop.time())
         self._send(identity, Welcome(self.heartbeat, self._epoch))

@@ -9,11 +9,14 @@ received looks once more before the loop may sleep.
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
 
 import zmq
+from zmq.auth.asyncio import AsyncioAuthenticator
 
+from gateway.claim import CannotStart
 from protocol.codec import MAX_FRAME
 
 BUDGET = 0.0005
@@ -23,6 +26,27 @@ REST = 6
 many until it is acted on, and would wait for the budget in each of them."""
 LAST_WORDS = 200
 """Milliseconds that what was sent last gets to leave."""
+
+
+DOMAIN = "workers"
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5,
+             zmq.TCP_KEEPALIVE_CNT: 3}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """For workers on other machines: CURVE only, and only keys that are known."""
+
+    address: str
+    """`tcp://host:port`."""
+    key: bytes
+    """Our secret one."""
+    knows: Callable[[bytes], bool]
+    """Whether this public key may come in."""
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """What pyzmq calls for each handshake."""
+        return self.knows(key)
 
 
 class Sent(Enum):
@@ -39,6 +63,8 @@ class Router:
         self._address = address
         self._take = take
         self._scheduled = False
+        self.tcp: Tcp | None = None
+        """Where to listen besides; set before it is entered."""
         self.before_drain: Callable[[], None] = lambda: None
         self.after_drain: Callable[[], None] = lambda: None
 
@@ -49,13 +75,36 @@ class Router:
         self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
         self._socket.maxmsgsize = MAX_FRAME
         self._socket.bind(self._address)
+        if self.tcp:
+            self._bind(self.tcp)
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._descriptor, self._readable)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._loop.remove_reader(self._descriptor)
+        if self.tcp:
+            self._authenticator.stop()
         self._context.destroy(linger=LAST_WORDS)
+
+    def _bind(self, tcp: Tcp) -> None:
+        """What is set on a socket is for what it binds from then on: the Unix socket stays as it
+        is. Raise CannotStart when the address is taken, or nobody's."""
+        self._authenticator = AsyncioAuthenticator(self._context)
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=tcp)
+        self._socket.zap_domain = DOMAIN.encode()
+        self._socket.curve_server = True
+        self._socket.curve_secretkey = tcp.key
+        self._socket.ipv6 = "[" in tcp.address
+        for option, value in KEEPALIVE.items():
+            self._socket.setsockopt(option, value)
+        try:
+            self._socket.bind(tcp.address)
+        except zmq.ZMQError as error:
+            self._authenticator.stop()
+            self._context.destroy(linger=0)
+            raise CannotStart(f"cannot listen on {tcp.address}: {error.strerror}") from None
 
     def send(self, identity: bytes, frame: bytes) -> Sent:
         """Never waits."""

@@ -5,14 +5,20 @@ Each raises Unfit.
 
 import math
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from protocol.joining import is_address
 from protocol.logs import FORMATS
 
 Kind = Callable[[Any, Path], Any]
 """Takes the value, and the folder that a relative path is relative to."""
+
+
+class BadSetting(Exception):
+    """The server cannot be started like this. One sentence that names the source."""
 
 
 class Unfit(ValueError):
@@ -89,6 +95,19 @@ def path(value: Any, base: Path) -> Path:
         return Path(base, Path(value).expanduser()).absolute()
     except RuntimeError:  # ~somebody who does not exist
         raise Unfit("a path is expected") from None
+
+
+def address(value: Any, base: Path) -> str:
+    """HOST:PORT, as ZeroMQ binds it."""
+    if not isinstance(value, str) or not is_address(f"tcp://{value}"):
+        raise Unfit("HOST:PORT is expected")
+    host = value.rpartition(":")[0].strip("[]")
+    try:
+        ip_address(host)
+    except ValueError:
+        if host != "localhost":
+            raise Unfit("HOST:PORT with the address of an interface is expected") from None
+    return value.replace("localhost", "127.0.0.1")
 
 
 def origins(value: Any, base: Path) -> tuple[str, ...]:

@@ -6,27 +6,28 @@ variable and a key of the config file, and carries its explanation.
 
 # ruff: noqa: RUF009  (`_setting` is `field`)
 
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from gateway import setting_kinds as kinds
 from gateway import yamlfile
 from gateway.binding_settings import OURS, Scalar, read_bindings
 from gateway.confined import Exposed, check_private
 from gateway.payloads import MAX_PREDICT, MAX_PROMPT, shown
+from gateway.setting_flags import PREFIX, markdown, read_flags
+from gateway.setting_kinds import BadSetting
+
+__all__ = [
+    "CHECKOUT", "PREFIX", "BadSetting", "Scalar", "Settings", "built_in", "load_settings",
+    "markdown_table", "table",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PREFIX = "LOLLMS_"
-
-
-class BadSetting(Exception):
-    """The server cannot be started like this. One sentence that names the source."""
 
 
 def _setting(kind: kinds.Kind, default: Any, meaning: str, *, default_text: str = "") -> Any:
@@ -132,6 +133,10 @@ class Settings:
     token_queue: int = _setting(
         kinds.whole(0, 100_000), 4, "generations that may wait for those of the same token"
     )
+    workers_tcp: str = _setting(
+        kinds.address, "", "HOST:PORT for workers on other machines, which need keys",
+        default_text="none",
+    )  # fmt: skip
     cors_origins: tuple[str, ...] = _setting(
         kinds.origins, (), "pages that may connect besides those of this machine; `*` is all"
     )
@@ -185,7 +190,7 @@ def built_in(name: str) -> Any:
 
 def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Raise BadSetting. `--help` prints the table and ends the program."""
-    flags = _flags(argv)
+    flags = read_flags(argv, table())
     here = Path.cwd()
     values: dict[str, Any] = {}
     for each in table():
@@ -226,35 +231,6 @@ def _read(setting: Field[Any], value: object, source: str, base: Path) -> Any:
         raise BadSetting(f"{source}: {error}, not {shown(value)}") from None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadSetting(message)
-
-
-def _flags(argv: Sequence[str]) -> dict[str, str | None]:
-    parser = _Parser(
-        prog="python -m gateway",
-        description="A lightweight multiprocess server for language models.",
-        epilog="Each is also an environment variable (LOLLMS_PORT) and a key of the config file "
-        "(port); a flag wins over the environment, and both over the file.",
-        allow_abbrev=False,
-    )
-    for each in table():
-        spellings = dict.fromkeys((f"--{each.name}", f"--{each.name.replace('_', '-')}"))
-        yes_no = each.metadata["kind"] is kinds.yes_no
-        text = f"{each.metadata['meaning']} (default: {_default(each)})"
-        parser.add_argument(
-            *spellings,
-            dest=each.name,
-            metavar="VALUE",
-            # `--insecure` alone means yes.
-            nargs="?" if yes_no else None,
-            const="yes" if yes_no else None,
-            help=text.replace("`", "").replace("%", "%%"),
-        )
-    return vars(parser.parse_args(list(argv)))
-
-
 def _config(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         written = yamlfile.load(path)
@@ -276,25 +252,6 @@ def _config(path: Path, *, required: bool) -> dict[str, Any]:
     return written
 
 
-def _default(setting: Field[Any]) -> str:
-    text: str = setting.metadata["default_text"]
-    if text:
-        return text
-    default = setting.metadata["default"]
-    return (
-        f"{default:g}" if isinstance(default, float) else str(default) if default != () else "none"
-    )
-
-
 def markdown_table() -> str:
-    """For the README. The key in the config file is the flag without its dashes."""
-    rows = [
-        "| flag | environment | default | meaning |",
-        "|---|---|---|---|",
-        *(
-            f"| `--{each.name}` | `{PREFIX}{each.name.upper()}` "
-            f"| {_default(each)} | {each.metadata['meaning']} |"
-            for each in table()
-        ),
-    ]
-    return "\n".join(rows) + "\n"
+    """For the README."""
+    return markdown(table())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import zmq
 
+from protocol.joining import Joining
 from protocol.logs import set_up_logging, with_fields
 from protocol.rundir import make_run_folder, run_folder, secret_file, workers_address
 from worker.arguments import read_arguments
@@ -54,7 +55,7 @@ def main() -> int:
         return 1
     address = arguments.gateway or workers_address(run)
     try:
-        return work(arguments.binding, binding, address, secret_file(run), sandbox)
+        return work(arguments, binding, address, secret_file(run), sandbox)
     except Refusal as refusal:
         log.error("the gateway refused this worker: %s", refusal)
         return SENSELESS_TO_RETRY
@@ -74,6 +75,7 @@ def confine(arguments: argparse.Namespace, run: Path) -> dict[str, str]:
         hello=secret_file(run).parent,
         scratch=arguments.home / "tmp" / arguments.binding,
         memory=arguments.memory_limit,
+        port=arguments.join.port if arguments.join else 0,
         **asked_for(arguments.bindings_path / arguments.binding),
     )
     prepare(needs)
@@ -82,21 +84,30 @@ def confine(arguments: argparse.Namespace, run: Path) -> dict[str, str]:
     return sandbox
 
 
-def work(name: str, binding: Binding, address: str, secret: Path, sandbox: dict[str, str]) -> int:
+def work(
+    arguments: argparse.Namespace,
+    binding: Binding,
+    address: str,
+    secret: Path,
+    sandbox: dict[str, str],
+) -> int:
     """Serve the gateway until SIGTERM or SIGINT, or until the model thread dies.
 
     The binding has a thread of its own. Returns the process's exit status.
     """
     outbox = Outbox()
-    pump = Pump(binding, outbox.put, outbox.full)
+    joining: Joining | None = arguments.join
+    here = (arguments.models_path / arguments.binding) if joining else None
+    pump = Pump(binding, outbox.put, outbox.full, here)
     link = Link(
         pump,
         outbox,
-        binding=name,
+        binding=arguments.binding,
         slots=lambda: max(1, binding.slots),
         resumable=binding.resumable,
         address=address,
-        secret=lambda: _read(secret),
+        joining=joining,
+        secret=lambda: joining.secret if joining else _read(secret),
         sandbox=sandbox,
     )
     died: list[int] = []

@@ -3,8 +3,10 @@
 import argparse
 import logging
 import os
+import stat
 from pathlib import Path
 
+from protocol.joining import BadJoining, Joining, parse
 from protocol.logs import FORMATS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -21,6 +23,7 @@ def read_arguments(given: list[str]) -> argparse.Namespace:
     for name, kind, default, text in (
         ("home", Path, CHECKOUT / "var", "folder of the gateway's run folder"),
         ("gateway", str, "", "ZeroMQ address of the gateway, if it is not that of the home"),
+        ("join", Path, None, "a file of `python -m gateway.keys`, to join a gateway elsewhere"),
         ("bindings_path", Path, CHECKOUT / "bindings", "folder of the bindings"),
         ("models_path", Path, None, "folder of the models, if it is not models/ in the home"),
         ("memory_limit", _mebibytes, 0, "MiB that it may take; 0 is no limit"),
@@ -38,8 +41,23 @@ def read_arguments(given: list[str]) -> argparse.Namespace:
             help=text + (f" (default: {shown})" if shown != "" else ""),
         )
     arguments = parser.parse_args(given)
+    if arguments.join:
+        arguments.join = _joining(parser, arguments.join)
+        arguments.gateway = arguments.join.gateway
     arguments.models_path = arguments.models_path or arguments.home / "models"
     return arguments
+
+
+def _joining(parser: argparse.ArgumentParser, path: Path) -> Joining:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            parser.error(f"{path} holds secrets and others can read it: chmod 600 {path}")
+        return parse(path.read_text())
+    except OSError as error:
+        parser.error(f"{path}: {error.strerror}")
+    except ValueError as error:  # BadJoining, or no text
+        reason = error if isinstance(error, BadJoining) else "it is not text"
+        parser.error(f"{path}: {reason}")
 
 
 def _mebibytes(text: str) -> int:

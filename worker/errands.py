@@ -35,8 +35,12 @@ Errand = Load | Tokenize | Detokenize | Embed
 
 
 class Errands:
-    def __init__(self, binding: Binding, progress: Callable[[], None]) -> None:
-        """`progress` is called while something is loaded, if the binding can tell."""
+    def __init__(
+        self, binding: Binding, progress: Callable[[], None], models: Path | None = None
+    ) -> None:
+        """`progress` is called while something is loaded, if the binding can tell. `models` is
+        where model files are, when they are not where the gateway has them."""
+        self._models = models
         self.model = ""
         """What is loaded; "" is nothing."""
         self._binding = binding
@@ -63,9 +67,18 @@ class Errands:
             code = ErrorCode.LOAD_FAILED if loading else ErrorCode.BINDING_ERROR
             return failure(message.id, error, code)
 
+    def _path(self, message: Load) -> Path | None:
+        if not message.path:
+            return None
+        if not self._models:
+            return Path(message.path)
+        if message.model in ("", ".", "..") or "/" in message.model:
+            raise ModelNotFound(f"{message.model!a} is no file's name")
+        return self._models / message.model
+
     def _load(self, message: Load) -> Loaded:
         """Nothing is loaded twice: a gateway that restarted asks for what its predecessor had."""
-        path = Path(message.path) if message.path else None
+        path = self._path(message)
         wanted = Model(message.model, path, message.settings, self._progress), _version(path)
         if wanted != self._held:
             log.info("loading %s", message.model)

@@ -18,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from protocol import PROTOCOL_VERSION
 from protocol.codec import MAX_FRAME, decode, encode
 from protocol.errors import ProtocolError
+from protocol.joining import Joining
 from protocol.messages import (
     Cancel,
     Credit,
@@ -45,6 +46,9 @@ BUDGET = 256
 FRAMES_UNDER_WAY = 64
 """Left to ZeroMQ; the rest waits in the outbox, where it can still be dropped."""
 LAST_WORDS_MS = 200
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5,
+             zmq.TCP_KEEPALIVE_CNT: 3}  # fmt: skip
+"""A gateway's machine that vanished is noticed in half a minute."""
 MINUTE = 60.0
 
 
@@ -58,6 +62,7 @@ class Link:
     def __init__(
         self, pump: Pump, outbox: Outbox, *, binding: str, slots: Callable[[], int],
         resumable: bool, address: str, secret: Callable[[], str], sandbox: dict[str, str],
+        joining: Joining | None = None,
     ) -> None:  # fmt: skip
         self._pump = pump
         self._outbox = outbox
@@ -67,6 +72,7 @@ class Link:
         self._address = address
         self._secret = secret
         self._sandbox = sandbox
+        self._joining = joining
         self._heartbeat = 0.0
         """Seconds; 0 until the gateway welcomes us."""
         self._connected = False
@@ -93,7 +99,13 @@ class Link:
             self._socket.sndhwm = FRAMES_UNDER_WAY
             self._socket.maxmsgsize = MAX_FRAME
             self._socket.identity = f"{self._binding}.{os.getpid()}.{secrets.token_hex(4)}".encode()
-            wanted = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+            if self._joining:
+                self._lock(self._joining)
+            wanted = (
+                zmq.EVENT_HANDSHAKE_SUCCEEDED
+                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                | zmq.EVENT_DISCONNECTED
+            )
             with self._socket.get_monitor_socket(wanted) as self._monitor:
                 try:
                     self._socket.connect(self._address)
@@ -104,6 +116,16 @@ class Link:
                     self._socket.linger = LAST_WORDS_MS
                 finally:
                     self._socket.disable_monitor()
+
+    def _lock(self, joining: Joining) -> None:
+        """Talk to that gateway only, and be let in by it."""
+        key = joining.worker_key.encode()
+        self._socket.curve_secretkey = key
+        self._socket.curve_publickey = zmq.curve_public(key)
+        self._socket.curve_serverkey = joining.gateway_key.encode()
+        self._socket.ipv6 = True
+        for option, value in KEEPALIVE.items():
+            self._socket.setsockopt(option, value)
 
     def _turn(self) -> None:
         """Wait for something to do, and do it."""
@@ -132,6 +154,8 @@ class Link:
                 log.info("the gateway is gone; looking for the next one")
             self._connected = False
             self._drop()
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise Refusal("it does not know this worker's key")
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._connected = True
             self._say_hello()

@@ -10,6 +10,7 @@ import logging
 import queue
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.messages import (
@@ -52,13 +53,15 @@ class Pump:
         binding: Binding,
         say: Callable[[Said], None],
         congested: Callable[[], bool] = lambda: False,
+        models: Path | None = None,
     ) -> None:
-        """`say` takes what goes to the gateway; nothing is advanced while `congested`."""
+        """`say` takes what goes to the gateway; nothing is advanced while `congested`. `models`
+        is where model files are, when they are not where the gateway has them."""
         self.steps = 0
         """Passes so far, and signs of life while it loads: as long as they grow, the model
         thread is alive."""
         self._binding = binding
-        self._errands = Errands(binding, self._tick)
+        self._errands = Errands(binding, self._tick, models)
         self._say = say
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()

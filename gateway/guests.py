@@ -1,0 +1,83 @@
+"""Which workers on other machines may join? Those whose keys we have made.
+
+A line of the list is one worker: its name, its public key, and a digest of what
+it says in Hello. It is read whenever somebody comes: who is struck out stays out.
+"""
+
+import hashlib
+import hmac
+import logging
+from pathlib import Path
+
+import zmq
+
+from gateway.confined import Exposed, check_private, read_regular
+from gateway.seldom import Seldom
+from gateway.settings import BadSetting
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 1_000_000
+
+
+def key_file(home: Path) -> Path:
+    """The gateway's secret key; its public one follows from it."""
+    return home / "keys" / "gateway.key"
+
+
+def list_file(home: Path) -> Path:
+    return home / "keys" / "workers"
+
+
+def gateway_key(home: Path) -> bytes:
+    """Secret, as ZeroMQ wants it. Raise BadSetting."""
+    path = key_file(home)
+    try:
+        check_private(path)
+        key = read_regular(path, MAX_BYTES).strip()
+        zmq.curve_public(key)
+        return key
+    except FileNotFoundError:
+        raise BadSetting(
+            "workers on other machines need keys: `python -m gateway.keys worker NAME` makes them"
+        ) from None
+    except (Exposed, OSError) as error:
+        raise BadSetting(str(error)) from None
+    except (ValueError, zmq.ZMQError):
+        raise BadSetting(f"{path} is no key of ZeroMQ's") from None
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+class Guests:
+    """Every method reads the list anew; what is wrong with it is said, and nobody is on it."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = list_file(home)
+        self._seldom = Seldom(log)
+
+    def knows_key(self, key: bytes) -> bool:
+        """Public, as ZeroMQ writes it."""
+        known = [entry[1] for entry in self.entries() if entry[1] == key.decode(errors="replace")]
+        if not known:
+            self._seldom.warning("refused a worker on another machine: its key is not known")
+        return bool(known)
+
+    def knows_secret(self, secret: str) -> bool:
+        said = digest(secret)
+        return sum(hmac.compare_digest(entry[2], said) for entry in self.entries()) > 0
+
+    def entries(self) -> list[tuple[str, str, str]]:
+        """Name, public key, digest."""
+        try:
+            check_private(self._path)
+            lines = read_regular(self._path, MAX_BYTES).decode().splitlines()
+        except FileNotFoundError:
+            return []
+        except (Exposed, OSError, ValueError) as error:
+            self._seldom.warning("no worker on another machine is let in: %s", error)
+            return []
+        words = [line.split() for line in lines if not line.startswith("#")]
+        return [(each[0], each[1], each[2]) for each in words if len(each) == 3]

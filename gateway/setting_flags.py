@@ -1,0 +1,64 @@
+"""How are the settings given as flags, and shown to people? From the one table of `settings`."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import Field
+from typing import Any, NoReturn
+
+from gateway import setting_kinds as kinds
+
+PREFIX = "LOLLMS_"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise kinds.BadSetting(message)
+
+
+def read_flags(argv: Sequence[str], table: Iterable[Field[Any]]) -> dict[str, str | None]:
+    """Name to what was given. Raise BadSetting; `--help` ends the program."""
+    parser = _Parser(
+        prog="python -m gateway",
+        description="A lightweight multiprocess server for language models.",
+        epilog="Each is also an environment variable (LOLLMS_PORT) and a key of the config file "
+        "(port); a flag wins over the environment, and both over the file.",
+        allow_abbrev=False,
+    )
+    for each in table:
+        spellings = dict.fromkeys((f"--{each.name}", f"--{each.name.replace('_', '-')}"))
+        yes_no = each.metadata["kind"] is kinds.yes_no
+        text = f"{each.metadata['meaning']} (default: {_default(each)})"
+        parser.add_argument(
+            *spellings,
+            dest=each.name,
+            metavar="VALUE",
+            # `--insecure` alone means yes.
+            nargs="?" if yes_no else None,
+            const="yes" if yes_no else None,
+            help=text.replace("`", "").replace("%", "%%"),
+        )
+    return vars(parser.parse_args(list(argv)))
+
+
+def _default(setting: Field[Any]) -> str:
+    text: str = setting.metadata["default_text"]
+    if text:
+        return text
+    default = setting.metadata["default"]
+    return (
+        f"{default:g}" if isinstance(default, float) else str(default) if default != () else "none"
+    )
+
+
+def markdown(table: Iterable[Field[Any]]) -> str:
+    """For the README. The key in the config file is the flag without its dashes."""
+    rows = [
+        "| flag | environment | default | meaning |",
+        "|---|---|---|---|",
+        *(
+            f"| `--{each.name}` | `{PREFIX}{each.name.upper()}` "
+            f"| {_default(each)} | {each.metadata['meaning']} |"
+            for each in table
+        ),
+    ]
+    return "\n".join(rows) + "\n"
