@@ -94,7 +94,10 @@ def test_no_field_of_an_event_is_left_out(server: Home) -> None:
 
 
 def test_the_configuration_of_the_readme_is_understood(tmp_path: Path) -> None:
-    (example,) = blocks(README, "yaml")
+    example, breaking = blocks(README, "yaml")
+    (tmp_path / "config.yaml").write_text(breaking)
+    settings = load_settings(["--home", str(tmp_path)], {})
+    assert settings.bindings == {"faulty": {"memory_limit": 512}}
     (tmp_path / "config.yaml").write_text(example)
     settings = load_settings(["--home", str(tmp_path)], {})
     assert settings.port == 9700 and settings.processes("llama_cpp") == 2
