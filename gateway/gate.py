@@ -74,6 +74,7 @@ def install(sio: socketio.AsyncServer, limit: int, show_out: Callable[[str], Non
                 socket.attachments -= 1  # of an event that has been answered
                 return
             data = refused("binary data is not accepted", "")
+        data = data or refused("an empty packet says nothing", "")
         socket.attachments = announced(data)
         if sio.manager.sid_from_eio_sid(id, "/") is None and not data.startswith("0"):
             if getattr(socket, "told", False):
@@ -97,6 +98,8 @@ def _checked(wait: Callable[[], Any], socket: Any, limit: int) -> Callable[[], A
     async def checked() -> Any:
         if socket.upgrading:
             return await _probed()
+        if socket.closed:  # it said goodbye and stays
+            raise OSError
         frame = await wait()
         return tidied(frame, limit) if isinstance(frame, str) else b""
 

@@ -1,6 +1,7 @@
 """How is sent what no client library would send? Engine.IO as text, and every packet remembered."""
 
 import asyncio
+import io
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +25,7 @@ class Line:
         self.http = http
         self.packets: list[str] = []
         self.closed = False
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(1000)
         self._news = asyncio.Condition()
 
     async def open(self) -> None:
@@ -127,7 +128,8 @@ class Polling(Line):
 
     async def send(self, *frames: str | bytes) -> None:
         packets = (f if isinstance(f, bytes) else f.encode(errors="surrogatepass") for f in frames)
-        async with self.http.post(self.url, data=b"\x1e".join(packets)) as answer:
+        body = io.BytesIO(b"\x1e".join(packets))
+        async with self.http.post(self.url, data=body) as answer:
             await answer.read()
             if answer.status != 200:
                 await self.end()
