@@ -17,7 +17,7 @@ from gateway import yamlfile
 from gateway.complaints import Complaint, Complaints
 from gateway.confined import inside, is_plain, kind
 from gateway.fresh import Fresh, Signature, signature, unchanged
-from gateway.model_list import listed, named_models
+from gateway.model_list import flat, listed, named_models
 from gateway.payloads import shown
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def _read(folder: Path, root: Path, signed: Signature, complaints: Complaints) -
 
     card = content(CARD, MAX_CARD_BYTES)
     models = named_models(content(MODELS, yamlfile.MAX_BYTES))
-    return _Cards(signed, card if isinstance(card, dict) else {}, models)
+    return _Cards(signed, flat(card) if isinstance(card, dict) else {}, models)
 
 
 def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -240,5 +241,9 @@ def _counts(answer: Finished) -> dict[str, Any]:
 
 def _logprob(place: list[float]) -> dict[str, Any]:
     """[id, log probability, …] of the chosen token and then of the likeliest there."""
-    pairs = [{"token": int(t), "logprob": p} for t, p in zip(place[::2], place[1::2], strict=True)]
-    return {**pairs[0], "top": pairs[1:]}
+    pairs = [
+        {"token": int(token), "logprob": probability if math.isfinite(probability) else None}
+        for token, probability in zip(place[::2], place[1::2], strict=False)
+        if math.isfinite(token)
+    ]
+    return {**pairs[0], "top": pairs[1:]} if pairs else {}

@@ -5,6 +5,7 @@ from typing import Any
 
 MAX_MODELS = 5_000
 MAX_TEXT = 4_000
+MAX_FIELDS = 64
 
 DEFAULTS = {
     "icon": "/images/default_model.png",
@@ -20,7 +21,20 @@ def named_models(content: Any) -> list[dict[str, Any]]:
     """The entries of a models.yaml that name a model; [] for anything else."""
     if not isinstance(content, list):
         return []
-    return [entry for entry in content[:MAX_MODELS] if isinstance(entry, dict) and _title(entry)]
+    entries = [entry for entry in content[:MAX_MODELS] if isinstance(entry, dict)]
+    return [flat(entry) for entry in entries if _title(entry)]
+
+
+def flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """What clients get of it: values, and lists of values, within limits."""
+    fields = [(key, value) for key, value in entry.items() if not isinstance(value, dict)]
+    return {key[:MAX_TEXT]: _kept(value) for key, value in fields[:MAX_FIELDS]}
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_kept(each) for each in value[:MAX_FIELDS] if not isinstance(each, list | dict)]
+    return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
 def listed(entries: list[dict[str, Any]], files: Mapping[str, int]) -> list[dict[str, Any]]:

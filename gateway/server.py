@@ -6,10 +6,11 @@ zoo, catalogue, dispatch and link.
 """
 
 import logging
+import math
 import time
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import payloads, prompts
 from gateway.allowance import Allowances
@@ -32,13 +33,14 @@ from protocol.messages import (
     Embedded,
     Failed,
     Load,
-    Message,
     Tokenize,
     Tokenized,
 )
 from protocol.sampling import Sampling
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked", Tokenized, Detokenized, Embedded)
 
 
 class Server:
@@ -147,26 +149,25 @@ class Server:
     # The model's vocabulary.
 
     async def tokenize(self, session: Session, text: str) -> list[int]:
-        answer = await self._ask(session, lambda id: Tokenize(id, text))
-        assert isinstance(answer, Tokenized)
-        return answer.tokens
+        return (await self._ask(session, lambda id: Tokenize(id, text), Tokenized)).tokens
 
     async def detokenize(self, session: Session, tokens: list[int]) -> str:
-        answer = await self._ask(session, lambda id: Detokenize(id, tokens))
-        assert isinstance(answer, Detokenized)
-        return answer.text
+        return (await self._ask(session, lambda id: Detokenize(id, tokens), Detokenized)).text
 
     async def embed(self, session: Session, text: str) -> list[float]:
-        answer = await self._ask(session, lambda id: Embed(id, text))
-        assert isinstance(answer, Embedded)
-        return answer.vector
+        vector = (await self._ask(session, lambda id: Embed(id, text), Embedded)).vector
+        if not all(map(math.isfinite, vector)):
+            raise LoadFailed("the model's embedding is not made of finite numbers")
+        return vector
 
-    async def _ask(self, session: Session, build: Any) -> Message:
+    async def _ask(self, session: Session, build: Any, kind: type[Asked]) -> Asked:
         worker = await self.dispatch.ensure(*self._selected(session))
         async with self.link.request(worker, build) as call:
             answer = await call.answer
         if isinstance(answer, Failed):
             raise LoadFailed(answer.error)
+        if not isinstance(answer, kind):
+            raise LoadFailed(f"the worker answered with {type(answer).__name__}")
         return answer
 
     def _selected(self, session: Session) -> tuple[str, str]:

@@ -55,12 +55,20 @@ def _text(content: bytes) -> str:
 def parse(text: str) -> Any:
     try:
         _check(text)
-        return clean(yaml.load(text, Loader=_Loader))
+        return clean(_document(text))
     except yaml.YAMLError as error:
         raise Unreadable(_reason(error)) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         # A number of 5,000 digits, a date that is none, a list as a key.
         raise Unreadable(f"not plain data ({type(error).__name__})") from None
+
+
+def _document(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _check(text: str) -> None:

@@ -14,9 +14,8 @@ _FOLDER = Path(__file__).parent
 @cache
 def read(name: str) -> dict[str, Any]:
     """The contents of `<name>.yaml`."""
-    loaded: dict[str, Any] = yaml.load(
-        (_FOLDER / f"{name}.yaml").read_text("utf-8"), yaml.CSafeLoader
-    )
+    text = (_FOLDER / f"{name}.yaml").read_text("utf-8")
+    loaded: dict[str, Any] = yaml.CSafeLoader(text).get_single_data()
     return loaded
 
 
