@@ -57,6 +57,7 @@ def main() -> int:
     except BadSetting as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+    os.umask(0o077)  # what is written here is nobody else's to read
     set_up_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))

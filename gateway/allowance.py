@@ -67,3 +67,11 @@ class Allowances:
         if holder.name not in self._of:
             self._of[holder.name] = Allowance(holder)
         return self._of[holder.name]
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """Of each token's name what runs and what waits."""
+        return {
+            name: {"running": each.running, "waiting": each.waiting}
+            for name, each in self._of.items()
+            if name
+        }

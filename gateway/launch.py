@@ -49,6 +49,7 @@ def main() -> int:
         help="only prepare the home, and print what supervisord.conf needs, as shell commands",
     )  # fmt: skip
     options = parser.parse_args()
+    os.umask(0o077)  # what is written here is nobody else's to read
     try:
         settings = load_settings([], os.environ)
         access, _ = open_access(settings), server_context(settings)

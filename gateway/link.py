@@ -14,6 +14,7 @@ from gateway.greeting import Greeter
 from gateway.metrics import Metrics
 from gateway.poison import Fingerprint, Poison
 from gateway.router import Router, Sent
+from gateway.seldom import Seldom
 from gateway.watch import Watch
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
@@ -116,6 +117,7 @@ class Link:
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
         self._watches: dict[bytes, Watch] = {}
+        self._refusals = Seldom(log)
         self._complaints = 0
         self._complained_at = 0.0
         self.router = Router(address, self._take)
@@ -193,7 +195,8 @@ class Link:
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
         if reason := self._greeter.objection(identity, hello):
-            log.warning("refused worker %s: %s", identity.decode(errors="replace"), reason)
+            name = identity[:64].decode(errors="replace")
+            self._refusals.warning("refused worker %s: %s", name, reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")

@@ -38,6 +38,7 @@ async def status(server: Server, supervision: Supervision) -> dict[str, Any]:
             "waiting": counted.waiting,
             "most_waiting": server.settings.max_queue,
         },
+        "tokens": server.allowances.status(),
         "workers": [_worker(server, worker) for worker in server.dispatch.fleet.all()],
         "asleep": sorted(server.dispatch.asleep),
         "programs": await supervision.programs(),

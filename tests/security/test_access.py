@@ -1,5 +1,6 @@
 """Who gets in, with which token, and what is said to whom does not?"""
 
+import json
 import os
 import subprocess
 import sys
@@ -285,6 +286,8 @@ def test_a_token_has_its_share_and_takes_nothing_from_another(guarded: Home) -> 
             async with client(guarded, auth={"token": ALICE}) as alice:
                 assert (await alice.generate("x", n_predicts=5))[-1][0] == "text_generated"
             assert not [name for name, _ in two.events if name == "text_chunk"]
+            tokens = json.loads(guarded.http("/status")[1])["tokens"]
+            assert tokens["bob"] == {"running": 1, "waiting": 1}
             await one.emit("cancel_generation")
             await two.next("text_chunk")  # the place is passed on
             await three.emit("generate_text", long)

@@ -130,6 +130,11 @@ def test_what_is_no_certificate_is_one_sentence(tmp_path: Path, pair: tuple[Path
         assert said in done.stderr and "Traceback" not in done.stderr
 
 
+def test_nothing_in_the_home_is_for_others_to_read(server: Home) -> None:
+    for path in [server.folder / "logs" / "gateway.log", *server.folder.glob("state*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_health_is_answered_through_tls(server: Home) -> None:
     assert json.loads(server.http("/health")[1]) == {"status": "ok"}
     assert server.http("/ready")[0] == 200

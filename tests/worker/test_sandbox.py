@@ -1,5 +1,6 @@
 """Is what a worker does not need really out of its reach, and the rest within it?"""
 
+import json
 import os
 import shutil
 import socket
@@ -310,6 +311,42 @@ def test_without_namespaces_landlock_still_refuses_tcp(
         process.wait()
 
 
+needs_setpriv = pytest.mark.skipif(
+    not shutil.which("setpriv") or os.getuid() != 0, reason="powers are root's to give up"
+)
+
+
+@linux
+@needs_unshare
+@needs_setpriv
+@pytest.mark.parametrize(
+    ("kept", "alone"),
+    [("-all,+setfcap", True), ("-all", False)],  # root's own user map needs this one
+)
+def test_who_has_no_powers_makes_a_namespace_or_says_why_not(
+    gateway: Gateway, home: Path, listening: int, kept: str, alone: bool
+) -> None:
+    process = subprocess.Popen(
+        ["setpriv", f"--bounding-set={kept}", sys.executable, "-m", "worker", "prisoner",
+         "--home", str(home), "--gateway", gateway.address,
+         "--bindings_path", str(home / "bindings")],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        prison = Prison(gateway, gateway.welcome())
+        if alone:
+            assert prison.sandbox["network"] == "confined"
+            assert prison.tries("interfaces") == "lo"
+        assert prison.sandbox["network"].startswith(("confined", "open: "))
+        assert prison.sandbox["files"] == "confined"
+        assert is_refused(prison.tries("tcp", listening))
+        assert prison.tries("status", "Uid:") == str(os.getuid())  # and it is who it was
+        assert is_refused(prison.tries("read", home / "tokens"))
+    finally:
+        process.kill()
+        process.wait()
+
+
 @linux
 @needs_unshare
 def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
@@ -387,6 +424,9 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
                     assert events[-1][1]["text"].startswith(answer), (prompt, events[-1])
 
         run_now(scenario())
+        [shown] = json.loads(server.http("/status")[1])["workers"]
+        assert shown["sandbox"]["files"] == "confined"
+        assert shown["sandbox"]["network"].startswith("confined")
         for pid in server.worker_pids():
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             assert supervisor_key(run).read_bytes() not in environment
