@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from protocol.logs import Json, OneLine, escaped, level_and_text, with_fields
-from tests.harness import ROOT, Client, Home, client, home, run
+from tests.harness import ROOT, Client, Home, client, home, run, until
 from tests.security.test_access import refused
 
 CANARY = "canary7f3e"
@@ -95,12 +95,16 @@ def logs(server: Home) -> dict[str, str]:
     return {path.name: path.read_text() for path in (server.folder / "logs").iterdir()}
 
 
+def lines_with(server: Home, text: str) -> list[str]:
+    return [line for line in logs(server)["gateway.log"].splitlines() if text in line]
+
+
 def test_nothing_that_a_client_sends_is_in_any_log(server: Home) -> None:
     count = run(send_everything(server))
     run(knock(server))
+    until(lambda: len(lines_with(server, "gateway.ledger")) >= count, "the last line")
     written = logs(server)
-    requests = [line for line in written["gateway.log"].splitlines() if "gateway.ledger" in line]
-    assert len(requests) == count, "one line a request"
+    assert len(lines_with(server, "gateway.ledger")) == count, "one line a request"
     assert "echo_00.log" in written and "supervisord.log" in written
     for name, text in written.items():
         assert CANARY not in text, [line for line in text.splitlines() if CANARY in line]
@@ -115,7 +119,8 @@ def test_a_generation_has_its_ids_times_and_counts_in_its_line(server: Home) -> 
             return str(one.sio.get_sid()), events[-1][1]
 
     client_id, end = run(scenario())
-    [line] = [line for line in logs(server)["gateway.log"].splitlines() if end["id"] in line]
+    # The client hears of the end a moment before the log does.
+    [line] = until(lambda: lines_with(server, end["id"]), "the line")
     wanted = {
         "event": "generate_text", "end": "done", "client": client_id, "holder": "api_key",
         "binding": "echo", "model": "echo", "id": end["id"], "reason": end["reason"],
@@ -153,8 +158,11 @@ def test_who_leaves_in_the_middle_has_a_line_too(server: Home) -> None:
         return sid
 
     sid = run(scenario())
-    lines = [line for line in logs(server)["gateway.log"].splitlines() if sid in line]
-    assert [line for line in lines if "generate_text" in line and "left" in line], lines
+
+    def line() -> bool:
+        return any("generate_text" in x and "left" in x for x in lines_with(server, sid))
+
+    until(line, "the line of the one who left")
 
 
 # The formats by themselves.
