@@ -1,5 +1,7 @@
 """What is in the logs, and what never is?"""
 
+import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -12,7 +14,7 @@ import aiohttp
 import pytest
 
 from protocol.logs import Json, OneLine, escaped, level_and_text, with_fields
-from tests.harness import ROOT, Client, Home, client, home, run, until
+from tests.harness import PATIENCE, ROOT, Client, Home, client, home, run, until
 from tests.security.test_access import refused
 
 CANARY = "canary7f3e"
@@ -110,6 +112,36 @@ def test_nothing_that_a_client_sends_is_in_any_log(server: Home) -> None:
         assert CANARY not in text, [line for line in text.splitlines() if CANARY in line]
         assert "forged" not in text and not escaped(text.replace("\n", "")).count("\\x"), name
         assert "Traceback" not in text, name
+
+
+@pytest.mark.parametrize("frame", [
+    f"4{CANARY}", f"42{CANARY}", f'42["{CANARY}"', f'42["generate_text",{{"prompt":"{CANARY}"}}',
+    f'451-["{CANARY}",{{"_placeholder":true,"num":0}}]', f"43{CANARY}", f"44{CANARY}",
+    f'42/{CANARY},["x"]', f'40/{CANARY},{{"token":"{CANARY}"}}', f"9{CANARY}", CANARY,
+    f'42[{{"{CANARY}":1}}]', f'42["generate_text","{CANARY}\\ud800"]',
+])  # fmt: skip
+def test_nor_is_what_comes_in_broken_frames(server: Home, frame: str) -> None:
+    async def scenario() -> None:
+        async with aiohttp.ClientSession() as http:
+            url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
+            async with http.ws_connect(url) as raw:
+                await raw.receive_str()
+                await raw.send_str(f'40{{"token":"{TOKEN}"}}')
+                await raw.receive_str()
+                await raw.send_str(frame)
+                with contextlib.suppress(ConnectionError):  # some frames end the connection
+                    await raw.send_str('42["list_active_personalities"]')
+                async with asyncio.timeout(PATIENCE):
+                    async for message in raw:
+                        if "active_personalities_list" in str(message.data):
+                            break
+        async with client(server, auth={"token": TOKEN}) as one:
+            await one.settle()
+
+    run(scenario())
+    for text in logs(server).values():
+        assert CANARY not in text, [line for line in text.splitlines() if CANARY in line]
+        assert "Traceback" not in text
 
 
 def test_a_generation_has_its_ids_times_and_counts_in_its_line(server: Home) -> None:
