@@ -22,7 +22,7 @@ from worker.loading import BrokenBinding, NoSuchBinding, make_binding
 from worker.outbox import Outbox
 from worker.pump import Pump
 from worker.reach import Needs, asked_for, prepare
-from worker.sandbox import enter
+from worker.sandbox import CONFINED, enter
 
 log = logging.getLogger("worker")
 
@@ -52,6 +52,8 @@ def main() -> int:
     except BrokenBinding as error:
         log.error("the binding %s is broken", arguments.binding, exc_info=error.__cause__)
         log.error("%s", error)
+        if isinstance(error.__cause__, PermissionError) and sandbox["files"] == CONFINED:
+            log.error("folders outside that it needs are named by `reads:` in its card")
         return 1
     address = arguments.gateway or workers_address(run)
     try:

@@ -19,7 +19,11 @@ from worker.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 CARD = "binding_card.yaml"
 MAX_CARD_BYTES = 64_000
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/gnu")
-FACTS = ("/etc", "/proc", "/sys", "/run/systemd/resolve")
+FACTS = ("/etc", "/proc", "/sys")
+NAMES = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
+"""Where /etc/resolv.conf may lead to."""
+PARTS = ("bin", "lib", "lib64")
+"""Of a Python that is installed around the checkout."""
 SPECIAL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 GPUS = (
     "/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", "/dev/kfd", "/dev/accel", "/dev/dxg",
@@ -89,7 +93,7 @@ def files(needs: Needs) -> dict[Path, int]:
     add(SYSTEM, RUN)
     add(_python(), RUN)
     add((CHECKOUT / "protocol", CHECKOUT / "worker", needs.bindings_path), RUN)
-    add(FACTS, READ)
+    add(FACTS + NAMES, READ)
     add(("/dev",), READ_DIR)
     add((needs.models_path,), READ)
     add((needs.hello,), READ_FILE)
@@ -104,11 +108,15 @@ def files(needs: Needs) -> dict[Path, int]:
 
 
 def _python() -> list[str]:
-    """Where this interpreter and its libraries are. What is above the checkout is left out: the
-    home, with everything that is secret, is in there by default."""
+    """Where this interpreter and its libraries are. Of what is above the checkout only some
+    folders: the home, with everything that is secret, is in there by default."""
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     places = {sys.prefix, sys.exec_prefix, sys.base_prefix, *sys.path, *libraries}
-    return [each for each in places if each and not CHECKOUT.is_relative_to(Path(each).resolve())]
+    found: list[str] = []
+    for place in filter(None, places):
+        above = CHECKOUT.is_relative_to(Path(place).resolve())
+        found += [f"{place}/{part}" for part in PARTS] if above else [place]
+    return found
 
 
 def _listed(value: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from protocol.rundir import run_folder, secret_file, supervisor_key, supervisor_
 from tests.harness import client
 from tests.harness import home as server_home
 from tests.harness import run as run_now
-from tests.worker.gateway import ROOT, Gateway, worker
+from tests.worker.gateway import ROOT, Gateway, log_of, worker
 from worker import landlock
 
 PRISONER = '''
@@ -430,3 +430,19 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
         for pid in server.worker_pids():
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             assert supervisor_key(run).read_bytes() not in environment
+
+
+@linux
+def test_a_binding_that_needs_a_folder_outside_hears_how_to_get_it(
+    gateway: Gateway, home: Path
+) -> None:
+    (home / "library").mkdir()
+    (home / "library" / "data").write_text("x")
+    package = home / "bindings" / "prisoner" / "__init__.py"
+    package.write_text(f"open({str(home / 'library' / 'data')!r}).read()\n{PRISONER}")
+    with imprisoned(gateway, home) as process:
+        assert process.wait(20) == 1
+    assert "`reads:` in its card" in log_of(home).splitlines()[-1]
+    (package.parent / "binding_card.yaml").write_text(f"reads: [{home / 'library'}]")
+    with imprisoned(gateway, home):
+        Prison(gateway, gateway.welcome())
