@@ -1,0 +1,386 @@
+"""Each accepted generation ends exactly once with the text that it should have, whatever happens.
+
+The real line, fleet and streams, driven through queue, load, generate, cancel, crash, continue,
+disconnect and reconnect. What has I/O is played here: workers, their processes and the clients.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gateway.fleet import Fleet, Worker
+from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
+from gateway.refusals import LoadFailed, NoWorker
+from gateway.stream import End, Event, Stream
+from protocol.messages import Hello, Loaded
+
+BINDINGS = ("firm", "frail")
+"""The second cannot resume."""
+MODELS = ("m", "n", "o")
+PROCESSES, SLOTS, MAX_QUEUE = 2, 2, 3
+STEPS, EXAMPLES = 100, 250
+PICK = st.integers(0, 1000)
+SELDOM = st.sampled_from([False, False, True])
+
+
+def words(seed: int, count: int) -> str:
+    return "".join(f"{seed}.{number} " for number in range(count))
+
+
+def visible(seed: int, count: int) -> str:
+    """What of it may be shown: now and then the last word is held back."""
+    held = count > 0 and (seed + count) % 3 == 0
+    return words(seed, count - held)
+
+
+@dataclass(eq=False)
+class Client:
+    """What a user sees of one generation."""
+
+    connected: bool = True
+    text: str = ""
+    ends: list[Event] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Asked:
+    binding: str
+    model: str
+    seed: int
+    length: int
+    stream: Stream
+    client: Client = field(default_factory=Client)
+    waiter: Waiter | None = None
+    lost: bool = False
+    told: list[Event] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Run:
+    """A generation in a worker."""
+
+    id: int
+    asked: Asked
+    tokens: int
+    """So many are computed."""
+    sent: int
+    """Characters of its text."""
+    cancelled: bool = False
+
+
+class Serving(RuleBasedStateMachine):
+    steps = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.fleet = Fleet()
+        self.line = Line(self.fleet, MAX_QUEUE)
+        self.ids = itertools.count(1)
+        self.asked: list[Asked] = []
+        self.runs: dict[Worker, list[Run]] = {}
+        self.loads: dict[Worker, int] = {}
+        self.starting: list[str] = []
+        for binding in BINDINGS:
+            self.come(binding, MODELS[0])
+
+    def come(self, binding: str, model: str = "") -> None:
+        """A worker says Hello."""
+        name = f"{binding}.{next(self.ids)}".encode()
+        hello = Hello(0, binding, 7, SLOTS, resumable=binding == "firm", model=model)
+        self.runs[self.fleet.join(name, hello, self.now)] = []
+
+    # What the gateway does.
+
+    def walk(self) -> None:
+        for action in self.line.walk(self.now):
+            self.do(action)
+
+    def do(self, action: Action) -> None:
+        match action:
+            case Given(waiter, worker):
+                self.run(self.of(waiter), worker)
+            case Denied(waiter, error):
+                asked = self.of(waiter)
+                asked.waiter = None
+                self.tell(asked, asked.stream.fail(str(error)))
+            case ToLoad(worker, _):
+                self.loads[worker] = next(self.ids)
+                self.fleet.assign(worker, self.loads[worker], self.now)
+            case ToStart(binding, _):
+                processes = len(self.fleet.of(binding)) + self.starting.count(binding)
+                if processes < PROCESSES and binding not in self.starting:
+                    self.starting.append(binding)
+                elif binding not in self.starting:
+                    self.line.full.add(binding)
+
+    def of(self, waiter: Waiter) -> Asked:
+        return next(asked for asked in self.asked if asked.waiter is waiter)
+
+    def run(self, asked: Asked, worker: Worker) -> None:
+        asked.waiter = None
+        worker.reserved -= 1
+        assert (worker.binding, worker.model, worker.loading) == (asked.binding, asked.model, "")
+        assert worker.resumable or not (asked.stream.tokens or asked.stream.length)
+        run = Run(next(self.ids), asked, len(asked.stream.tokens), asked.stream.length)
+        self.runs[worker].append(run)
+        self.fleet.assign(worker, run.id, self.now)
+
+    def wait(self, asked: Asked, *, first: bool) -> None:
+        asked.waiter = Waiter(asked.binding, asked.model, slot=True, first=first)
+        self.line.join(asked.waiter)
+        self.walk()
+        if asked.waiter and self.line.too_many(asked.waiter):
+            self.line.leave(asked.waiter)
+            asked.waiter = None
+            self.tell(asked, asked.stream.refuse())
+
+    def tell(self, asked: Asked, events: list[Event]) -> None:
+        asked.told += events
+        if asked.client.connected:
+            asked.client.ends += events
+
+    def stop(self, asked: Asked) -> None:
+        """Nobody waits for it any more; its worker hears of it later."""
+        if asked.waiter:
+            self.line.leave(asked.waiter)
+            asked.waiter = None
+        for run in itertools.chain.from_iterable(self.runs.values()):
+            run.cancelled |= run.asked is asked
+        self.walk()
+
+    # What happens.
+
+    @rule(pick=PICK, length=st.integers(1, 9))
+    def generate(self, pick: int, length: int) -> None:
+        binding, model = BINDINGS[pick % 5 == 0], MODELS[pick % 3]
+        asked = Asked(binding, model, len(self.asked), length, Stream(str(len(self.asked))))
+        self.asked.append(asked)
+        self.wait(asked, first=False)
+
+    @precondition(lambda self: self.starting)
+    @rule(comes=st.integers(0, 9))
+    def start_ends(self, comes: int) -> None:
+        binding = self.starting.pop()
+        if comes:
+            self.come(binding)
+            self.line.full.discard(binding)
+            self.line.circuits.close((binding, ""))
+        elif not self.fleet.of(binding):
+            self.line.circuits.failed((binding, ""), "it died", self.now, 5, barred=True)
+            for denied in self.line.deny(NoWorker("it died"), binding):
+                self.do(denied)
+        self.walk()
+
+    @precondition(lambda self: self.loads)
+    @rule(pick=PICK, fine=st.integers(0, 9))
+    def load_ends(self, pick: int, fine: int) -> None:
+        worker = list(self.loads)[pick % len(self.loads)]
+        id, model = self.loads.pop(worker), worker.loading
+        if fine:
+            self.fleet.loaded(worker, Loaded(id, model, 0, slots=SLOTS))
+            self.line.circuits.close((worker.binding, model))
+        self.fleet.release(worker, id, self.now)
+        if not fine:
+            worker.loading = ""
+            self.load_failed(worker, model, deadly=False)
+        self.walk()
+
+    def load_failed(self, worker: Worker, model: str, *, deadly: bool) -> None:
+        key = worker.binding, model
+        self.line.circuits.failed(key, "it broke", self.now, 2, barred=deadly)
+        for denied in self.line.deny(LoadFailed("it broke"), worker.binding, model):
+            self.do(denied)
+
+    def running(self) -> list[tuple[Worker, Run]]:
+        return [(worker, run) for worker, runs in self.runs.items() for run in runs]
+
+    @precondition(lambda self: self.running())
+    @rule(pick=PICK, count=st.integers(1, 3))
+    def advance(self, pick: int, count: int) -> None:
+        running = self.running()
+        worker, run = running[pick % len(running)]
+        for _ in range(count):
+            if run in self.runs[worker]:
+                self.one_token(worker, run)
+        self.walk()
+
+    @precondition(lambda self: self.running())
+    @rule()
+    def advance_all(self) -> None:
+        for worker, run in self.running():
+            if run in self.runs[worker]:
+                self.one_token(worker, run)
+        self.walk()
+
+    def one_token(self, worker: Worker, run: Run) -> None:
+        asked, stream = run.asked, run.asked.stream
+        if run.tokens < asked.length:
+            run.tokens += 1
+            self.chunk(run, visible(asked.seed, run.tokens), [run.tokens])
+        if run.cancelled or run.tokens == asked.length:
+            self.chunk(run, words(asked.seed, run.tokens), [])
+            self.release(worker, run)
+            self.tell(asked, stream.finish())
+
+    def chunk(self, run: Run, text: str, tokens: list[int]) -> None:
+        new = text[run.sent :]
+        run.sent += len(new)
+        asked = run.asked
+        if asked.stream.take(new, tokens, len(tokens)) and asked.client.connected:
+            asked.client.text += new
+
+    def release(self, worker: Worker, run: Run) -> None:
+        self.runs[worker].remove(run)
+        self.fleet.release(worker, run.id, self.now)
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=PICK, does=SELDOM)
+    def crash(self, pick: int, does: bool) -> None:
+        if not does:
+            return
+        busy = [worker for worker, runs in self.runs.items() if runs]
+        workers = busy if busy and pick % 4 else list(self.runs)
+        worker = workers[pick % len(workers)]
+        self.line.full.discard(worker.binding)
+        self.fleet.lose(worker.identity)
+        runs, loading = self.runs.pop(worker), self.loads.pop(worker, None)
+        if loading is not None:
+            self.load_failed(worker, worker.loading, deadly=True)
+        for run in runs:
+            if run.cancelled:
+                continue
+            if run.asked.stream.outlive(resumable=worker.resumable):
+                run.asked.lost = True
+                self.wait(run.asked, first=True)
+            else:
+                self.tell(run.asked, run.asked.stream.fail("its worker died"))
+        self.walk()
+
+    def living(self) -> list[Asked]:
+        return [asked for asked in self.asked if not asked.stream.end]
+
+    @precondition(lambda self: self.living())
+    @rule(pick=PICK, does=SELDOM)
+    def cancel(self, pick: int, does: bool) -> None:
+        if not does:
+            return
+        asked = self.living()[pick % len(self.living())]
+        self.tell(asked, asked.stream.cancel())
+        self.stop(asked)
+
+    @precondition(lambda self: self.living())
+    @rule(pick=PICK)
+    def disconnect(self, pick: int) -> None:
+        """Its connection is gone; for a while the generation goes on without it."""
+        self.living()[pick % len(self.living())].client.connected = False
+
+    def away(self) -> list[Asked]:
+        return [asked for asked in self.asked if (not asked.client.connected and asked.told != [])
+                or (not asked.client.connected and not asked.stream.end)]  # fmt: skip
+
+    @precondition(lambda self: self.away())
+    @rule(pick=PICK)
+    def reconnect(self, pick: int) -> None:
+        """It gets what it has missed."""
+        asked = self.away()[pick % len(self.away())]
+        client = asked.client
+        client.connected = True
+        client.text += asked.stream.text[len(client.text) :]
+        client.ends += asked.told[len(client.ends) :]
+
+    @precondition(lambda self: any(not asked.client.connected for asked in self.living()))
+    @rule(pick=PICK, does=SELDOM)
+    def stays_away(self, pick: int, does: bool) -> None:
+        if not does:
+            return
+        gone = [asked for asked in self.living() if not asked.client.connected]
+        asked = gone[pick % len(gone)]
+        self.tell(asked, asked.stream.abandon())
+        self.stop(asked)
+
+    @rule(seconds=st.integers(1, 10))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        self.walk()
+
+    # What is always so.
+
+    @invariant()
+    def no_worker_has_more_than_it_takes(self) -> None:
+        for worker, runs in getattr(self, "runs", {}).items():
+            assert worker.occupied <= worker.slots and worker.reserved == 0
+            assert not (worker in self.loads and runs), "a load disturbs nobody"
+            assert worker.requests == {run.id for run in runs} | (
+                {self.loads[worker]} if worker in self.loads else set()
+            )
+
+    @invariant()
+    def each_ends_once_and_is_somewhere_until_then(self) -> None:
+        for asked in getattr(self, "asked", []):
+            stream, client = asked.stream, asked.client
+            here = [run for _, run in self.running() if run.asked is asked and not run.cancelled]
+            assert len(here) + (asked.waiter is not None) == (stream.end is None)
+            names = [name for name, _ in asked.told]
+            expected = {
+                None: [], End.GONE: [], End.BUSY: ["buzzy"], End.FAILED: ["generation_error"],
+                End.FINISHED: ["text_generated"],
+                End.CANCELLED: ["generation_canceled", "text_generated"],
+            }  # fmt: skip
+            assert names == expected[stream.end]
+            assert client.ends == asked.told[: len(client.ends)]
+            assert stream.text.startswith(client.text)
+            if client.connected:
+                assert client.text == stream.text and client.ends == asked.told
+            assert words(asked.seed, asked.length).startswith(stream.text)
+            assert stream.outlived == asked.lost
+            assert not (asked.lost and stream.end is End.BUSY), "it was admitted long ago"
+            if names[-1:] == ["text_generated"]:
+                assert asked.told[-1][1]["text"] == stream.text
+            if stream.end is End.FINISHED:
+                assert stream.text == words(asked.seed, asked.length)
+                assert stream.tokens == list(range(1, asked.length + 1))
+
+    @invariant()
+    def no_more_wait_than_may(self) -> None:
+        Serving.steps += 1
+        if hasattr(self, "line"):
+            new = [a.waiter for a in self.asked if a.waiter and not a.waiter.first]
+            assert len(new) <= MAX_QUEUE
+
+    def teardown(self) -> None:
+        """When nothing breaks any more, nobody waits for ever."""
+        for _ in range(50 * len(getattr(self, "asked", []))):
+            if not self.living():
+                break
+            if self.starting:
+                self.start_ends(comes=1)
+            if self.loads:
+                self.load_ends(pick=0, fine=1)
+            if self.running():
+                self.advance(pick=0, count=3)
+            self.time_passes(1)
+            self.each_ends_once_and_is_somewhere_until_then()
+        assert not hasattr(self, "asked") or not self.living()
+
+
+def test_each_generation_ends_once_with_its_text_whatever_happens() -> None:
+    Serving.steps = 0
+    run_state_machine_as_test(
+        Serving,
+        settings=settings(
+            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    assert Serving.steps >= 10_000
