@@ -65,6 +65,7 @@ class LlamaCpp(Binding):
             n_ctx=settings.n_ctx,
             parallel=settings.parallel,
             n_cells=settings.n_cells,
+            kv_unified=settings.kv_unified,
             type_k=settings.type_k,
             type_v=settings.type_v,
             available=room,

@@ -2,18 +2,23 @@
 
 Pure. A sequence's cells are those of its computed tokens in the model's memory.
 With one memory for all, a beginning that a running sequence has is shared by
-naming its cells once more: it costs neither time nor room. What finished is
-taken out of the memory and kept beside it, because whoever decodes passes over
-every cell there, in every head of every layer.
+naming its cells once more: it costs neither time nor room. With one for each it
+is copied. What finished is taken out of the memory and kept beside it, because
+whoever decodes in one memory passes over every cell there, in every head of
+every layer, and because the next one needs the place.
+
+Names are given from the lowest: with a memory for each, llama.cpp computes
+neighbours together and others one after the other.
 """
 
+import heapq
 from dataclasses import dataclass
 from typing import Any
 
 WORTH_WAITING = 32
 """Tokens that are computed in less time than another step takes to begin."""
 WORTH_KEEPING = 8
-"""Tokens; fewer are computed again before they are found and copied."""
+"""Tokens; fewer are computed again before they are copied."""
 
 
 @dataclass(eq=False, slots=True)
@@ -48,10 +53,12 @@ class Place:
 class Shelf:
     """The names of `names` running sequences, and finished ones of `room` bytes."""
 
-    def __init__(self, names: int, room: int) -> None:
+    def __init__(self, names: int, room: int, *, copies: bool = False) -> None:
+        """`copies`: it takes one to share with a running sequence, too."""
         self.names = names
         self._room = room
-        self._free = list(range(names - 1, -1, -1))
+        self._worth_sharing = WORTH_KEEPING if copies else 1
+        self._free = list(range(names))  # a heap
         self._running: list[Cells] = []
         self._kept: list[Kept] = []  # least recently used first
 
@@ -67,14 +74,28 @@ class Shelf:
             self._kept.remove(source)
             if shared < len(source.tokens):  # not all of it will be in the new one as well
                 self._kept.append(source)
-        cells = Cells(self._free.pop(), tokens, shared)
+        cells = Cells(heapq.heappop(self._free), tokens, shared)
         self._running.append(cells)
         return Place(cells, source)
 
     def leave(self, cells: Cells) -> None:
         """The sequence is over, and its cells are removed."""
         self._running.remove(cells)
+        heapq.heappush(self._free, cells.id)
+
+    def gap(self) -> tuple[Cells, int] | None:
+        """Who has the highest name, and a lower one that is free."""
+        last = max(self._running, key=lambda cells: cells.id, default=None)
+        if last and self._free and self._free[0] < last.id:
+            return last, self._free[0]
+        return None
+
+    def rename(self, cells: Cells, id: int) -> None:
+        """Its cells are where the free name `id` belongs."""
+        self._free.remove(id)
         self._free.append(cells.id)
+        heapq.heapify(self._free)
+        cells.id = id
 
     def keep(self, tokens: list[int], state: Any, size: int) -> None:
         """The oldest go as far as this one needs their room; one without room is not kept."""
@@ -105,7 +126,7 @@ class Shelf:
                 best, length = kept, shared
         for cells in self._running:
             shared = common(cells.tokens, tokens, min(cells.computed, most))
-            if shared >= max(length, 1):
+            if shared >= max(length, self._worth_sharing):
                 best, length = cells, shared
         return best, length
 

@@ -9,7 +9,8 @@ from worker.binding import BindingError
 from .batch import Rows
 from .cells import Cells
 from .model import LlamaModel
-from .native import ABORTED, memory_last, memory_remove
+from .native import ABORTED
+from .residence import Residence
 from .sampler import Row, logprobs
 from .sequence import Sequence
 
@@ -19,6 +20,7 @@ class Counters:
     """Since the model was loaded."""
 
     steps: int = 0
+    """Calls of `llama_decode`."""
     decoding_ns: int = 0
     """Wall time inside `llama_decode`."""
     computed: int = 0
@@ -59,72 +61,81 @@ class Part:
 
 
 class Computing:
-    def __init__(self, model: LlamaModel) -> None:
+    def __init__(self, model: LlamaModel, residence: Residence) -> None:
         self._model = model
-        self._rows = Rows(model.settings.rows, model.vocabulary.size)
+        self._residence = residence
+        self._singles = Rows(model.settings.parallel, model.vocabulary.size)
+        self._runs = Rows(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self._again: list[Sequence] = []  # all of the last batch, if each had one token
-        self.size = self._rows.size
-        """Tokens that one batch may have."""
-        self.recovered = False
-        """A batch was not computed to its end: what a sequence misses may have grown."""
+        self._again: list[Sequence] = []  # those of the last batch of singles
+        self.size = self._runs.size
+        """Tokens that one batch of prompts may have."""
         self.counters = Counters()
 
-    def run(self, decoding: list[Sequence], parts: list[Part]) -> None:
-        """Compute the next token of each in `decoding`, and `parts`.
+    def decode(self, sequences: list[Sequence]) -> bool:
+        """Compute the last token of each and choose the next one; False if it was cut short.
 
-        Raises BindingError when llama.cpp cannot; the sequences are as before.
+        Then, as in `prefill`, what a sequence misses may have grown. Raises
+        BindingError when llama.cpp cannot; the sequences are as before.
         """
-        rows = self._rows
-        if decoding == self._again and not parts:
-            rows.advance([s.tokens[-1] for s in decoding])
+        rows = self._singles
+        if sequences == self._again:
+            rows.advance([s.tokens[-1] for s in sequences])
         else:
             rows.clear()
             rows.add_singles(
-                [s.tokens[-1] for s in decoding],
-                [len(s.tokens) - 1 for s in decoding],
-                [s.cells.id for s in decoding if s.cells],
+                [s.tokens[-1] for s in sequences],
+                [len(s.tokens) - 1 for s in sequences],
+                [s.id() for s in sequences],
             )
-        for part in parts:
-            start, cells = part.cells.computed, part.cells
-            tokens = part.sequence.tokens[start : start + part.count]
-            rows.add_run(tokens, start, cells.id, part.wanted)
         self._again = []
-        code = self._decode()
-        if code:
-            self._recover([*decoding, *(part.sequence for part in parts)], code)
-            return
-        for sequence in decoding:
+        if code := self._compute(rows):
+            self._recover(sequences, code)
+            return False
+        for sequence in sequences:
             sequence.cells.computed += 1  # type: ignore[union-attr]
+        self._sample(sequences)
+        self._again = sequences
+        return True
+
+    def renamed(self) -> None:
+        """Sequences have other ids than in the last batch."""
+        self._again = []
+
+    def prefill(self, parts: list[Part]) -> None:
+        """Compute `parts`, and choose a token behind each prompt that is complete."""
+        rows = self._runs
+        rows.clear()
+        for part in parts:
+            start = part.cells.computed
+            tokens = part.sequence.tokens[start : start + part.count]
+            rows.add_run(tokens, start, part.cells.id, part.wanted)
+        if code := self._compute(rows):
+            self._recover([part.sequence for part in parts], code)
+            return
         for part in parts:
             part.cells.computed += part.count
-        if parts:
-            self._sample_mixed(decoding, parts)
-        else:
-            self._sample(decoding)
-            self._again = decoding
+        self._sample_parts(parts)
 
-    def _decode(self) -> int:
+    def _compute(self, rows: Rows) -> int:
         counters = self.counters
         before = time.perf_counter_ns()
-        code = self._rows.decode(self._model.context)
+        code = rows.decode(self._model.context)
         counters.decoding_ns += time.perf_counter_ns() - before
         counters.steps += 1
         if not code:
-            counters.computed += self._rows.count
+            counters.computed += rows.count
         return code
 
     def _recover(self, sequences: list[Sequence], code: int) -> None:
         """Part of the batch may be in memory: go on from there, and keep one token to compute."""
-        memory = self._model.memory
-        self.recovered = True
         for sequence in sequences:
             assert sequence.cells
             cells = sequence.cells
-            reached = int(memory_last(memory, cells.id)) + 1
+            reached = self._residence.count(cells.id)
             cells.computed = min(reached, len(sequence.tokens) - 1, _keepable(sequence, cells))
-            if not memory_remove(memory, cells.id, cells.computed, -1):
-                memory_remove(memory, cells.id, -1, -1)
+            if not self._residence.cut(cells.id, cells.computed):
+                self._residence.clear(cells.id)
                 cells.computed = 0
         if code != ABORTED:
             raise BindingError(f"llama.cpp cannot compute this: llama_decode returned {code}")
@@ -132,7 +143,7 @@ class Computing:
 
     def _sample(self, sequences: list[Sequence]) -> None:
         """Every sequence has one row."""
-        logits = self._rows.logits(self._model.context, len(sequences))
+        logits = self._singles.logits(self._model.context, len(sequences))
         ends = self._ends
         largest = logits.argmax(axis=1).tolist() if any(s.quick for s in sequences) else ()
         for place, sequence in enumerate(sequences):
@@ -144,13 +155,11 @@ class Computing:
             else:
                 sequence.take(largest[place], ends)
 
-    def _sample_mixed(self, decoding: list[Sequence], parts: list[Part]) -> None:
-        count = len(decoding) + sum(part.wanted for part in parts)
+    def _sample_parts(self, parts: list[Part]) -> None:
+        count = sum(part.wanted for part in parts)
         if not count:
             return
-        logits = iter(self._rows.logits(self._model.context, count))
-        for sequence, row in zip(decoding, logits, strict=False):
-            self._choose(sequence, row)
+        logits = iter(self._runs.logits(self._model.context, count))
         for part in parts:
             tokens, reached = part.sequence.tokens, part.cells.computed
             for place in range(reached - part.wanted + 1, reached + 1):

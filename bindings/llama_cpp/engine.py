@@ -1,12 +1,11 @@
 """Which tokens go into the next `llama_decode`?
 
-One step computes one batch: a token for every sequence that decodes, and as
-much of the waiting prompts as is allowed beside them. A sequence whose last
+One step computes a token for every sequence that decodes, and then as much of
+the waiting prompts as is allowed beside them: a batch of few tokens and one of
+many, because llama.cpp takes longer for them together. A sequence whose last
 token has not been taken is left out, so a slow client holds up only itself.
 Everything but `interrupt` and `prefilling` belongs to the model thread.
 """
-
-import numpy as np
 
 from worker.binding import BindingError, Request
 
@@ -14,14 +13,7 @@ from .cells import WORTH_KEEPING, Cells, Kept, Shelf
 from .chain import Chain
 from .computing import Computing, Counters, Part
 from .model import LlamaModel
-from .native import (
-    memory_copy,
-    memory_last,
-    memory_remove,
-    state_load,
-    state_save,
-    state_size,
-)  # fmt: skip
+from .residence import Residence
 from .sampler import Candidates, Sampler
 from .sequence import Sequence
 from .settings import REPLAYED
@@ -31,13 +23,18 @@ class Engine:
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
-        self._shelf = Shelf(model.settings.parallel, model.plan.kept)
+        self._residence = Residence(model)
+        self._shelf = Shelf(
+            model.settings.parallel, model.plan.kept, copies=self._residence.separate
+        )
         self._candidates = Candidates(model.vocabulary.size)
-        self._computing = Computing(model)
+        self._computing = Computing(model, self._residence)
         self._sequences: dict[Request, Sequence] = {}
         self._waiting: list[Sequence] = []
         self._prompts: list[Sequence] = []  # admitted, more than one token missing
-        self._decoding: list[Sequence] = []  # admitted, one token missing
+        self._decoding: list[Sequence] = []  # admitted, one token missing; by their ids
+        self._unsorted = False
+        self._gaps = False  # among the ids, perhaps
         self._prefilling: frozenset[Sequence] = frozenset()  # in the step that runs
         self.passes = 0
         """Calls of `step`: whoever saw it move had a turn."""
@@ -78,23 +75,22 @@ class Engine:
         (self._decoding if sequence in self._decoding else self._prompts).remove(sequence)
         self._keep(sequence.cells)
         self._shelf.leave(sequence.cells)
-        memory_remove(self._model.memory, sequence.cells.id, -1, -1)
+        self._residence.clear(sequence.cells.id)
+        self._gaps = self._residence.separate
 
     def _keep(self, cells: Cells) -> None:
-        context = self._model.context
         if self._model.forgets_parts or cells.computed < WORTH_KEEPING:
             return
-        size: int = state_size(context, cells.id)
-        if not self._shelf.has_room_for(size):
+        if not self._shelf.has_room_for(self._residence.size(cells.id)):
             return
-        state = np.empty(size, np.uint8)
-        if state_save(context, state.ctypes.data, size, cells.id) == size:
-            self._shelf.keep(cells.tokens[: cells.computed], state, size)
+        state = self._residence.save(cells.id)
+        if state is not None:
+            self._shelf.keep(cells.tokens[: cells.computed], state, len(state))
 
     def interrupt(self, request: Request) -> None:
         """From any thread: do not finish a prefill that is for nobody.
 
-        The order matters, here and in `step`: either the step sees the flag
+        The order matters, here and in `_prefill`: either that sees the flag
         before it starts, or it is seen to be running and is aborted.
         """
         sequence = self._sequences.get(request)
@@ -106,8 +102,7 @@ class Engine:
     def forget(self) -> int:
         """Drop what finished generations left for others; how many tokens still are in memory."""
         self._shelf.forget()
-        memory = self._model.memory
-        return sum(int(memory_last(memory, id)) + 1 for id in range(self._shelf.names))
+        return sum(map(self._residence.count, range(self._shelf.names)))
 
     @property
     def running(self) -> int:
@@ -121,45 +116,54 @@ class Engine:
     # A step.
 
     def step(self) -> bool:
-        """Compute one batch; False if there was nothing to compute."""
+        """Compute what is to be computed; False if there was nothing."""
         self.passes += 1
         if self._waiting:
             self._admit()
-        decoding = [s for s in self._decoding if not (s.ready or s.ended)]
-        if self._prompts:
-            return self._mixed_step(decoding)
-        if decoding:
-            self._computing.run(decoding, [])
+        if self._gaps:
+            self._close_gaps()
+        if self._unsorted:
             self._sort()
+        decoding = [s for s in self._decoding if not (s.ready or s.ended)]
+        if decoding:
+            self._model.abort.lower()  # an interrupt may have come when its prefill just was over
+            self._unsorted = True
+            self._unsorted = not self._computing.decode(decoding)
+        if self._prompts:
+            return self._prefill(len(decoding)) or bool(decoding)
         return bool(decoding)
 
-    def _mixed_step(self, decoding: list[Sequence]) -> bool:
-        parts = self._parts(decoding)
+    def _prefill(self, beside: int) -> bool:
+        parts = self._parts(beside)
         self._model.abort.lower()
         self._prefilling = frozenset(part.sequence for part in parts)
         try:
             if any(sequence.interrupted for sequence in self._prefilling):
                 return True  # it is about to leave: plan anew without it
-            if decoding or parts:
-                self._computing.run(decoding, parts)
-            return bool(decoding or parts)
+            if parts:
+                self._unsorted = True
+                self._computing.prefill(parts)
+            return bool(parts)
         finally:
             self._prefilling = frozenset()
-            self._sort()
 
     def _sort(self) -> None:
         """A prompt that is computed decodes from now on; what lost its cells is a prompt again."""
-        if self._computing.recovered or any(s.missing <= 1 for s in self._prompts):
-            admitted = self._decoding + self._prompts
-            self._decoding = [s for s in admitted if s.missing <= 1]
-            self._prompts = [s for s in admitted if s.missing > 1]
-            self._computing.recovered = False
+        admitted = self._decoding + self._prompts
+        self._decoding = [s for s in admitted if s.missing <= 1]
+        self._decoding.sort(key=Sequence.id)
+        self._prompts = [s for s in admitted if s.missing > 1]
+        self._unsorted = False
 
-    def _parts(self, decoding: list[Sequence]) -> list[Part]:
-        """Whose prompts to go on with, in the order they came, and how many tokens of each."""
-        budget = self._computing.size - len(decoding)
-        if decoding:
-            budget = min(budget, self.chunk)
+    def _parts(self, beside: int) -> list[Part]:
+        """Whose prompts to go on with, in the order they came, and how many tokens of each.
+
+        Who waits for a prompt counts as much as who waits for a token: if they are more than
+        the `beside` that decode, they get more chunks than one.
+        """
+        budget = self._computing.size
+        if beside:
+            budget = min(budget, self.chunk * max(1, len(self._prompts) // beside))
         rows = REPLAYED
         parts = []
         for sequence in self._prompts:
@@ -189,16 +193,26 @@ class Engine:
     def _place(self, sequence: Sequence) -> None:
         place = self._shelf.join(sequence.tokens, self._most(sequence))
         sequence.cells = cells = place.cells
-        memory, source = self._model.memory, place.source
+        residence, source = self._residence, place.source
         if isinstance(source, Kept):
-            restored = state_load(
-                self._model.context, source.state.ctypes.data, source.size, cells.id
-            )
-            if not restored:
-                cells.computed = 0
-            memory_remove(memory, cells.id, cells.computed, -1)
-        elif source:
-            memory_copy(memory, source.id, cells.id, 0, cells.computed)
+            there = residence.load(cells.id, source.state, cells.computed)
+        else:
+            there = source is None or residence.share(source.id, cells.id, cells.computed)
+        if not there:
+            cells.computed = 0
         sequence.request.usage.reused_tokens = cells.computed
         self.counters.reused += cells.computed
-        (self._prompts if sequence.missing > 1 else self._decoding).append(sequence)
+        self._prompts.append(sequence)
+        self._unsorted = True
+
+    def _close_gaps(self) -> None:
+        """Whoever is behind a gap comes forward: with a copy now, but neighbours are quicker."""
+        self._gaps = False
+        while gap := self._shelf.gap():
+            cells, id = gap
+            if cells.computed and not self._residence.share(cells.id, id, cells.computed):
+                return
+            self._residence.clear(cells.id)
+            self._shelf.rename(cells, id)
+            self._computing.renamed()
+            self._unsorted = True

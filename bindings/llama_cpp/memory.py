@@ -47,6 +47,8 @@ class Plan:
     """Bytes."""
     kept: int = 0
     """Bytes that finished generations may fill, little by little."""
+    separate: bool = False
+    """Each generation has a memory of its own, of `context` tokens."""
 
     @property
     def total(self) -> int:
@@ -59,6 +61,7 @@ def plan(
     n_ctx: int,
     parallel: int,
     n_cells: int,
+    kv_unified: str,
     type_k: str,
     type_v: str,
     available: int | None,
@@ -75,15 +78,19 @@ def plan(
     if not stretched:
         context = min(context, own)
     a_token = token_bytes(header, type_k, type_v)
-    cells = n_cells or context * parallel
-    if not n_cells and available is not None and a_token:
+    whole = context * parallel
+    cells = n_cells or whole
+    if kv_unified == "off":
+        cells = whole
+    elif not n_cells and available is not None and a_token:
         room = int((available - header.size) * CELLS_SHARE / a_token)
         cells = min(cells, room)
     cells = max(context, cells, LEAST_CELLS)
+    separate = kv_unified != "on" and cells >= whole
     cache = int(cells * a_token)
     spare = DEFAULT_ROOM if available is None else available - header.size - cache
     kept = kept_memory * 2**20 or max(0, int(spare * KEPT_SHARE))
-    return Plan(context, cells, header.size, cache, kept)
+    return Plan(context, cells, header.size, cache, kept, separate)
 
 
 def token_bytes(header: Header, type_k: str, type_v: str) -> float:

@@ -181,7 +181,7 @@ def _context_params(settings: Settings, plan: Plan) -> Any:
     parameters.n_seq_max = settings.parallel
     parameters.n_outputs_max = settings.outputs
     parameters.n_threads = parameters.n_threads_batch = threads(settings)
-    parameters.kv_unified = True
+    parameters.kv_unified = not plan.separate
     parameters.swa_full = True  # or no beginning of a sequence could be kept
     parameters.flash_attn_type = FLASH[settings.flash_attn]
     parameters.type_k = GGML_TYPES[settings.type_k]

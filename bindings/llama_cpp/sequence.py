@@ -54,6 +54,11 @@ class Sequence:
         self.tokens.append(self.given.popleft())
         self.quick = self.sampler.plain and not self.logprobs and not self.given
 
+    def id(self) -> int:
+        """Its name in the model's memory, once it is admitted; it may change between steps."""
+        assert self.cells
+        return self.cells.id
+
     def take(self, token: int | None, ends: frozenset[int]) -> None:
         """A token was chosen; None is that nothing could be."""
         if token is None or token in ends:

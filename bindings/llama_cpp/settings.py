@@ -52,6 +52,11 @@ class Settings:
         "n_ctx × parallel, less if that takes over an eighth of what is free.",
         low=0, high=2**26,
     )  # fmt: skip
+    kv_unified: str = _setting(
+        "auto", "One memory for all generations: a running one's beginning is shared without a "
+        "copy, and whoever decodes passes over everybody's tokens. off is n_ctx tokens for each, "
+        "auto is off where there is room for that.", choices=("auto", "on", "off"),
+    )  # fmt: skip
     n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
     n_ubatch: int = _setting(512, "Tokens computed together inside a step.", low=1)
     chunk: int = _setting(

@@ -48,10 +48,10 @@ def shared() -> Iterator[LlamaCpp]:
 EXACT = {"flash_attn": "off", "type_k": "f32", "type_v": "f32", "n_threads": 1}
 
 
-@pytest.fixture(scope="module")
-def shared_exact(tiny: Path) -> Iterator[LlamaCpp]:
+@pytest.fixture(scope="module", params=["on", "off"], ids=["one memory", "one for each"])
+def shared_exact(tiny: Path, request: pytest.FixtureRequest) -> Iterator[LlamaCpp]:
     binding = LlamaCpp()
-    binding.load(Model("tiny", tiny, EXACT))
+    binding.load(Model("tiny", tiny, {**EXACT, "kv_unified": request.param}))
     yield binding
     binding.close()
 

@@ -111,6 +111,16 @@ def test_what_comes_together_computes_its_common_beginning_once(exact: LlamaCpp)
         assert alone(exact, again) == tokens_
 
 
+def test_who_is_left_behind_a_gap_goes_on_as_before(exact: LlamaCpp) -> None:
+    asked = [request(exact, p, 5 + 6 * n, ignore_eos=True, seed=n) for n, p in enumerate(PROMPTS)]
+    found = together(exact, *asked)
+    for request_, tokens_ in zip(asked, found, strict=True):
+        again = request(
+            exact, request_.prompt, request_.n_predict, ignore_eos=True, seed=request_.sampling.seed
+        )
+        assert alone(exact, again) == tokens_
+
+
 def test_the_next_turn_computes_only_what_is_new(pebble: LlamaCpp) -> None:
     asked = request(pebble, STORY, 16, **GREEDY)
     answer = pebble.detokenize(alone(pebble, asked)).decode()

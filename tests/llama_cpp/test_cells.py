@@ -84,6 +84,26 @@ def test_what_has_no_room_is_not_kept() -> None:
     assert shelf.kept == 0
 
 
+def test_names_are_given_from_the_lowest_and_a_gap_can_be_closed() -> None:
+    shelf = Shelf(4, 0)
+    first, second, third = (shelf.join([n], 0).cells for n in range(3))
+    assert [cells.id for cells in (first, second, third)] == [0, 1, 2]
+    assert shelf.gap() is None
+    shelf.leave(first)
+    assert shelf.gap() == (third, 0)
+    shelf.rename(third, 0)
+    assert (third.id, second.id, shelf.gap()) == (0, 1, None)
+    assert [shelf.join([n], 0).cells.id for n in range(2)] == [2, 3]
+
+
+def test_where_sharing_takes_a_copy_a_few_tokens_are_not_worth_it() -> None:
+    shelf = Shelf(4, 1000, copies=True)
+    running = shelf.join([1, 2, 3, *LONG], 3).cells
+    running.computed = 20
+    assert shelf.join([1, 2, 3, 4], 3).source is None
+    assert shelf.join([1, 2, 3, *LONG, 5], 20).source is running
+
+
 def test_a_few_tokens_are_not_worth_a_copy() -> None:
     shelf = Shelf(4, 1000)
     finish(shelf, [1, 2, 3, *LONG])
@@ -118,4 +138,6 @@ def test_no_two_running_sequences_ever_have_one_name(data: st.DataObject) -> Non
                 shared = place.cells.computed
                 assert place.source.tokens[:shared] == tokens[:shared]
             running.append(place.cells)
+        if (gap := shelf.gap()) and data.draw(st.booleans()):
+            shelf.rename(*gap)
         assert len({cells.id for cells in running}) == len(running)

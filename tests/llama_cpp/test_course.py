@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from bindings.llama_cpp import LlamaCpp
+from bindings.llama_cpp.engine import Engine
+from bindings.llama_cpp.memory import Plan
+from bindings.llama_cpp.model import LlamaModel
+from bindings.llama_cpp.settings import read as read_settings
+from protocol.sampling import Sampling
 from tests.llama_cpp.conftest import PEBBLE
 from tests.llama_cpp.driving import GREEDY, STORY, alone, request, text, together, tokens
 from worker.binding import BindingError, Model, Piece, Request
@@ -204,6 +209,23 @@ def test_an_aborted_prefill_goes_on_for_the_others(loaded_slow: LlamaCpp) -> Non
     second.close()  # type: ignore[attr-defined]
     assert tokens([*found, *first]) == expected
     assert engine.forget() == 0
+
+
+def test_an_abort_that_comes_when_the_prefill_is_over_disturbs_nobody() -> None:
+    settings = read_settings({"n_ctx": 256, "parallel": 2, "n_threads": 1})
+    plan = Plan(256, 512, weights=0, cache=0, separate=True)
+    model = LlamaModel(PEBBLE, settings, plan, lambda: None)
+    engine = Engine(model)
+    tokens_ = tuple(model.vocabulary.tokenize(STORY))
+    sequence = engine.join(Request(STORY, tokens_, 20, Sampling(ignore_eos=True)))
+    for length in range(1, 10):
+        assert engine.step()
+        assert len(sequence.ready) == 1
+        sequence.ready.clear()
+        assert len(sequence.tokens) == len(tokens_) + length
+        model.abort.raise_()
+    engine.leave(sequence)
+    model.close()
 
 
 def test_interrupting_what_is_not_there_does_nothing(pebble: LlamaCpp) -> None:

@@ -22,7 +22,7 @@ SMALL = Header(
     },
     4096 * MIB,
 )
-TYPES = {"type_k": "f16", "type_v": "f16"}
+TYPES = {"kv_unified": "auto", "type_k": "f16", "type_v": "f16"}
 
 
 def test_the_header_is_read_from_the_file(tmp_path: Path) -> None:
@@ -59,6 +59,18 @@ def test_where_memory_is_short_the_cache_shrinks_to_one_context() -> None:
     assert much.cells == 8 * 8192
     assert 8192 < some.cells < 8 * 8192
     assert little.cells == 8192
+
+
+def test_each_generation_has_its_own_memory_where_there_is_room_for_that() -> None:
+    given = {"n_ctx": 8192, "parallel": 8, "n_cells": 0, **TYPES}
+    much, little = 200 * 1024 * MIB, 20 * 1024 * MIB
+    assert plan(SMALL, available=much, **given).separate  # type: ignore[arg-type]
+    assert not plan(SMALL, available=little, **given).separate  # type: ignore[arg-type]
+    given["kv_unified"] = "on"
+    assert not plan(SMALL, available=much, **given).separate  # type: ignore[arg-type]
+    given["kv_unified"] = "off"
+    wanted = plan(SMALL, available=little, **given)  # type: ignore[arg-type]
+    assert (wanted.separate, wanted.cells) == (True, 8 * 8192)
 
 
 def test_beside_instead_or_not_at_all() -> None:
