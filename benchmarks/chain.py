@@ -38,7 +38,7 @@ class Flow(NamedTuple):
 class Server:
     """`make run` in a home of its own, on a free port."""
 
-    def __init__(self, home: Path, binding: str, model: str) -> None:
+    def __init__(self, home: Path, binding: str, model: str, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -49,6 +49,7 @@ class Server:
             "LOLLMS_PORT": str(self.port),
             "LOLLMS_BINDING_NAME": binding,
             "LOLLMS_MODEL_NAME": model,
+            **{f"LOLLMS_{name.upper()}": value for name, value in settings.items()},
         }
 
     @contextmanager
@@ -71,11 +72,15 @@ class Server:
             process.wait(40)
 
     def _ready(self) -> bool:
+        return self.read("/ready") is not None
+
+    def read(self, path: str) -> bytes | None:
+        """None when nobody answers, or not with 200."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as got:
-                return bool(got.status == 200)
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as got:
+                return bytes(got.read()) if got.status == 200 else None
         except OSError:
-            return False
+            return None
 
     def memory(self) -> dict[str, float]:
         """Process to MiB that nobody else uses (PSS): shared libraries count once."""
