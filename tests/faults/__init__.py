@@ -1,0 +1,1 @@
+"""What breaks, for real, and what everybody else sees of it."""
