@@ -5,6 +5,8 @@ file may be anything a client could make somebody download, so every count is
 checked against the file's size before it is believed.
 """
 
+import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +90,13 @@ class _Reader:
 def read(path: Path) -> Header:
     """Raise ModelNotFound without a file, BindingError with what is wrong with it."""
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
+        # A FIFO that took the file's place is refused, never waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BindingError(f"{path.name} is not a regular file")
+            size = status.st_size
             reader = _Reader(file, size)
             if size < 24 or reader.take(4) != MAGIC:
                 raise BindingError(f"{path.name} is not a GGUF file")
