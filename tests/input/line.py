@@ -14,7 +14,7 @@ from tests.harness import PATIENCE, Event, Home
 
 QUESTION = "are you there?"
 """No event, but an answer comes to that, too."""
-ANSWER = '42["error",{"success":false,"error":"there is no event named \'are you there?\'"'
+ANSWER = '"event":"are you there?"}]'
 
 
 class Line:
@@ -54,6 +54,7 @@ class Line:
                 for packet in self.packets[start:]:
                     if found(packet):
                         return packet
+                start = len(self.packets)
                 if self.closed:
                     return ""
                 await self._news.wait()
@@ -64,9 +65,13 @@ class Line:
         with suppress(aiohttp.ClientError, ConnectionError):
             await self.send(f'42{id}["{QUESTION}"]')
             await self.until(lambda packet: packet.startswith((f"43{id}[", "44")), start)
-            await self.until(lambda packet: packet.startswith((ANSWER, "44")), start)
-        ours = (f"43{id}[", ANSWER)
-        return [packet for packet in self.packets[start:] if not packet.startswith(ours)]
+            await self.until(
+                lambda packet: packet.endswith(ANSWER) or packet.startswith("44"), start
+            )
+        return [
+            packet for packet in self.packets[start:]
+            if not packet.endswith(ANSWER) and not packet.startswith(f"43{id}[")
+        ]  # fmt: skip
 
     async def ask(self, event: str, payload: str, *, attachment: bool = False) -> tuple[
         list[Event], Any, float
