@@ -14,8 +14,6 @@ from engineio import packet
 
 from gateway.packets import announced, refused
 
-SLACK = 4
-"""A frame that is so many times too long is still answered; beyond, the connection ends."""
 KINDS = tuple(map(str, (packet.CLOSE, packet.PONG, packet.MESSAGE, packet.UPGRADE)))
 """What a client may send. Its pings belong to an upgrade."""
 PROBE_PATIENCE = 10.0

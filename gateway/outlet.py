@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 MERGE_BEYOND = 32
 """Items that wait one by one; a chunk that comes then joins the one before it."""
 MAX_EVENTS = 1024
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 4 * 2**20
 """Of replies that wait for a client which does not read; more, and it is dropped."""
 
 

@@ -11,12 +11,14 @@ import socketio
 from aiohttp import ClientError, StreamReader
 from engineio.payload import Payload
 
-from gateway.gate import SLACK, not_utf8, tidied, too_long
+from gateway.gate import not_utf8, tidied, too_long
 
 PACKETS = 1000
 """In one post; clients put into it whatever has gathered, and engineio would take 16."""
 SEPARATOR = b"\x1e"
 PORTION = 64 * 1024
+PATIENCE = 16
+"""A post may be so many times too long and is answered; of what is longer the end is not read."""
 
 
 class _Whole:
@@ -25,11 +27,11 @@ class _Whole:
         self._limit = limit
 
     async def read(self, length: int) -> bytes:
-        """Packets that engineio can read. `length` is as announced."""
+        """Packets that engineio can read, whatever `length` it thinks there is."""
         body = bytearray()
         size = 0
         try:
-            while size < length and (portion := await self._content.read(PORTION)):
+            while size < PATIENCE * self._limit and (portion := await self._content.read(PORTION)):
                 size += len(portion)
                 if len(body) <= self._limit:
                     body += portion
@@ -56,8 +58,8 @@ def install(sio: socketio.AsyncServer, limit: int) -> None:
 
     def translated(request: Any) -> dict[str, Any]:
         environ: dict[str, Any] = translate(request)
-        # A post that does not say how long it is ends when it ends.
-        environ.setdefault("CONTENT_LENGTH", str(SLACK * limit))
+        # It ends when it ends: engineio would end the session of who announces too much.
+        environ["CONTENT_LENGTH"] = "0"
         return {**environ, "wsgi.input": _Whole(environ["wsgi.input"], limit)}
 
     sio.eio._async = {**sio.eio._async, "translate_request": translated}

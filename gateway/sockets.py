@@ -47,7 +47,7 @@ class Sockets:
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
             serializer=Packet,
-            max_http_buffer_size=gate.SLACK * limit,
+            max_http_buffer_size=limit,
             http_compression=False,
             logger=False,
             engineio_logger=False,

@@ -9,17 +9,19 @@ not promise; all of that is in this module, and `missing` looks for it.
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 import socketio
+from aiohttp import WSCloseCode
 from aiohttp.web import WebSocketResponse
 from engineio.async_drivers import aiohttp as driver
 from engineio.async_socket import AsyncSocket
 from engineio.packet import MESSAGE, Packet
 
-from gateway.items import Item
+from gateway.items import Event, Item
 
 TESTED = {"python-socketio": "5.18.", "python-engineio": "4.15."}
 """The versions whose insides are known to be as this module thinks."""
@@ -139,15 +141,32 @@ class Packets(asyncio.Queue[Any]):
             self._emptied()
 
 
+class _Telling(WebSocketResponse):
+    """Says why, before it ends a connection for a message that is too long."""
+
+    def __init__(self, limit: int) -> None:
+        """Of a message, in bytes; what is longer is not even read."""
+        super().__init__(max_msg_size=limit + 1, compress=False)
+        self._limit = limit
+
+    async def close(
+        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        if code == WSCloseCode.MESSAGE_TOO_BIG and not self.closed:
+            error = f"a message may have {self._limit:,} bytes: the connection ends"
+            said = Event("error", {"success": False, "error": error, "event": ""})
+            with suppress(ConnectionError):
+                await self.send_str(said.packet)
+        return await super().close(code=code, message=message, drain=drain)
+
+
 class Websocket(driver.WebSocket):  # type: ignore[misc]
     """engineio's end of a websocket, without compression, and with a `send` that never waits:
     what was taken from the queue is on its way before anybody else can write."""
 
     async def __call__(self, environ: dict[str, Any]) -> WebSocketResponse:
         request = environ["aiohttp.request"]
-        self._sock: WebSocketResponse = WebSocketResponse(
-            max_msg_size=self.server.max_http_buffer_size, compress=False
-        )
+        self._sock: WebSocketResponse = _Telling(self.server.max_http_buffer_size)
         await self._sock.prepare(request)
         self.transport: asyncio.Transport = request.transport
         self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_ROOM)

@@ -75,7 +75,8 @@ def test_raw_frames(server: Home, block: Callable[..., Any], kind: type[Line]) -
     async def one(frame: str | bytes) -> None:
         async with line(server, kind) as connected:
             start = len(connected.packets)
-            await connected.send(frame)
+            with suppress(ConnectionError):  # it may end while a long one is being sent
+                await connected.send(frame)
             pong = isinstance(frame, str) and frame.startswith(NO_REQUEST) and len(frame) < 2000
             if not pong and not str(frame).startswith(GOODBYE):
                 with suppress(TimeoutError):
@@ -86,7 +87,8 @@ def test_raw_frames(server: Home, block: Callable[..., Any], kind: type[Line]) -
                 assert not heard or frame[0] == "5"
             elif connected.closed or "41" in heard:
                 counts["ended the connection"] += 1
-                assert str(frame).startswith(GOODBYE) or frame == NO_UTF8, frame[:80]
+                told = len(frame) < 2_000_000 or any("bytes" in packet for packet in heard)
+                assert told or str(frame).startswith(GOODBYE) or frame == NO_UTF8, frame[:80]
             elif any(map(is_answer, heard)):
                 counts["answered"] += 1
                 assert (
