@@ -1,6 +1,7 @@
 """Where does an answer go on when its worker has died, how often, and what if it must not?"""
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,31 @@ def test_all_answers_of_a_worker_go_on_though_they_are_more_than_may_wait(
                 await opened.__aexit__(None, None, None)
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("number", "logged"),
+    [(signal.SIGSTOP, "was frozen and was ended"), (signal.SIGTERM, "was stopped")],
+    ids=["frozen", "stopped"],
+)
+def test_whatever_ends_a_worker_its_answer_goes_on(
+    supervised: Home, number: int, logged: str
+) -> None:
+    async def scenario() -> tuple[list[Event], Any, float]:
+        async with client(supervised) as connected:
+            prompt = f"signal {number}"
+            undisturbed = ends_once(await connected.generate(**{**ASKED, "prompt": prompt}))
+            events = await begun(connected, prompt)
+            began = time.perf_counter()
+            supervised.kill(*supervised.worker_pids(), number)
+            return events + await rest(connected), undisturbed, time.perf_counter() - began
+
+    events, undisturbed, took = run(scenario())
+    end = ends_once(events)
+    print(f"ended {took:.2f} s after the signal")
+    assert end.get("text") == chunks(events) == undisturbed["text"], end
+    assert logged in supervised.log("gateway")
+    supervised.ready()
 
 
 def test_what_cannot_be_resumed_ends_with_its_tokens(tmp_path: Path, bindings: Path) -> None:
