@@ -22,7 +22,8 @@ autostart = false
 ; 0 was asked for, 78 is a worker that the gateway refused: anything else is a crash
 autorestart = unexpected
 exitcodes = 0,78
-startsecs = 1
+; supervisor looks once a second, and takes what has died meanwhile for that much older
+startsecs = {startsecs}
 startretries = {retries}
 stopwaitsecs = 5
 ; what only the gateway may know
@@ -38,7 +39,10 @@ stderr_logfile_maxbytes = 5MB
 stderr_logfile_backups = 2
 """
 
-RETRIES = 5
+STARTED = 10
+"""Seconds after which a process counts as started. One that dies sooner, again and again, is
+given up; but what had said Hello is started again as soon as somebody needs it."""
+RETRIES = 3
 """Starts in a row that may fail, one second later each time, before supervisor gives up."""
 
 _NAME = re.compile(r"(?!gateway$)[A-Za-z0-9_.+-]{1,100}")
@@ -110,6 +114,7 @@ def section(settings: Settings, binding: str) -> str:
         command=_escaped(shlex.join(command)),
         directory=_escaped(str(CHECKOUT)),
         processes=settings.processes(binding),
+        startsecs=STARTED,
         retries=RETRIES,
         logs=_escaped(_escaped(str(settings.home / "logs"))),  # names of logs are expanded twice
     )

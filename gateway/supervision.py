@@ -30,8 +30,9 @@ Answer = TypeVar("Answer")
 
 AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 """Of supervisor's process states those in which nothing runs and nothing is about to."""
-HOLD_OFF = 30.0
-"""Seconds for which a program that supervisor gave up is left alone: a crash loop is cheap."""
+HOLD_OFF = 15.0
+"""Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
+`RESTART` of `gateway.dispatch`, which keeps a crash loop cheap."""
 POST_MORTEM_SECONDS = 0.06
 """What supervisor gets to notice a death before the clients are told without it."""
 NOTICE_SECONDS = 2.0
