@@ -163,8 +163,10 @@ class Dispatch:
             case ToStart(binding, insist):
                 self._start_one(binding, insist=insist)
 
-    def _fail(self, error: Exception, binding: str, model: str | None = None) -> None:
-        for denied in self._line.deny(error, binding, model):
+    def _fail(
+        self, error: Exception, binding: str, model: str | None = None, *, runners: bool = True
+    ) -> None:
+        for denied in self._line.deny(error, binding, model, runners=runners):
             if not self._ready[denied.waiter].done():
                 self._do(denied)
         self._walk()
@@ -197,7 +199,7 @@ class Dispatch:
         hold = 0.0 if first_death else RELOAD
         if self.circuits.failed(key, str(error), self._now(), hold, barred=deadly):
             log.warning("worker %s could not load %s: %s", worker.name, model, error)
-        self._fail(error, worker.binding, model)
+        self._fail(error, worker.binding, model, runners=not first_death)
 
     def _start_one(self, binding: str, *, insist: bool) -> None:
         if binding not in self._starting:

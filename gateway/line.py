@@ -96,12 +96,17 @@ class Line:
         self._waiters = [waiter for waiter in self._waiters if waiter not in done]
         return [action for action in actions if action]
 
-    def deny(self, error: Exception, binding: str, model: str | None = None) -> list[Denied]:
-        """Nobody who waits for this has any hope left; None is every model of the binding."""
+    def deny(
+        self, error: Exception, binding: str, model: str | None = None, *, runners: bool = True
+    ) -> list[Denied]:
+        """Nobody who waits for this has any hope left; None is every model of the binding.
+        Without `runners` those who want to run there go on waiting."""
         hopeless = [
             waiter
             for waiter in self._waiters
-            if waiter.binding == binding and model in (None, waiter.model)
+            if waiter.binding == binding
+            and model in (None, waiter.model)
+            and (runners or not waiter.slot)
         ]
         for waiter in hopeless:
             self._waiters.remove(waiter)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.dispatch import Dispatch
 from gateway.fleet import Fleet, Worker
-from gateway.refusals import Busy, LoadFailed, NoWorker
+from gateway.refusals import Busy, LoadFailed, NoWorker, StartFailed
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.harness import PATIENCE, run
 
@@ -21,6 +21,8 @@ class Workers:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.broken: dict[str, str] = {}
+        self.deadly: list[str] = []
+        """Models whose next load kills the worker, as often as they are named."""
         self.loads: list[tuple[str, str]] = []
         self.failed: list[str] = []
         self.go = asyncio.Event()
@@ -42,6 +44,10 @@ class Workers:
 
     async def _answer(self, worker: Worker, load: Load) -> Loaded | Failed:
         await self.go.wait()
+        if load.model in self.deadly:
+            self.deadly.remove(load.model)
+            self.fleet.lose(worker.identity)
+            return Failed(load.id, "worker_lost", "the worker died")
         if reason := self.broken.get(load.model):
             return Failed(load.id, "binding_error", reason)
         answer = Loaded(load.id, load.model, 0, slots=worker.slots)
@@ -261,6 +267,50 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
         assert (await good).model == "good"
         here.workers.broken.clear()
         assert (await here.dispatch.ensure("b", "bad")).model == "bad", "it may be tried again"
+
+    scene(test)
+
+
+def test_who_wants_to_run_outlives_one_death_by_loading_and_not_two() -> None:
+    async def test(here: Scene) -> None:
+        here.workers.deadly = ["once", "twice", "twice"]
+        asked = asyncio.create_task(here.dispatch.ensure("b", "once"))
+        waits = here.hold("once")
+        with pytest.raises(LoadFailed, match="the worker died"):
+            await asked
+        await waits.runs()
+        await waits.let_go()
+        with pytest.raises(LoadFailed, match="the worker died"):
+            await here.hold("twice").runs()
+        assert here.workers.deadly == [] and here.workers.loads[-1][1] == "twice"
+        # And whoever comes next is not worth another process, unless the model is asked for.
+        count = len(here.workers.loads)
+        with pytest.raises(LoadFailed, match="the next try is in 4 s"):
+            await here.hold("twice").runs()
+        assert len(here.workers.loads) == count
+        await here.dispatch.ensure("b", "twice", insist=True)
+
+    scene(test, processes=5)
+
+
+def test_a_binding_that_does_not_start_is_not_tried_again_unless_it_is_selected() -> None:
+    async def test(here: Scene) -> None:
+        tries = []
+
+        async def start(binding: str, *_: Any) -> bool:
+            tries.append(binding)
+            raise StartFailed("it died at once")
+
+        here.dispatch._start = start
+        for _ in range(3):
+            with pytest.raises(NoWorker, match="it died at once"):
+                await here.hold("m").runs()
+        assert len(tries) == 1
+        with pytest.raises(NoWorker, match=r"it died at once$"):
+            await here.dispatch.ensure_worker("b")
+        assert len(tries) == 2
+        here.join("w")
+        await here.dispatch.ensure("b", "m")
 
     scene(test)
 
