@@ -8,19 +8,19 @@ import asyncio
 import contextlib
 import os
 import signal
-import ssl
 import sys
 from typing import Any
 
 import aiohttp
 import socketio
 
+from chat.reach import PREFIX, add_options, trusting
+
 HELP = """\
   /personality   pick a personality        /model   pick a model
   /help          this list                 /quit    leave (or Ctrl-D)
   Ctrl-C while an answer comes cancels the answer"""
 CONNECT_SECONDS = 5
-PREFIX = "LOLLMS_"
 
 
 class Chat:
@@ -29,7 +29,7 @@ class Chat:
         self._auth = {"token": token} if token else None
         self._refused = ""
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=_trusting(certificate))
+            connector=aiohttp.TCPConnector(ssl=trusting(certificate))
         )
         self._sio = socketio.AsyncClient(http_session=self._http)
         self._ended = asyncio.Event()
@@ -189,34 +189,11 @@ class Chat:
             self._ended.set()
 
 
-def _trusting(certificate: str) -> ssl.SSLContext:
-    """Of servers whose certificate somebody known has signed, or of the one that has this."""
-    context = ssl.create_default_context()
-    if certificate:
-        context.load_verify_locations(certificate)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.check_hostname = False
-    return context
-
-
 def main() -> int:
-    port = os.environ.get(f"{PREFIX}PORT") or "9601"
-    certificate = os.environ.get(f"{PREFIX}SSL_CERTFILE") or ""
-    scheme = "https" if certificate else "http"
     parser = argparse.ArgumentParser(
         prog="python -m chat", description="Talk to a LoLLMs server in the terminal."
     )
-    parser.add_argument(
-        "--url", default=f"{scheme}://127.0.0.1:{port}", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--api_key", "--api-key", default=os.environ.get(f"{PREFIX}API_KEY") or "",
-        help=f"the token, if it needs one; {PREFIX}API_KEY is better, which `ps` does not show",
-    )  # fmt: skip
-    parser.add_argument(
-        "--ssl_certfile", "--ssl-certfile", default=certificate,
-        help="the server's certificate, when nobody known has signed it",
-    )  # fmt: skip
+    add_options(parser)
     parser.add_argument(
         "--personality", help="its path, as in english/fun/pirate; '' is the bare model"
     )

@@ -4,6 +4,8 @@ import ssl
 
 from gateway.settings import BadSetting, Settings
 
+_END = "-----END CERTIFICATE-----"
+
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
     """None when no certificate is set. Raise BadSetting when it cannot be used."""
@@ -35,11 +37,12 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def client_context(settings: Settings) -> ssl.SSLContext | None:
-    """For asking our own server on this machine: that certificate is the one that is trusted,
-    whatever the name in it and whoever signed it. None without TLS."""
+    """For asking our own server on this machine: its first certificate is the one that is
+    trusted, whatever the name in it and whoever signed it. None without TLS."""
     if settings.ssl_certfile is None:
         return None
-    context = ssl.create_default_context(cafile=str(settings.ssl_certfile))
+    head, end, _ = settings.ssl_certfile.read_text(errors="replace").partition(_END)
+    context = ssl.create_default_context(cadata=head + end)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False
     return context

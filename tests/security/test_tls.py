@@ -98,10 +98,27 @@ def test_the_chat_speaks_tls_and_sends_its_token(server: Home, pair: tuple[Path,
         (trusting, "needs a token"),
         ({**trusting, "LOLLMS_API_KEY": "wrong"}, "does not know that token"),
         ({"LOLLMS_SSL_CERTFILE": "/nowhere"}, "/nowhere"),
+        ({"LOLLMS_SSL_CERTFILE": "/dev/null"}, "no certificate"),
     ):
         done = chat(server, **environment)
         assert done.returncode == 1 and done.stdout == ""
         assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_another_certificate_is_not_trusted_though_it_is_in_the_same_file(
+    server: Home, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of a chain only the first is the server's: whoever signed it has signed others, too."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "30", "-subj", "/CN=other", "-keyout", "/dev/null"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (tmp_path / "first").write_text(pair[0].read_text() + made.stdout)
+    (tmp_path / "second").write_text(made.stdout + pair[0].read_text())
+    for name, status in (("first", 0), ("second", 1)):
+        trusted = str(tmp_path / name)
+        assert chat(server, LOLLMS_SSL_CERTFILE=trusted, LOLLMS_API_KEY=TOKEN).returncode == status
 
 
 def test_what_is_no_certificate_is_one_sentence(tmp_path: Path, pair: tuple[Path, Path]) -> None:
