@@ -1,10 +1,12 @@
 """What does our own Python take of a step, and how soon does a cancel take hold?
 
-The worker's pump and the binding in this process, with messages encoded and
-thrown away. Processor time of the model thread, because a neighbour who takes
-the processor in between is no overhead of ours.
+The worker's pump, outbox and binding in this process; what the link would send is
+encoded on a thread of its own, as there, and thrown away. Processor time of the
+model thread, because a neighbour who takes the processor in between is no
+overhead of ours.
 """
 
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +17,8 @@ from benchmarks.engine_ours import GREEDY
 from bindings.llama_cpp import LlamaCpp
 from bindings.llama_cpp import batch as _batch
 from protocol.codec import encode
-from protocol.messages import Chunk, Chunks, Finished, Generate, Load, Loaded
+from protocol.messages import Chunks, Finished, Generate, Load, Loaded
+from worker.outbox import Outbox
 from worker.pump import Pump
 
 PROMPT = "Overhead "
@@ -29,7 +32,8 @@ class Pumped:
 
     def __init__(self, model: Path, settings: dict[str, Any]) -> None:
         self.binding = LlamaCpp()
-        self.pump = Pump(self.binding, self._hear)
+        self._outbox = Outbox()
+        self.pump = Pump(self.binding, self._outbox.put, self._outbox.full)
         self._answered = threading.Condition()
         self._finished: dict[int, Finished] = {}
         self._begun: set[int] = set()
@@ -39,24 +43,33 @@ class Pumped:
         _batching.decode = self._timed_decode
         self._thread = threading.Thread(target=self.pump.run, daemon=True)
         self._thread.start()
+        self._link = threading.Thread(target=self._listen, daemon=True)
+        self._link.start()
         self.pump.submit(Load(1, "random", str(model), settings))
         self._wait(lambda: self._loaded)
 
-    def _hear(self, said: list[Any]) -> None:
-        chunks = [each for each in said if isinstance(each, Chunk)]
-        if chunks:
-            encode(Chunks(chunks))
-        others = [each for each in said if not isinstance(each, Chunk)]
-        begun = {chunk.id for chunk in chunks} - self._begun
-        if not (others or begun):
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._outbox.fileno(), select.POLLIN)
+        while self._thread.is_alive():
+            if not poll.poll(100):
+                continue
+            self._outbox.lower()
+            while message := self._outbox.take():
+                encode(message)
+                self._hear(message)
+            if self._outbox.relieved():
+                self.pump.wake()
+
+    def _hear(self, message: Any) -> None:
+        begun = {chunk.id for chunk in message.chunks} if isinstance(message, Chunks) else set()
+        if isinstance(message, Chunks) and begun <= self._begun:
             return  # the usual step: nobody is to be woken
         with self._answered:
             self._begun |= begun
-            for each in others:
-                encode(each)
-                self._loaded |= isinstance(each, Loaded)
-                if isinstance(each, Finished):
-                    self._finished[each.id] = each
+            self._loaded |= isinstance(message, Loaded)
+            if isinstance(message, Finished):
+                self._finished[message.id] = message
             self._answered.notify_all()
 
     def _wait(self, condition: Callable[[], bool]) -> None:
@@ -75,6 +88,8 @@ class Pumped:
         _batching.decode = self._decode
         self.pump.stop()
         self._thread.join()
+        self._link.join()
+        self._outbox.close()
 
     def outside_decode(self, requests: int, tokens: int) -> float:
         """The share of the model thread's time, between all first tokens and the first end."""

@@ -67,8 +67,8 @@ def _source(release: str) -> Path:
     archives = cache() / "sdist"
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation",
-            "--no-binary", ":all:", "-d", str(archives), f"llama-cpp-python=={release}",
+            sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary",
+            "llama-cpp-python", "-d", str(archives), f"llama-cpp-python=={release}",
         ],
         check=True, stdout=sys.stderr,
     )  # fmt: skip

@@ -18,12 +18,13 @@ class Text:
     ends first. So the result does not depend on how the text was cut in pieces.
     """
 
-    __slots__ = ("_bytes", "_held", "_searches", "_skip", "stopped")
+    __slots__ = ("_bytes", "_held", "_searches", "_skip", "_whole", "stopped")
 
     def __init__(self, stop: Iterable[str] = (), skip: int = 0) -> None:
         self.stopped = False
         """A stop string was met: nothing after it matters."""
         self._bytes = _decoder("replace")
+        self._whole = True  # no character has begun and not ended
         self._searches = [_Search(wanted) for wanted in dict.fromkeys(stop) if wanted]
         self._held = ""
         self._skip = skip
@@ -31,12 +32,17 @@ class Text:
     def feed(self, piece: str | bytes) -> str:
         """Take a piece; return what became certain by it, "" included."""
         if isinstance(piece, bytes):
-            piece = self._bytes.decode(piece)
+            if self._whole and piece.isascii():  # most are, and a decoder costs more than this
+                piece = piece.decode("ascii")
+            else:
+                piece = self._bytes.decode(piece)
+                self._whole = not self._bytes.getstate()[0]
         else:
             if not piece.isascii():
                 piece = _without_surrogates(piece)
-            if self._bytes.getstate()[0]:
+            if not self._whole:
                 piece = self._bytes.decode(b"", True) + piece
+                self._whole = True
         if self._searches:
             piece = self._look(piece)
         return self._unskipped(piece) if self._skip else piece

@@ -1,4 +1,4 @@
-"""What does a `llama_batch` look like whose arrays are filled by numpy?"""
+"""What does a `llama_batch` look like whose arrays are ours?"""
 
 import ctypes
 from typing import Any
@@ -9,16 +9,68 @@ from numpy.typing import NDArray
 from .native import Batch, decode, get_logits
 
 
-class Rows:
+class _Rows:
     """Tokens to compute in one `llama_decode`, up to `size` of them.
 
-    Each token belongs to one sequence, at one position, and may ask for the
-    logits behind it; these come back as rows in the order they were asked for.
+    Each token belongs to one sequence, and may ask for the logits behind it;
+    these come back as rows in the order they were asked for.
     """
+
+    _batch: Batch
 
     def __init__(self, size: int, vocabulary: int) -> None:
         self.size = size
         self._vocabulary = vocabulary
+        self._logits: NDArray[np.float32] = np.zeros((0, vocabulary), np.float32)
+        self._logits_at = 0
+        self.count = 0
+
+    def decode(self, context: int) -> int:
+        self._batch.n_tokens = self.count
+        code: int = decode(context, self._batch)
+        return code
+
+    def logits(self, context: int, count: int) -> NDArray[np.float32]:
+        """The rows asked for, `count` of them; valid until the next decode."""
+        at: int = get_logits(context)
+        if at != self._logits_at or count != len(self._logits):
+            memory: Any = (ctypes.c_float * (count * self._vocabulary)).from_address(at)
+            self._logits = np.frombuffer(memory, np.float32).reshape(count, self._vocabulary)
+            self._logits_at = at
+        return self._logits
+
+
+class Singles(_Rows):
+    """The next token of each of several sequences, and the logits behind each.
+
+    Filled at every step, and therefore not by numpy: what it takes for a few
+    numbers the weights have pushed out of the processor's caches meanwhile.
+    """
+
+    def __init__(self, size: int, vocabulary: int) -> None:
+        super().__init__(size, vocabulary)
+        numbers = ctypes.c_int32 * size
+        self._token, self._sequence, self._one = numbers(), numbers(), numbers(*[1] * size)
+        self._wanted = (ctypes.c_int8 * size)(*[1] * size)
+        start = ctypes.addressof(self._sequence)
+        self._pointers = (ctypes.c_void_p * size)(*(start + 4 * n for n in range(size)))
+        self._batch = Batch(
+            0, ctypes.addressof(self._token), None, None, ctypes.addressof(self._one),
+            ctypes.addressof(self._pointers), ctypes.addressof(self._wanted),
+        )  # fmt: skip
+
+    def fill(self, tokens: list[int], sequences: list[int]) -> None:
+        """Positions are left to llama.cpp: behind the last one that it has."""
+        self.count = count = len(tokens)
+        self._token[:count] = tokens
+        self._sequence[:count] = sequences
+
+
+class Runs(_Rows):
+    """Consecutive tokens of several sequences."""
+
+    def __init__(self, size: int, vocabulary: int) -> None:
+        super().__init__(size, vocabulary)
         self._token = np.zeros(size, np.int32)
         self._position = np.zeros(size, np.int32)
         self._sequence = np.zeros(size, np.int32)
@@ -29,30 +81,12 @@ class Rows:
             0, self._token.ctypes.data, None, self._position.ctypes.data, self._one.ctypes.data,
             self._pointers.ctypes.data, self._wanted.ctypes.data,
         )  # fmt: skip
-        self._logits: NDArray[np.float32] = np.zeros((0, vocabulary), np.float32)
-        self._logits_at = 0
-        self.count = 0
 
     def clear(self) -> None:
         self.count = 0
 
-    def add_singles(self, tokens: list[int], positions: list[int], sequences: list[int]) -> None:
-        """A token each for several sequences, and the logits behind each."""
-        start, end = self.count, self.count + len(tokens)
-        self._token[start:end] = tokens
-        self._position[start:end] = positions
-        self._sequence[start:end] = sequences
-        self._wanted[start:end] = 1
-        self.count = end
-
-    def advance(self, tokens: list[int]) -> None:
-        """The batch before was one of singles, and this is what comes behind each."""
-        count = self.count
-        self._token[:count] = tokens
-        self._position[:count] += 1
-
-    def add_run(self, tokens: list[int], position: int, sequence: int, wanted: int) -> None:
-        """Consecutive tokens of one sequence, and the logits behind the last `wanted`."""
+    def add(self, tokens: list[int], position: int, sequence: int, wanted: int) -> None:
+        """Tokens of one sequence from `position` on, and the logits behind the last `wanted`."""
         start, end = self.count, self.count + len(tokens)
         self._token[start:end] = tokens
         self._position[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
@@ -60,17 +94,3 @@ class Rows:
         self._wanted[start:end] = 0
         self._wanted[end - wanted : end] = 1
         self.count = end
-
-    def decode(self, context: int) -> int:
-        self._batch.n_tokens = self.count
-        code: int = decode(context, self._batch)
-        return code
-
-    def logits(self, context: int, count: int) -> NDArray[np.float32]:
-        """The rows asked for, `count` of them; valid until the next decode."""
-        at: int = get_logits(context)
-        if at != self._logits_at or count > len(self._logits):
-            memory: Any = (ctypes.c_float * (count * self._vocabulary)).from_address(at)
-            self._logits = np.frombuffer(memory, np.float32).reshape(count, self._vocabulary)
-            self._logits_at = at
-        return self._logits[:count]

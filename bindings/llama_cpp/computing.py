@@ -6,7 +6,7 @@ from typing import Self
 
 from worker.binding import BindingError
 
-from .batch import Rows
+from .batch import Runs, Singles
 from .cells import Cells
 from .model import LlamaModel
 from .native import ABORTED
@@ -64,10 +64,9 @@ class Computing:
     def __init__(self, model: LlamaModel, residence: Residence) -> None:
         self._model = model
         self._residence = residence
-        self._singles = Rows(model.settings.parallel, model.vocabulary.size)
-        self._runs = Rows(model.settings.rows, model.vocabulary.size)
+        self._singles = Singles(model.settings.parallel, model.vocabulary.size)
+        self._runs = Runs(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self._again: list[Sequence] = []  # those of the last batch of singles
         self.size = self._runs.size
         """Tokens that one batch of prompts may have."""
         self.counters = Counters()
@@ -78,29 +77,15 @@ class Computing:
         Then, as in `prefill`, what a sequence misses may have grown. Raises
         BindingError when llama.cpp cannot; the sequences are as before.
         """
-        rows = self._singles
-        if sequences == self._again:
-            rows.advance([s.tokens[-1] for s in sequences])
-        else:
-            rows.clear()
-            rows.add_singles(
-                [s.tokens[-1] for s in sequences],
-                [len(s.tokens) - 1 for s in sequences],
-                [s.id() for s in sequences],
-            )
-        self._again = []
-        if code := self._compute(rows):
+        cells = [sequence.cells for sequence in sequences if sequence.cells]
+        self._singles.fill([s.tokens[-1] for s in sequences], [c.id for c in cells])
+        if code := self._compute(self._singles):
             self._recover(sequences, code)
             return False
-        for sequence in sequences:
-            sequence.cells.computed += 1  # type: ignore[union-attr]
+        for each in cells:
+            each.computed += 1
         self._sample(sequences)
-        self._again = sequences
         return True
-
-    def renamed(self) -> None:
-        """Sequences have other ids than in the last batch."""
-        self._again = []
 
     def prefill(self, parts: list[Part]) -> None:
         """Compute `parts`, and choose a token behind each prompt that is complete."""
@@ -109,7 +94,7 @@ class Computing:
         for part in parts:
             start = part.cells.computed
             tokens = part.sequence.tokens[start : start + part.count]
-            rows.add_run(tokens, start, part.cells.id, part.wanted)
+            rows.add(tokens, start, part.cells.id, part.wanted)
         if code := self._compute(rows):
             self._recover([part.sequence for part in parts], code)
             return
@@ -117,7 +102,7 @@ class Computing:
             part.cells.computed += part.count
         self._sample_parts(parts)
 
-    def _compute(self, rows: Rows) -> int:
+    def _compute(self, rows: Singles | Runs) -> int:
         counters = self.counters
         before = time.perf_counter_ns()
         code = rows.decode(self._model.context)
@@ -145,15 +130,14 @@ class Computing:
         """Every sequence has one row."""
         logits = self._singles.logits(self._model.context, len(sequences))
         ends = self._ends
-        largest = logits.argmax(axis=1).tolist() if any(s.quick for s in sequences) else ()
+        quick = [sequence.quick for sequence in sequences]
+        largest = logits.argmax(axis=1).tolist() if True in quick else quick
         for place, sequence in enumerate(sequences):
-            sampler = sequence.sampler
-            if not sequence.quick:
+            token = largest[place]
+            if not quick[place] or token in sequence.forbidden:
                 self._choose(sequence, logits[place])
-            elif largest[place] in sampler.forbidden:
-                sequence.take(sampler.choose(logits[place]), ends)
             else:
-                sequence.take(largest[place], ends)
+                sequence.take(token, ends)
 
     def _sample_parts(self, parts: list[Part]) -> None:
         count = sum(part.wanted for part in parts)

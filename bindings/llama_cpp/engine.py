@@ -34,6 +34,7 @@ class Engine:
         self._prompts: list[Sequence] = []  # admitted, more than one token missing
         self._decoding: list[Sequence] = []  # admitted, one token missing; by their ids
         self._unsorted = False
+        self._left: list[Cells] = []  # of those that are over, still in memory
         self._gaps = False  # among the ids, perhaps
         self._prefilling: frozenset[Sequence] = frozenset()  # in the step that runs
         self.passes = 0
@@ -66,16 +67,23 @@ class Engine:
         return sequence
 
     def leave(self, sequence: Sequence) -> None:
-        """Its computed beginning is kept, as long as there is room for it."""
+        """Its computed beginning is kept, as long as there is room for it: before the next step,
+        so that nobody waits for the end of an answer while it is copied.
+        """
         del self._sequences[sequence.request]
         sequence.sampler.close()
         if sequence.cells is None:
             self._waiting.remove(sequence)
             return
         (self._decoding if sequence in self._decoding else self._prompts).remove(sequence)
-        self._keep(sequence.cells)
-        self._shelf.leave(sequence.cells)
-        self._residence.clear(sequence.cells.id)
+        self._left.append(sequence.cells)
+
+    def _clear_away(self) -> None:
+        for cells in self._left:
+            self._keep(cells)
+            self._shelf.leave(cells)
+            self._residence.clear(cells.id)
+        self._left.clear()
         self._gaps = self._residence.separate
 
     def _keep(self, cells: Cells) -> None:
@@ -101,6 +109,7 @@ class Engine:
 
     def forget(self) -> int:
         """Drop what finished generations left for others; how many tokens still are in memory."""
+        self._clear_away()
         self._shelf.forget()
         return sum(map(self._residence.count, range(self._shelf.names)))
 
@@ -118,6 +127,8 @@ class Engine:
     def step(self) -> bool:
         """Compute what is to be computed; False if there was nothing."""
         self.passes += 1
+        if self._left:
+            self._clear_away()
         if self._waiting:
             self._admit()
         if self._gaps:
@@ -214,5 +225,4 @@ class Engine:
                 return
             self._residence.clear(cells.id)
             self._shelf.rename(cells, id)
-            self._computing.renamed()
             self._unsorted = True

@@ -17,9 +17,8 @@ class Sequence:
     """
 
     __slots__ = (
-        "cells", "ended", "first", "given", "interrupted", "logprobs", "quick", "ready", "request",
-        "reserved",
-        "sampler", "tokens",
+        "cells", "ended", "first", "forbidden", "given", "interrupted", "logprobs", "quick",
+        "ready", "request", "reserved", "sampler", "tokens",
     )  # fmt: skip
 
     def __init__(self, request: Request, prompt: list[int], sampler: Sampler, context: int) -> None:
@@ -40,7 +39,8 @@ class Sequence:
         self.logprobs = request.sampling.logprobs
         """How many likely tokens to tell of beside each chosen one; 0 is to say nothing."""
         self.quick = sampler.plain and not self.logprobs and not self.given
-        """The likeliest token is all that is wanted."""
+        """The likeliest token is all that is wanted, unless it is one of `forbidden`."""
+        self.forbidden = sampler.forbidden
         self.ended = len(self.tokens) + len(self.given) >= self.reserved
         self.interrupted = False
         """Set by the link thread: nobody waits for this any more."""
