@@ -3,14 +3,19 @@
 import hashlib
 import hmac
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.confined import Exposed, check_private, is_plain, read_regular
+from gateway.fresh import signature, unchanged
+from gateway.seldom import Seldom
 from gateway.setting_kinds import Unfit, UnfitSecret, token, whole
 from gateway.settings import PREFIX, BadSetting, Settings
+
+log = logging.getLogger(__name__)
 
 SHORT = 16
 """Characters. A shorter token can be guessed, which is said in the log, once, and not forbidden."""
@@ -60,6 +65,31 @@ class Access:
             if hmac.compare_digest(known, digest):
                 found = holder
         return found
+
+
+class Current:
+    """The access of this very moment: the tokens' file is read again when it has changed, and
+    what cannot be used changes nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raise BadSetting."""
+        self._settings = settings
+        self._seldom = Seldom(log)
+        self._signed = signature(settings.tokens_file)
+        self._access = open_access(settings)
+
+    def now(self) -> Access:
+        signed = signature(self._settings.tokens_file)
+        if not unchanged(self._signed, signed):
+            self._signed = signed
+            try:
+                self._access = open_access(self._settings)
+            except BadSetting as error:
+                self._seldom.warning("the tokens stay as they were: %s", error)
+        return self._access
+
+    def holder(self, value: str) -> Holder | None:
+        return self.now().holder(value)
 
 
 def open_access(settings: Settings) -> Access:

@@ -66,7 +66,9 @@ class Allowances:
     def of(self, holder: Holder) -> Allowance:
         if holder.name not in self._of:
             self._of[holder.name] = Allowance(holder)
-        return self._of[holder.name]
+        allowance = self._of[holder.name]
+        allowance.holder = holder  # its limits may be others than the last time
+        return allowance
 
     def status(self) -> dict[str, dict[str, int]]:
         """Of each token's name what runs and what waits."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access import SHORT, Access, of_this_machine, open_access
+from gateway.access import SHORT, Access, Current, of_this_machine
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
 from gateway.claim import CannotStart, claimed
@@ -53,7 +53,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     Raise CannotStart, with nothing left behind, when the port or the home is in use, and
     BadSetting when nobody, or anybody, could come in.
     """
-    access, tls = open_access(settings), server_context(settings)
+    access, tls = Current(settings), server_context(settings)
     key = gateway_key(settings.home) if settings.workers_tcp else None
     run = make_run_folder(settings.home)
     with claimed(run) as secret:
@@ -98,7 +98,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def _web(
-    server: Server, supervision: Supervision, access: Access, tls: ssl.SSLContext | None
+    server: Server, supervision: Supervision, access: Current, tls: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
     host, port = server.settings.host, server.settings.port
     sockets = Sockets(server, server.desk, access)
@@ -122,7 +122,7 @@ async def _web(
             raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
         scheme = "https" if tls else "http"
         log.info("listening on %s://%s:%d", scheme, *runner.addresses[0][:2])
-        _warn(server.settings, access)
+        _warn(server.settings, access.now())
         yield
         await sockets.close()
     finally:

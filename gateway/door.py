@@ -5,7 +5,7 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.access import Access, bearer
+from gateway.access import Current, bearer
 from gateway.origins import Hosts, Origins
 from gateway.payloads import shown
 from gateway.seldom import Seldom
@@ -19,7 +19,7 @@ BY_THEMSELVES = ("/socket.io", "/personalities/")
 listing: an <img> of a page cannot send a token."""
 
 
-def door(access: Access, hosts: Hosts, origins: Origins) -> Middleware:
+def door(access: Current, hosts: Hosts, origins: Origins) -> Middleware:
     """A name that is not ours is refused, a page from elsewhere, and who has no token where
     one is needed."""
     seldom = Seldom(log)

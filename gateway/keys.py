@@ -38,7 +38,7 @@ def main() -> int:
         check_name(options.name)
         if options.command == "token":
             print(new_token(settings, options.name))
-            said = f"written to {settings.tokens_file}; the server reads it when it starts"
+            said = f"written to {settings.tokens_file}; a server that runs knows it now"
         else:
             path = new_worker(settings, options.name, options.address)
             port = options.address.rpartition(":")[2]

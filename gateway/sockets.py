@@ -13,7 +13,7 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
 from gateway import gate, lobby, posts, wire
-from gateway.access import Access, Holder, bearer
+from gateway.access import Current, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
 from gateway.ledger import Entry
@@ -34,7 +34,7 @@ PING_INTERVAL, PING_TIMEOUT = 25, 20
 class Sockets:
     """Owns the Socket.IO server; `close` ends all sessions."""
 
-    def __init__(self, server: Server, desk: Desk, access: Access) -> None:
+    def __init__(self, server: Server, desk: Desk, access: Current) -> None:
         self._server = server
         self._access = access
         self._refusals = Seldom(log)

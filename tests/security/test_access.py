@@ -301,6 +301,28 @@ def test_a_token_has_its_share_and_takes_nothing_from_another(guarded: Home) -> 
     run(scenario())
 
 
+def test_the_tokens_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    async def gets_in(server: Home, token: str) -> bool:
+        async with aiohttp.ClientSession() as http:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with http.get(f"{server.url}/metrics", headers=headers) as answer:
+                return answer.status == 200
+
+    with home(tmp_path, **ECHO) as server:
+        server.gateway()
+        assert run(gets_in(server, "whatever"))
+        tokens(tmp_path, f"alice {ALICE}\n")
+        assert run(gets_in(server, ALICE)) and not run(gets_in(server, BOB))
+        tokens(tmp_path, f"bob {BOB}\n")
+        assert run(gets_in(server, BOB)) and not run(gets_in(server, ALICE))
+        for broken, mode in (("", 0o600), (f"bob {BOB} fast\n", 0o600), (f"eve {ALICE}\n", 0o644)):
+            tokens(tmp_path, broken, mode)
+            assert run(gets_in(server, BOB)) and not run(gets_in(server, ALICE))
+        assert "the tokens stay as they were" in server.log("gateway")
+        (tmp_path / "tokens").unlink()
+        assert run(gets_in(server, "whatever"))
+
+
 def test_no_token_is_in_any_log(guarded: Home) -> None:
     logs = "".join(path.read_text() for path in (guarded.folder / "logs").iterdir())
     assert "connected as alice" in logs and "refused a client" in logs
