@@ -50,7 +50,9 @@ class Singles(_Rows):
     def __init__(self, size: int, vocabulary: int) -> None:
         super().__init__(size, vocabulary)
         numbers = ctypes.c_int32 * size
-        self._token, self._sequence, self._one = numbers(), numbers(), numbers(*[1] * size)
+        self._token: Any = numbers()
+        self._sequence: Any = numbers()
+        self._one = numbers(*[1] * size)
         self._wanted = (ctypes.c_int8 * size)(*[1] * size)
         start = ctypes.addressof(self._sequence)
         self._pointers = (ctypes.c_void_p * size)(*(start + 4 * n for n in range(size)))
