@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -54,7 +55,7 @@ class Worker(Server):
         await asyncio.wait_for(self._welcomed.wait(), PATIENCE)
         settings = settings_of(self)
         id, answers = self._ask()
-        await self._say(Load(id, "random", str(self.model), settings))
+        await self._say(Load(id, "random", str(installed(self)), settings))
         answer = await asyncio.wait_for(answers.get(), PATIENCE)
         if not isinstance(answer, Loaded):
             raise SystemExit(f"the worker does not load: {answer}")
@@ -113,9 +114,7 @@ class Gateway(Server):
     name = "gateway + worker"
 
     async def start(self) -> None:
-        models = self.home / "models" / "llama_cpp"
-        models.mkdir(parents=True)
-        shutil.copy(self.model, models)  # a link that leads out of it would not be used
+        installed(self)
         config = {"bindings": {"llama_cpp": settings_of(self)}, "max_queue": 64}
         (self.home / "config.yaml").write_text(yaml.safe_dump(config))
         self.port = free_port()
@@ -176,6 +175,13 @@ class Gateway(Server):
     async def stop(self) -> None:
         for client in self._clients:
             await client.disconnect()
+
+
+def installed(server: Server) -> Path:
+    """The model among the server's: a worker is confined to these, and follows no link out."""
+    models = server.home / "models" / "llama_cpp"
+    models.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(server.model, models))
 
 
 def settings_of(server: Server) -> dict[str, str | int | float | bool]:
