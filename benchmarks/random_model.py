@@ -64,30 +64,42 @@ SIXTY_MILLION = Shape(
 def write(path: Path, shape: Shape, seed: int = 0) -> Path:
     """The file, the same for the same shape and seed; its folder must exist."""
     draw = np.random.default_rng(seed)
-    tensors = list(shape.tensors())
-    metadata = _metadata(shape)
+    return write_gguf(
+        path,
+        _metadata(shape),
+        [
+            (name, (columns,) if rows == 1 else (columns, rows), kind,
+             _weights(draw, kind, columns, rows))
+            for name, (columns, rows), kind in shape.tensors()
+        ],
+    )  # fmt: skip
+
+
+def write_gguf(
+    path: Path,
+    metadata: dict[str, Any],
+    tensors: list[tuple[str, tuple[int, ...], int, bytes]],
+) -> Path:
+    """Of each tensor the name, the sizes (the first one's elements are neighbours), type, data."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)))
         for key, value in metadata.items():
             file.write(_string(key) + _value(value))
         offset = 0
-        for name, (columns, rows), kind in tensors:
-            sizes = (columns,) if rows == 1 else (columns, rows)
+        for name, sizes, kind, data in tensors:
             file.write(_string(name) + struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes))
             file.write(struct.pack("<IQ", kind, offset))
-            offset += -(-_bytes(kind, columns * rows) // ALIGNMENT) * ALIGNMENT
+            offset += -(-len(data) // ALIGNMENT) * ALIGNMENT
         file.write(bytes(-file.tell() % ALIGNMENT))
-        for _, (columns, rows), kind in tensors:
-            file.write(_weights(draw, kind, columns, rows))
+        for _, _, _, data in tensors:
+            file.write(data)
             file.write(bytes(-file.tell() % ALIGNMENT))
     unfinished.rename(path)
     return path
 
 
 def _metadata(shape: Shape) -> dict[str, Any]:
-    tokens, merges = _vocabulary(shape.vocabulary)
-    kinds = [CONTROL] * len(SPECIAL) + [NORMAL] * (len(tokens) - len(SPECIAL))
     return {
         "general.architecture": "llama",
         "general.name": "Random",
@@ -101,6 +113,15 @@ def _metadata(shape: Shape) -> dict[str, Any]:
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.rope.dimension_count": shape.width // shape.heads,
         "llama.vocab_size": shape.vocabulary,
+        **vocabulary(shape.vocabulary),
+    }
+
+
+def vocabulary(size: int) -> dict[str, Any]:
+    """The metadata of a tokenizer that knows every byte, special tokens and `size` in all."""
+    tokens, merges = _vocabulary(size)
+    kinds = [CONTROL] * len(SPECIAL) + [NORMAL] * (len(tokens) - len(SPECIAL))
+    return {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "gpt-2",
         "tokenizer.ggml.tokens": tokens,
@@ -129,10 +150,6 @@ def _byte_letters() -> list[str]:
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return [chr(byte) for byte in visible] + [chr(256 + n) for n in range(len(hidden))]
-
-
-def _bytes(kind: int, count: int) -> int:
-    return {F32: 4 * count, F16: 2 * count, Q8_0: count // BLOCK * (BLOCK + 2)}[kind]
 
 
 def _weights(draw: np.random.Generator, kind: int, columns: int, rows: int) -> bytes:

@@ -142,6 +142,8 @@ def test_a_model_that_cannot_fit_is_refused_with_both_numbers(binding: LlamaCpp)
         {"rope_scaling": "linear", "rope_freq_scale": 0.5, "rope_freq_base": 20_000.0},
         {"n_gpu_layers": 0, "split_mode": "none", "tensor_split": "1"},
         {"n_ctx": 100},
+        {"kv_unified": "on"},
+        {"kv_unified": "off", "n_ctx": 100},
     ],
     ids=str,
 )
