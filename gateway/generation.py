@@ -6,8 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 from gateway.allowance import Allowance
@@ -17,65 +16,24 @@ from gateway.link import Answer, Call, Link
 from gateway.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.payloads import BadRequest
-from gateway.poison import Fingerprint, Poisonous
-from gateway.prompts import Discussion
+from gateway.plan import Plan
+from gateway.poison import Poisonous
 from gateway.refusals import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.stream import Event, Stream
-from protocol.codec import encode
 from protocol.errors import ErrorCode
-from protocol.messages import Chunk, Failed, Finished, FinishReason, Generate
-from protocol.sampling import Sampling
+from protocol.messages import Chunk, Failed, Finished, FinishReason
 
 log = logging.getLogger(__name__)
 
-CREDIT = 256
-"""Tokens of one generation that may be on their way between worker and client."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that a worker needs to know, settled before anything is started."""
-
-    binding: str
-    model: str
-    prompt: str
-    n_predict: int
-    sampling: Sampling
-    conditioning: str = ""
-    blocks: list[str] = field(default_factory=list)
-    stop: list[str] = field(default_factory=list)
-    discussion: Discussion | None = None
-    asked: str = ""
-    """What the user typed: remembered in the discussion, together with the answer."""
-    continues: bool = True
-    """Another worker may go on with the answer when its own has died."""
-
-    def message(self, id: int, resume: list[int], skip: int) -> Generate:
-        """`resume` are the tokens that came, `skip` how many characters the client has."""
-        return Generate(
-            id,
-            self.prompt,
-            conditioning=self.conditioning,
-            blocks=self.blocks,
-            n_predict=self.n_predict,
-            stop=self.stop,
-            sampling=self.sampling,
-            credit=CREDIT,
-            resume=resume,
-            skip=skip,
-        )
-
-    @cached_property
-    def fingerprint(self) -> Fingerprint:
-        return Fingerprint.of(self.binding, self.model, encode(self.message(0, [], 0)))
-
-    def remember(self, answer: str) -> None:
-        if self.discussion is not None and answer:
-            self.discussion.add(self.asked, answer)
+UNHEARD = 200_000
+"""Characters that may come while its client is away; then the worker pauses."""
+PIECE = 32_768
+"""Characters of one chunk, at most, of what a client has missed."""
 
 
 class Generation:
-    """One accepted generate_text. Its client hears of it through `outlet` only."""
+    """One accepted generate_text. Its client hears of it through an outlet only, which may be
+    taken away and given again: see `gateway.returning`."""
 
     def __init__(self, outlet: Outlet, metrics: Metrics) -> None:
         self.began = time.monotonic()
@@ -85,16 +43,47 @@ class Generation:
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         """What the end event carried; also the acknowledgement."""
         self.task: asyncio.Task[None] | None = None
-        self._outlet = outlet
+        self._outlet: Outlet | None = outlet
+        self._call: Call | None = None
+        self._out = 0  # tokens whose text has not left
+        self._alone_since = 0  # characters
+        self._ending: list[Event] = []
         self._last = 0.0  # when the last chunk came
 
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
-        if self.stream.take(chunk.text, chunk.tokens, count):
-            self._outlet.chunk(self.stream.id, chunk.text, count, call.grant)
-            self._measure(count)
-        else:
-            call.grant(count)
+        self._call = call
+        if not self.stream.take(chunk.text, chunk.tokens, count):
+            return call.grant(count)
+        self._out += count
+        self._measure(count)
+        if self._outlet:
+            self._outlet.chunk(self.stream.id, chunk.text, count, self._left)
+        elif self.stream.length - self._alone_since < UNHEARD:
+            self._left(self._out)
+
+    def _left(self, tokens: int) -> None:
+        """The worker may send so many more."""
+        self._out -= tokens
+        if self._call:
+            self._call.grant(tokens)
+
+    def detach(self) -> None:
+        """Its client is away, and may come back: what was on the way to it counts as missed."""
+        self._outlet, self._alone_since = None, self.stream.length
+        self._left(self._out)
+
+    def attach(self, outlet: Outlet, have: int) -> None:
+        """Go on there, behind the `have` characters that the client has."""
+        if self._outlet:
+            self.detach()
+        self._outlet = outlet
+        missed = self.stream.text[have:]
+        for start in range(0, len(missed), PIECE):
+            outlet.chunk(self.stream.id, missed[start : start + PIECE], 0, self._left)
+        self._left(self._out)
+        for name, data in self._ending:
+            outlet.event(name, data)
 
     def _measure(self, tokens: int) -> None:
         now = time.monotonic()
@@ -106,8 +95,10 @@ class Generation:
         self.metrics.generated_tokens += tokens
 
     def tell(self, events: list[Event]) -> None:
-        for name, data in events:
-            self._outlet.event(name, data)
+        self._ending += events
+        if self._outlet:
+            for name, data in events:
+                self._outlet.event(name, data)
         if self.stream.end and not self.ended.done():
             self.ended.set_result(events[-1][1] if events else {})
 

@@ -17,12 +17,15 @@ from gateway.allowance import Allowances
 from gateway.catalog import Catalog, ModelNotFound
 from gateway.desk import Desk
 from gateway.dispatch import Dispatch
-from gateway.generation import Generation, Plan
+from gateway.generation import Generation
+from gateway.history import History
 from gateway.link import Link
 from gateway.metrics import Metrics, Now
 from gateway.payloads import Activation, BadRequest, GenerateText
 from gateway.personalities import Personality, PersonalityNotFound, Zoo
+from gateway.plan import Plan
 from gateway.refusals import LoadFailed, NothingSelected
+from gateway.returning import Returning
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
 from gateway.state import SavedState
@@ -59,6 +62,10 @@ class Server:
         self.allowances = Allowances()
         self.draining = False
         self.began = time.monotonic()
+        history = (
+            History(settings.home / "discussions.sqlite") if settings.keep_discussions else None
+        )
+        self.returning = Returning(settings.resume_window, history, self.sessions)
 
     # Selections.
 
@@ -91,6 +98,7 @@ class Server:
             model = self.state.last_model(name)
         await self.state.change(default_binding=name, default_model=model)
         session.binding, session.model = name, model
+        self.returning.note(session)
 
     async def select_model(self, session: Session, name: str) -> None:
         binding, _ = self.selection(session)
@@ -100,6 +108,7 @@ class Server:
         await self.dispatch.ensure(binding, name, insist=True)
         await self.state.change(default_binding=binding, default_model=name)
         session.binding, session.model = binding, name
+        self.returning.note(session)
 
     def wanted(self, binding: str) -> str:
         """The default model, for a worker of the default binding that holds nothing yet."""
@@ -137,6 +146,7 @@ class Server:
         name = await self._name(self.state.mounted[id])
         await self.state.change(active=id)
         session.active = id
+        self.returning.note(session)
         return name, id
 
     async def _id(self, wanted: Activation) -> int:
@@ -186,6 +196,7 @@ class Server:
             binding, model = self._selected(session)
         personality = await self._personality(request.personality)
         discussion = session.discussion(personality.path) if personality else None
+        self.returning.note(session)
         conditioning, blocks, prompt = prompts.compose(
             personality, discussion.blocks(personality) if discussion and personality else [],
             request.prompt, datetime.now(),
@@ -203,11 +214,17 @@ class Server:
             conditioning=conditioning,
             blocks=blocks,
             stop=[*request.stop, *(personality.anti_prompts if personality else ())],
-            discussion=discussion,
-            asked=request.prompt,
+            remember=lambda answer: self._remember(session, personality, request.prompt, answer),
             # Log probabilities come with the end, and those of a dead worker never.
             continues=not self.settings.no_continue and not sampling.logprobs,
         )
+
+    def _remember(
+        self, session: Session, personality: Personality | None, prompt: str, answer: str
+    ) -> None:
+        if personality and answer:
+            session.discussion(personality.path).add(prompt, answer)
+            self.returning.said(session, personality.path, prompt, answer)
 
     async def _personality(self, id: int) -> Personality | None:
         if id == payloads.RAW:
@@ -226,10 +243,14 @@ class Server:
         """Its generation is over: the session may begin the next."""
         if session.running is generation:
             session.running = None
+        if session.returns:
+            session.last = generation
+            self.returning.note(session)
 
     def _now(self) -> Now:
         waiting = self.dispatch.waiting
-        busy = sum(session.running is not None for session in self.sessions.values())
+        here = [*self.sessions.values(), *self.returning.away]
+        busy = sum(session.running is not None for session in here)
         workers = Counter(worker.binding for worker in self.dispatch.fleet.all())
         return Now(len(self.sessions), max(0, busy - waiting), waiting, workers)
 

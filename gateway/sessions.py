@@ -6,14 +6,19 @@ from typing import Any
 
 from gateway.allowance import Allowance
 from gateway.generation import Generation
+from gateway.history import Selected
 from gateway.outlet import Outlet
 from gateway.pace import Pace
 from gateway.prompts import Discussion
 
+MAX_DISCUSSIONS = 16
+"""Of one session; the one that was used longest ago goes first."""
+
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """From connect to disconnect; what it selected goes with it, the saved default stays."""
+    """From connect to disconnect, and some time longer: see `gateway.returning`. What it
+    selected goes with it, the saved default stays."""
 
     sid: str
     outlet: Outlet
@@ -33,5 +38,26 @@ class Session:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a selection is made: a request that comes after it is served by it."""
 
+    token: str = ""
+    """Who has it is this session's client."""
+    returns: bool = False
+    """Its client knows of tokens, and may come back."""
+    resumed: bool = False
+    """It has."""
+    lost: str = ""
+    """Id of the generation that an earlier gateway took with it."""
+    noted: Selected = field(default_factory=Selected)
+    """As it was written down."""
+    last: Generation | None = None
+    """Of a client that may come back: it may not have heard of the end."""
+
     def discussion(self, personality: str) -> Discussion:
-        return self.discussions.setdefault(personality, Discussion())
+        found = self.discussions.pop(personality, None) or Discussion()
+        self.discussions[personality] = found
+        while len(self.discussions) > MAX_DISCUSSIONS:
+            del self.discussions[next(iter(self.discussions))]
+        return found
+
+    def unheard(self, id: str) -> Generation | None:
+        """The last generation, for a client that says that it has not seen its end."""
+        return self.last if self.last and self.last.stream.id == id else None

@@ -114,6 +114,15 @@ class Settings:
         kinds.seconds, 60.0,
         "seconds after which a client that does not read what it asked for is dropped; 0 is never",
     )  # fmt: skip
+    resume_window: float = _setting(
+        kinds.seconds, 60.0,
+        "seconds for which a session waits for its client to come back; 0 is not at all",
+    )  # fmt: skip
+    keep_discussions: bool = _setting(
+        kinds.yes_no, True,
+        "keep the discussions of clients that may come back, in a file of the home",
+        default_text="yes",
+    )  # fmt: skip
     drain_limit: float = _setting(
         kinds.seconds, 10.0, "seconds that running generations get when the server is stopped"
     )

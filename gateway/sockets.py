@@ -69,19 +69,28 @@ class Sockets:
 
     async def close(self) -> None:
         for session in list(self._server.sessions.values()):
+            self._server.returning.forget(session)
             await self._leave(session, "the server stops")
+        await self._server.returning.close()
         await self.sio.shutdown()
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         holder = self._admit(environ["aiohttp.request"], auth)
-        self._server.sessions[sid] = Session(
+        fresh = Session(
             sid,
             Outlet(self._way(sid), self._desk),
             self._server.allowances.of(holder),
             Pace(self._server.settings.event_rate),
         )
+        session = self._server.sessions[sid] = await self._server.returning.arrive(fresh, auth)
+        # Behind the packet that says to the client that it is connected.
+        asyncio.get_running_loop().call_soon(self._greet, session, sid, auth)
         name = f" as {holder.name}" if holder.name else ""
         log.info("client %s connected%s, %d now", sid, name, len(self._server.sessions))
+
+    def _greet(self, session: Session, sid: str, auth: Any) -> None:
+        if self._server.sessions.get(sid) is session:
+            self._server.returning.greet(session, auth)
 
     def _admit(self, request: web.BaseRequest, auth: Any) -> Holder:
         """Whose token it brought, in the connect packet or in a header. What is raised is its
@@ -107,8 +116,10 @@ class Sockets:
         del self._server.sessions[session.sid]
         log.info("client %s disconnected (%s), %d left",
                  session.sid, why, len(self._server.sessions))  # fmt: skip
-        if session.running:
-            session.running.abandon()
+        if not self._server.returning.leave(session):
+            self._server.returning.forget(session)
+            if session.running:
+                session.running.abandon()
         for handler in session.handlers - {asyncio.current_task()}:
             handler.cancel()
         session.outlet.close()

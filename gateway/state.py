@@ -165,7 +165,7 @@ def _load(path: Path) -> State:
         return State()
     except (OSError, Damaged) as error:
         reason = f"{error}".splitlines()[0][:100]
-    aside = _keep_aside(path)
+    aside = keep_aside(path)
     try:
         state = _decode(read_regular(_backup(path), MAX_BYTES))
         instead = "the state before its last change"
@@ -176,7 +176,8 @@ def _load(path: Path) -> State:
     return state
 
 
-def _keep_aside(path: Path) -> Path | None:
+def keep_aside(path: Path) -> Path | None:
+    """Its new name; None when it cannot be moved. The newest of many takes the last name."""
     candidates = [path.with_name(f"{path.name}.corrupt-{n}") for n in range(1, MAX_KEPT_ASIDE + 1)]
     free = (candidate for candidate in candidates if not os.path.lexists(candidate))
     aside = next(free, candidates[-1])

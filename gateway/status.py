@@ -33,6 +33,7 @@ async def status(server: Server, supervision: Supervision) -> dict[str, Any]:
         "uptime": round(now - server.began, 1),
         "stopping": server.draining,
         "clients": counted.sessions,
+        "away": len(server.returning.away),
         "queue": {
             "running": counted.running,
             "waiting": counted.waiting,

@@ -169,12 +169,19 @@ class Client:
         self.events: list[Event] = []
         self._read = 0
         self._news = asyncio.Condition()
+        self._greeted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.sio.on("*", self._on_any)
 
     async def _on_any(self, event: str, *data: Any) -> None:
+        if event == "session":  # comes once, and is of no interest to most
+            return self._greeted.set_result(data[0]) if not self._greeted.done() else None
         async with self._news:
             self.events.append((event, data[0] if data else None))
             self._news.notify_all()
+
+    async def greeting(self) -> Any:
+        """What the event `session` said."""
+        return await asyncio.wait_for(asyncio.shield(self._greeted), PATIENCE)
 
     async def emit(self, event: str, *arguments: Any) -> None:
         await self.sio.emit(event, arguments or None)

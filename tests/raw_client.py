@@ -66,7 +66,8 @@ class RawClient:
         for packet in await self._read():
             if packet.startswith(MESSAGE + "2"):
                 name, data = json.loads(packet[2:])
-                self.events.append((name, data))
+                if name != "session":
+                    self.events.append((name, data))
 
     async def until(self, *names: str) -> list[Event]:
         """Read until an event of one of these names came last."""

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.desk import Desk
-from gateway.generation import CREDIT, Generation
+from gateway.generation import Generation
 from gateway.items import Event, Item, TextChunk
 from gateway.metrics import Metrics
 from gateway.outlet import Outlet
+from gateway.plan import CREDIT
 from gateway.stream import End
 from protocol.messages import Chunk
 from tests.harness import run

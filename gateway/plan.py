@@ -1,0 +1,50 @@
+"""What exactly is to be generated, and what does a worker hear of it?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gateway.poison import Fingerprint
+from protocol.codec import encode
+from protocol.messages import Generate
+from protocol.sampling import Sampling
+
+CREDIT = 256
+"""Tokens of one generation that may be on their way between worker and client."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a worker needs to know, settled before anything is started."""
+
+    binding: str
+    model: str
+    prompt: str
+    n_predict: int
+    sampling: Sampling
+    conditioning: str = ""
+    blocks: list[str] = field(default_factory=list)
+    stop: list[str] = field(default_factory=list)
+    remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
+    """To be called with what of the answer its client has seen."""
+    continues: bool = True
+    """Another worker may go on with the answer when its own has died."""
+
+    def message(self, id: int, resume: list[int], skip: int) -> Generate:
+        """`resume` are the tokens that came, `skip` how many characters the client has."""
+        return Generate(
+            id,
+            self.prompt,
+            conditioning=self.conditioning,
+            blocks=self.blocks,
+            n_predict=self.n_predict,
+            stop=self.stop,
+            sampling=self.sampling,
+            credit=CREDIT,
+            resume=resume,
+            skip=skip,
+        )
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint.of(self.binding, self.model, encode(self.message(0, [], 0)))
