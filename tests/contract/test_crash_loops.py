@@ -21,10 +21,11 @@ from worker.binding import Binding, Model, Piece
 
 class Lazy(Binding):
     def load(self, model: Model) -> None:
+        if model.name == "hung":
+            time.sleep(3600)
         for _ in range(50):
             time.sleep(0.1)
-            if model.name == "slow":
-                model.progress()
+            model.progress()
 
     def generate(self, request):
         yield Piece("done")
@@ -145,7 +146,7 @@ def test_a_load_without_progress_is_ended_and_a_slow_one_is_not(tmp_path: Path) 
     names = "- {filename: hung, model_type: api}\n- {filename: slow, model_type: api}\n"
     (lazy / "models.yaml").write_text(names)
     with serving(
-        tmp_path, lazy.parent, binding_name="lazy", model_name="", load_limit="2"
+        tmp_path, lazy.parent, binding_name="lazy", model_name="", load_limit="3"
     ) as server:
 
         async def scenario() -> None:
