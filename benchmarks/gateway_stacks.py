@@ -92,8 +92,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, server: subprocess.Popen[str], name: str) -> None:
-    deadline = time.monotonic() + 20
+def wait_for(port: int, server: subprocess.Popen[str], name: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
         try:
             return socket.create_connection(("127.0.0.1", port), 1).close()
