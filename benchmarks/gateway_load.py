@@ -110,7 +110,8 @@ async def connect(url: str, count: int, *, plain: bool = True, timed: bool = Tru
 
 
 def ask(client: Client, tokens: int, pace: float) -> None:
-    client.emit("generate_text", {"prompt": f"{pace:g}", "n_predicts": tokens})
+    asked = {"prompt": f"{pace:g}", "personality": -1, "n_predicts": tokens}
+    client.emit("generate_text", asked)
 
 
 async def paced(url: str, clients: int, pace: float, seconds: float) -> dict[str, Any]:
@@ -197,8 +198,8 @@ async def cancels(url: str, times: int, pace: float, flooding: int) -> dict[str,
         await asyncio.sleep(0.05)
         client._tail = b""
         sent.append(time.monotonic())
-        client.emit("cancel_generation")
-        await client.ended
+        client.emit("cancel_generation", {})  # the original needs an argument
+        await asyncio.wait({client.ended}, timeout=0.3)  # and says no more after it
         await asyncio.sleep(0.05)
     for other in others:
         other.transport.abort()

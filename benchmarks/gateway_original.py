@@ -47,7 +47,7 @@ def generate_text(data):
 
 
 @socketio.on("cancel_generation")
-def cancel_generation():
+def cancel_generation(*data):
     cancelled[request.sid] = True
     socketio.emit("generation_canceled", {}, room=request.sid)
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import original_server
 from benchmarks.engine_peers import cache
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +105,7 @@ def wait_for(port: int, server: subprocess.Popen[str], name: str, seconds: float
 
 @contextmanager
 def stack(name: str) -> Iterator[Stack]:
-    """`ours`, `ours, ordinary`, `default`, `original` or `bare`."""
+    """`ours`, `ours, ordinary`, `default`, `original` (its stack), `lollms` (itself) or `bare`."""
     port = free_port()
     home = Path(tempfile.mkdtemp(prefix="bench-"))
     with ExitStack() as ending:
@@ -120,6 +121,10 @@ def stack(name: str) -> Iterator[Stack]:
             script = ROOT / "benchmarks" / "gateway_original.py"
             output["stdout"] = subprocess.PIPE
             server = start(SERVER_CORE, original_python(), script, str(port), **output)
+        elif name == "lollms":
+            original_server.prepare(home)
+            server = original_server.start(home, port, stderr=log, stdout=subprocess.PIPE)
+            os.sched_setaffinity(server.pid, {SERVER_CORE})
         else:
             flags = [
                 f"--home={home}", f"--port={port}", "--binding_name=echo", "--model_name=lorem",
@@ -127,9 +132,9 @@ def stack(name: str) -> Iterator[Stack]:
             ]  # fmt: skip
             server = start(SERVER_CORE, sys.executable, "-m", "gateway", *flags, **output)
         ending.callback(end, server)
-        wait_for(port, server, name)
+        wait_for(port, server, name, seconds=60)
         made = Stack(name, port, server)
-        if name not in ("bare", "original"):
+        if name not in ("bare", "original", "lollms"):
             mode = "tokens" if name == "default" else "steps"
             made.worker = start(
                 OTHER_CORE, sys.executable, "-m", "benchmarks.gateway_worker", home, mode,

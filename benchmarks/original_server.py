@@ -62,7 +62,7 @@ class Words(LLMBinding):
             word = f"{time.monotonic():.6f} "
             said.append(word)
             if callback and not callback(word, MSG_TYPE.MSG_TYPE_CHUNK):
-                print("\\nstopped", time.monotonic(), flush=True)
+                print(f"\\n{time.monotonic()}", flush=True)
                 break
         return "".join(said)
 '''

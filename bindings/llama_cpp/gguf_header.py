@@ -21,6 +21,8 @@ SCALARS = {
     10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 STRING, ARRAY = 8, 9
+LONGEST = 2**20
+"""Bytes of a text; a longer one, say a chat template, is passed over."""
 
 Value = int | float | bool | str
 
@@ -60,7 +62,11 @@ class _Reader:
         return int(self.number("<Q"))
 
     def string(self) -> str:
-        return self.take(self.count()).decode(errors="replace")
+        length = self.count()
+        if length > LONGEST:
+            self.skip(length)
+            return ""
+        return self.take(length).decode(errors="replace")
 
     def value(self, kind: int) -> Value | None:
         if kind == STRING:

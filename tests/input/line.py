@@ -111,6 +111,8 @@ class Websocket(Line):
 
     async def _read(self) -> None:
         async for message in self._socket:
+            if message.type != aiohttp.WSMsgType.TEXT:
+                break
             if message.data == "2":
                 await self._socket.send_str("3")
             else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_model import Shape, write
-from bindings.llama_cpp import LlamaCpp
+from bindings.llama_cpp import LlamaCpp, gguf_header
 from tests.llama_cpp.conftest import PEBBLE
 from tests.llama_cpp.driving import GREEDY, STORY, alone, request
 from worker.binding import BindingError, Model, ModelNotFound, Request
@@ -63,6 +63,19 @@ def test_a_truncated_file_is_refused_with_the_reason(
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(BindingError, match=r"cut off|not within the file bounds"):
         binding.load(Model("cut", path))
+
+
+def test_a_text_without_end_is_passed_over(tmp_path: Path) -> None:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    path = tmp_path / "long.gguf"
+    fields = [(b"tokenizer.chat_template", b"{{" * 2**20), (b"general.name", b"short")]
+    packed = b"".join(text(key) + struct.pack("<I", 8) + text(value) for key, value in fields)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + packed)
+    assert gguf_header.read(path).metadata == {
+        "tokenizer.chat_template": "", "general.name": "short",
+    }  # fmt: skip
 
 
 def test_a_missing_file_is_not_found(binding: LlamaCpp, tmp_path: Path) -> None:
