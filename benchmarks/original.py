@@ -20,6 +20,7 @@ import aiohttp
 
 from benchmarks.gateway_stacks import free_port, wait_for
 from benchmarks.original_server import VERSION, original
+from tests.gateway.zoos import add
 from tests.harness import ROOT, home
 from tests.input.cases import CASES, REPLIES, Case
 from tests.input.line import Websocket
@@ -44,8 +45,9 @@ class Server:
 def ours() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder, home(
         Path(folder), bindings_path=str(ROOT / "bindings"), binding_name="echo",
-        model_name="lorem",
+        model_name="lorem", personalities_path=f"{folder}/zoo",
     ) as opened:  # fmt: skip
+        add(Path(folder) / "zoo", "english/a/b")
         process = opened.gateway()
         opened.worker("echo")
         opened.ready()

@@ -86,16 +86,18 @@ def prepare(home: Path) -> None:
     """Where the original looks for its things: a binding, a personality, a configuration."""
     personal = home / "personal"
     binding = personal / "bindings_zoo" / "words"
-    personality = personal / "personalities_zoo" / PERSONALITY
-    for folder in (binding, personality, personal / "configs"):
+    zoo = personal / "personalities_zoo"
+    personalities = [zoo / PERSONALITY, zoo / "english" / "a" / "b"]
+    for folder in (binding, *personalities, personal / "configs"):
         folder.mkdir(parents=True)
     (binding / "__init__.py").write_text(BINDING)
     (binding / "binding_card.yaml").write_text("name: words\n")
     (binding / "models.yaml").write_text("- filename: words\n  model_type: api\n")
-    (personality / "config.yaml").write_text(
-        "name: lollms\nversion: 1\nauthor: us\nuser_name: user\nlanguage: english\n"
-        "category: generic\npersonality_description: x\npersonality_conditioning: x\n"
-    )
+    for personality in personalities:
+        (personality / "config.yaml").write_text(
+            "name: lollms\nversion: 1\nauthor: us\nuser_name: user\nlanguage: english\n"
+            "category: generic\npersonality_description: x\npersonality_conditioning: x\n"
+        )
     [package] = python().parent.parent.glob("lib/python3*/site-packages/lollms")
     (home / "lollms_server_global_paths_cfg.yaml").write_text(
         f"lollms_path: {package}\nlollms_personal_path: {personal}\n"
