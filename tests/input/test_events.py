@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def judged(case: Case, events: list[Event], ack: Any, folder: str) -> str:
     return "" if case.about in data["error"] else f"{case.about} not in {data['error']!r}"
 
 
+@pytest.mark.timeout(300)
 def test_every_event_with_every_bad_value(server: Home, block: Callable[..., Any]) -> None:
     wrong, slow = [], []
     counts: Counter[str] = Counter(cases=len(CASES))
@@ -70,7 +72,7 @@ def test_every_event_with_every_bad_value(server: Home, block: Callable[..., Any
 
     counts["as promised"] = 0
     with block("every event with every bad value", counts):
-        run(scenario())
+        run(scenario(), 200)
         counts["late"] = len(slow)
         assert not wrong, "\n".join(map(str, wrong))
         assert len(slow) < len(CASES) // 20, slow
@@ -89,6 +91,7 @@ PAYLOAD = JSON | st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6)
 EVENT = st.sampled_from(sorted(REPLIES)) | st.text(max_size=20)
 
 
+@pytest.mark.timeout(300)
 def test_two_thousand_random_payloads(server: Home, block: Callable[..., Any]) -> None:
     counts: Counter[str] = Counter()
     with asyncio.Runner() as runner:

@@ -73,7 +73,7 @@ async def answers(connected: Client, **fields: object) -> bool:
     return names(events)[-1] == "text_generated"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_two_hundred_broken_models(served: Home, capsys: pytest.CaptureFixture[str]) -> None:
     counts: Counter[str] = Counter(files=FILES)
     gateway = served.gateway_pid()
@@ -101,7 +101,7 @@ def test_two_hundred_broken_models(served: Home, capsys: pytest.CaptureFixture[s
             await connected.sio.call("select_model", {"model_name": PEBBLE}, timeout=60)
             assert await answers(connected)
 
-    run(scenario(), 170)
+    run(scenario(), 280)
     assert served.gateway_pid() == gateway and "Traceback" not in served.log("gateway")
     counts["workers that died"] = served.log("gateway").count("was killed by")
     assert counts["loaded all the same"] + counts["refused with the reason"] == FILES

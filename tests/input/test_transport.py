@@ -66,6 +66,7 @@ def is_answer(packet: str) -> bool:
     return packet.startswith(("42[", "44")) and not packet.startswith('42["text_chunk"')
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", [Websocket, Polling])
 def test_raw_frames(server: Home, block: Callable[..., Any], kind: type[Line]) -> None:
     frames = [*FRAMES, *mutated(120)]
@@ -107,5 +108,5 @@ def test_raw_frames(server: Home, block: Callable[..., Any], kind: type[Line]) -
 
     counts["silences"] = 0
     with block(f"raw frames, {kind.__name__.lower()}", counts, changes=True):
-        run(scenario(), 100)
+        run(scenario(), 280)
         assert not silent, "\n".join(map(str, silent))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
+import pytest
 import zmq
 import zmq.asyncio
 
@@ -166,10 +167,11 @@ async def _streams(connected: Client) -> int:
     return count
 
 
+@pytest.mark.timeout(180)
 def test_five_hundred_frames(server: Home, block: Callable[..., Any]) -> None:
     counts: Counter[str] = Counter()
     with block("frames on the workers' socket", counts):
-        run(sent(server, counts))
+        run(sent(server, counts), 150)
         assert counts["frames"] == 2 * EACH
     lines = server.log("gateway").count("dropped")
     assert lines < 100, "a complaint for every frame"

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.gateway.test_yamlfile import BOMB
 from tests.gateway.zoos import add
 from tests.harness import Home, client, run
@@ -87,6 +89,7 @@ def prepared(folders: Path) -> Iterator[None]:
             copy.rename(folders / name)
 
 
+@pytest.mark.timeout(180)
 def test_a_prepared_zoo_is_listed_without_harm(
     server: Home, folders: Path, block: Callable[..., Any]
 ) -> None:
@@ -118,6 +121,6 @@ def test_a_prepared_zoo_is_listed_without_harm(
                 counts["asked for"] += 1
 
     with prepared(folders), block("prepared zoo and cards", counts, changes=True):
-        run(scenario())
+        run(scenario(), 150)
         assert not Path("/tmp/owned").exists()
         counts["files"] = 3 * len(FILES)
