@@ -12,6 +12,7 @@ from gateway.claim import CannotStart
 from gateway.server import Server
 from gateway.settings import BadSetting, Settings, load_settings
 from protocol.logs import set_up_logging
+from protocol.parent import die_with_supervisor
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ async def _drain(server: Server) -> None:
     """No new work; what runs may finish, up to a limit, and is ended with an event then."""
     server.draining = True
     limit = server.settings.drain_limit
-    running = [s.running.ended for s in server.sessions.values() if s.running]
+    everybody = [*server.sessions.values(), *server.returning.away]
+    running = [s.running.ended for s in everybody if s.running]
     if running:
         log.info("waiting up to %g s for %d generation(s)", limit, len(running))
         await asyncio.wait(running, timeout=limit)
@@ -57,6 +59,7 @@ def main() -> int:
     except BadSetting as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+    die_with_supervisor()
     os.umask(0o077)  # what is written here is nobody else's to read
     set_up_logging(settings.log_level, settings.log_format)
     try:

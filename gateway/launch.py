@@ -21,10 +21,11 @@ from gateway.access import open_access
 from gateway.claim import CannotStart, claimed
 from gateway.control import Refusal, Unreachable, ask
 from gateway.groundwork import answers, known, lay, sole_launcher, variables
-from gateway.orphans import adopt, die_with_parent, end_all
+from gateway.orphans import adopt, end_all
 from gateway.progress import Progress
 from gateway.settings import CHECKOUT, BadSetting, Settings, load_settings
 from gateway.tls import server_context
+from protocol.parent import die_with_parent
 from protocol.rundir import supervisor_key, supervisor_socket
 
 MORE_THAN_SUPERVISOR = 10.0

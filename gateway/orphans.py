@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 BETWEEN_LOOKS = 0.02
 
@@ -21,12 +20,6 @@ def adopt() -> None:
     """From now on this process inherits the orphans among its descendants."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def die_with_parent() -> None:
-    """For a child to call: whoever kills its parent asks it to end, too."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def end_all(grace: float) -> bool:

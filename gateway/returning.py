@@ -97,10 +97,11 @@ class Returning:
 
     async def close(self) -> None:
         """Nobody will come back to this gateway; what is to be written, is."""
+        history, self._history = self._history, None  # what runs for the absent is lost for them
         for token in list(self._away):
             self._expire(token)
-        if self._history:
-            await asyncio.to_thread(self._history.close)
+        if history:
+            await asyncio.to_thread(history.close)
 
     def note(self, session: Session) -> None:
         """What it has chosen may have changed."""

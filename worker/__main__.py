@@ -14,6 +14,7 @@ import zmq
 
 from protocol.joining import Joining
 from protocol.logs import set_up_logging, with_fields
+from protocol.parent import die_with_supervisor
 from protocol.rundir import make_run_folder, run_folder, secret_file, workers_address
 from worker.arguments import read_arguments
 from worker.binding import Binding
@@ -44,6 +45,7 @@ def main() -> int:
             log.error("%s", error)
             return SENSELESS_TO_RETRY
     sandbox = confine(arguments, run)
+    die_with_supervisor()  # behind what changes credentials, which forgets it
     try:
         binding = make_binding(arguments.binding, arguments.bindings_path)
     except NoSuchBinding as error:

@@ -91,6 +91,16 @@ def test_a_killed_launcher_takes_all_with_it(server: Home) -> None:
     all_gone(processes)
 
 
+def test_nothing_outlives_launcher_and_supervisord_killed_together(server: Home) -> None:
+    launcher, processes = launched(server)
+    supervisord = supervisord_of(launcher)
+    server.processes[0].send_signal(signal.SIGSTOP)  # neither has time to end anybody
+    os.kill(supervisord, signal.SIGSTOP)
+    for pid in (launcher, supervisord):
+        os.kill(pid, signal.SIGKILL)
+    all_gone(processes)
+
+
 def test_after_a_killed_launcher_the_home_can_be_used_again(server: Home) -> None:
     _, processes = launched(server)
     server.processes[0].kill()
