@@ -48,7 +48,7 @@ class Returning:
         fresh.returns = given is not None
         token = given if isinstance(given, str) and 0 < len(given) <= MAX_TOKEN else ""
         known = self._known.get(token)
-        if known and known.allowance is fresh.allowance:
+        if known and known.allowance.holder.name == fresh.allowance.holder.name:
             return self._again(known, fresh)
         if token and not known and await self._restored(fresh, token):
             fresh.resumed = True
@@ -130,6 +130,7 @@ class Returning:
         known.resumed = True
         known.returns |= fresh.returns
         known.sid, known.outlet, known.pace = fresh.sid, fresh.outlet, fresh.pace
+        known.allowance = fresh.allowance  # whose limits may be others by now
         return known
 
     async def _restored(self, fresh: Session, token: str) -> bool:

@@ -1,13 +1,15 @@
 """Real inference, end to end: gateway, supervisor, llama.cpp and the model that ships."""
 
+import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.test_generation import ends_once
-from tests.harness import Client, Event, Home, chunks, client, home, names, run
+from tests.harness import ROOT, Client, Event, Home, chunks, client, home, names, run
 
 pytest.importorskip("llama_cpp", reason="the embedded model needs llama-cpp-python")
 
@@ -173,3 +175,40 @@ def test_a_killed_workers_answer_goes_on_as_if_nothing_had_happened(server: Home
     assert end["text"] == chunks(events) == undisturbed["text"]
     assert end["tokens"] == undisturbed["tokens"] == 400
     assert server.gateway_pid() == gateway
+
+
+async def select_model(connected: Client, name: str) -> Any:
+    return await connected.ask("select_model", {"model_name": name}, reply="select_model")
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers_and_what_fits_waits_for_nobody(
+    tmp_path: Path,
+) -> None:
+    """Models are changed while somebody else's answer streams; it is not disturbed."""
+    models = tmp_path / "models" / "llama_cpp"
+    models.mkdir(parents=True)
+    shipped = (ROOT / "bindings" / "llama_cpp" / "models" / MODEL).read_bytes()
+    (models / "second.gguf").write_bytes(shipped)
+    with (models / "huge.gguf").open("wb") as huge:
+        huge.write(shipped)
+        huge.truncate(2**40)  # a hole: the disk has no TiB either
+    (tmp_path / "config.yaml").write_text("bindings: {llama_cpp: {processes: 2}}\n")
+    wanted = {"n_predicts": 400, "parameters": LONG}
+
+    async def scenario(server: Home) -> None:
+        async with client(server) as one, client(server) as two:
+            alone = await answer(one, "Once upon a time", **wanted)
+            await one.emit("generate_text", {"prompt": "Once upon a time", **wanted})
+            events = [await one.next("text_chunk")]
+            refused = await select_model(two, "huge.gguf")
+            assert refused["success"] is False
+            assert re.search(r"needs about 1024\.0 GiB .* [\d.]+ [GM]iB are available",
+                             refused["error"]), refused  # fmt: skip
+            assert (await select_model(two, "second.gguf"))["success"]
+            assert (await answer(two, "Hello!", n_predicts=5, parameters=LONG))["tokens"] == 5
+            events += await one.until("text_generated")
+            assert ends_once(events)["text"] == chunks(events) == alone["text"]
+
+    with home(tmp_path) as server:
+        server.launch()
+        run(scenario(server))
