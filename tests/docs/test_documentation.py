@@ -194,9 +194,11 @@ def test_the_personality_of_the_tutorial_is_one() -> None:
     assert personality.sampling["temperature"] == 0.3 and personality.anti_prompts == ("!@>",)
 
 
-def test_the_defences_of_the_threat_model_have_the_tests_that_it_names() -> None:
-    page = (ROOT / "docs" / "threat-model.md").read_text()
-    named = re.findall(r"`([\w/]*test_\w+\.py)(?:::([^`]+))?`", page)
+@pytest.mark.parametrize("page", ["threat-model", "faults"])
+def test_what_a_page_says_is_shown_by_the_tests_that_it_names(page: str) -> None:
+    named = re.findall(
+        r"`([\w/]*test_\w+\.py)(?:::([^`]+))?`", (ROOT / "docs" / f"{page}.md").read_text()
+    )
     assert len(named) > 30
     for file, sentence in named:
         words = sentence.replace(" ", "_")
