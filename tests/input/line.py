@@ -16,6 +16,9 @@ QUESTION = "are you there?"
 """No event, but an answer comes to that, too."""
 ANSWER = '"event":"are you there?"}]'
 
+GREETING = '42["session",'
+"""Follows the connect by itself."""
+
 
 class Line:
     """One connection. `packets` are those that came, in order, without pings."""
@@ -38,6 +41,8 @@ class Line:
         raise NotImplementedError
 
     async def came(self, packet: str) -> None:
+        if packet.startswith(GREETING):
+            return
         async with self._news:
             self.packets.append(packet)
             self._news.notify_all()
