@@ -35,8 +35,10 @@ def last_words(log: Path, ended: float) -> str:
 
 def telling_line(text: str) -> str:
     """The last line that says what went wrong, without control characters and folders."""
-    before, aborted, _ = text.rpartition("Fatal Python error: ")
-    lines = [line for line in (before if aborted else text).splitlines() if line.strip()]
+    before, aborted, after = text.rpartition("Fatal Python error: ")
+    if aborted and not any(map(level_and_text, after.splitlines())):  # else of an earlier life
+        text = before
+    lines = [line for line in text.splitlines() if line.strip()]
     words = lines[-1] if lines else ""
     if ours := level_and_text(words):
         words = "" if ours[0] in ("DEBUG", "INFO") else ours[1]

@@ -33,8 +33,9 @@ AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 HOLD_OFF = 15.0
 """Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
 `RESTART` of `gateway.dispatch`, which keeps a crash loop cheap."""
-POST_MORTEM_SECONDS = 0.06
-"""What supervisor gets to notice a death before the clients are told without it."""
+POST_MORTEM_SECONDS = 0.3
+"""What supervisor gets to tell of a death before the clients are told without it. It is asked
+in some 10 ms; a busy machine needs more, and how a worker died is worth the wait."""
 NOTICE_SECONDS = 2.0
 """And before its word is taken that a process runs which was seen to die."""
 BETWEEN_LOOKS = 0.005
@@ -187,8 +188,11 @@ class Supervision:
         pid = last_pid_of(name, tail)
         left_alone = HOLD_OFF - (process["now"] - process["stop"])
         spared = backing_off or left_alone > 0
+        ending = ending_of(pid, tail, name)
+        if pid and not ending:
+            return  # the log is newer than the list: supervisor has just started it
         if spared and not insist and pid not in self._had_joined:
-            how = self._with_words(name, ending_of(pid, tail, name), process["stop"])
+            how = self._with_words(name, ending, process["stop"])
             how = how or process["spawnerr"] or "died again and again"
             raise StartFailed(_cannot(process["group"], how))
         if backing_off:

@@ -15,7 +15,7 @@ from worker.binding import Binding, BindingError, Model, Piece, Request
 from .faults import FAULTS, LOADS
 
 PACE = 0.01
-"""Seconds a word of `slow` and a turn of `think` take."""
+"""Seconds a word of `slow`, or before a fault that happens `once`, and a turn of `think` take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ class Faulty(Binding):
         for n in range(self._length(order, request)):
             if n == order.after and fault:
                 fault(order.number)
-            if order.fault == "slow" and n >= len(request.resume):
+            # What has not left a process when it dies was never there: nothing to go on from.
+            paced = order.fault == "slow" or (order.once and not request.resume)
+            if paced and n >= len(request.resume):
                 time.sleep(PACE)
             yield Piece(f"word{n} ", (n,))
         if fault and self._length(order, request) <= order.after:

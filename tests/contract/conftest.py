@@ -9,15 +9,18 @@ import pytest
 from tests.harness import ROOT, Home, home
 
 
-@pytest.fixture(scope="module")
-def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those that ship and need no model, beside those of the tests."""
-    folder = tmp_path_factory.mktemp("bindings")
+def gathered(folder: Path) -> Path:
+    """The bindings that ship and need no model, beside those of the tests."""
     shutil.copytree(ROOT / "tests" / "bindings", folder, dirs_exist_ok=True)
     for name in ("echo", "faulty"):
         shutil.copytree(ROOT / "bindings" / name, folder / name)
     (folder / "faulty" / "on_request").unlink()
     return folder
+
+
+@pytest.fixture(scope="module")
+def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gathered(tmp_path_factory.mktemp("bindings"))
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,8 @@ Extension modules: zmq.backend.cython._zmq (total: 1)
             "ggml.c:1729: GGML_ASSERT(n > 0) failed",
         ),
         (f"an earlier life\n{SEGFAULT}{USUAL}about to read 0\n{SEGFAULT}", "about to read 0"),
+        (f"{USUAL}an earlier life\n{SEGFAULT}{USUAL}{TRACEBACK}", TRACEBACK.splitlines()[-1]),
+        (f"{USUAL}an earlier life\n{SEGFAULT}{USUAL}", ""),
         (USUAL + "cannot open /home/some body/m.gguf\n\n", "cannot open some body/m.gguf"),
         ("\x1b[31mred\x1b[0m\x07\x00alarm\n", "[31mred [0m alarm"),
     ],
