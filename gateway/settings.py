@@ -114,6 +114,12 @@ class Settings:
         kinds.seconds, 60.0,
         "seconds after which a client that does not read what it asked for is dropped; 0 is never",
     )  # fmt: skip
+    ping_interval: int = _setting(
+        kinds.whole(1, 3600), 25, "seconds between the pings that clients have to answer"
+    )
+    ping_timeout: int = _setting(
+        kinds.whole(1, 3600), 20, "seconds after which a client that does not answer one is gone"
+    )
     resume_window: float = _setting(
         kinds.seconds, 60.0,
         "seconds for which a session waits for its client to come back; 0 is not at all",

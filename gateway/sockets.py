@@ -28,8 +28,6 @@ from gateway.sessions import Session
 
 log = logging.getLogger(__name__)
 
-PING_INTERVAL, PING_TIMEOUT = 25, 20
-
 
 class Sockets:
     """Owns the Socket.IO server; `close` ends all sessions."""
@@ -44,8 +42,8 @@ class Sockets:
         self.sio = socketio.AsyncServer(
             async_mode="aiohttp",
             cors_allowed_origins=Origins(server.settings.cors_origins),
-            ping_interval=PING_INTERVAL,
-            ping_timeout=PING_TIMEOUT,
+            ping_interval=server.settings.ping_interval,
+            ping_timeout=server.settings.ping_timeout,
             serializer=Packet,
             max_http_buffer_size=limit,
             http_compression=False,
