@@ -6,7 +6,7 @@ from random import Random
 
 from embedded_model.text.exchange import Exchange
 from embedded_model.text.split import Split, wordings
-from embedded_model.text.words import familiar
+from embedded_model.text.words import hero_and_friend
 
 _ASK = wordings("french_stories", "ask")
 _SENTENCES = (
@@ -38,9 +38,8 @@ _THINGS = ("la clé", "le chat", "la lampe", "le violon", "la couronne", "le cha
 def story(rng: Random, split: Split) -> Exchange:
     """Raconte-moi une histoire."""
     text = " ".join(rng.choice(ways) for ways in _SENTENCES)
-    text = text.format(
-        h=familiar(rng), f=familiar(rng), p=rng.choice(_PLACES), t=rng.choice(_THINGS)
-    )
+    hero, friend = hero_and_friend(rng)
+    text = text.format(h=hero, f=friend, p=rng.choice(_PLACES), t=rng.choice(_THINGS))
     return Exchange(
         "french stories",
         _ASK.pick(rng, split),

@@ -8,7 +8,7 @@ from random import Random
 from embedded_model.text.data import listed, read
 from embedded_model.text.exchange import Exchange, Judge
 from embedded_model.text.split import Split, draw, wordings
-from embedded_model.text.words import familiar, name
+from embedded_model.text.words import hero_and_friend, name
 
 THINGS = listed("things")
 
@@ -43,13 +43,11 @@ def names_in(text: str) -> set[str]:
 
 
 def well_told(thing: str, hero: str | None) -> Judge:
-    """60 to 150 words, the thing, the asked hero, at most two names, each used again, an end."""
+    """60 to 150 words, the thing, the asked hero, a friend of another name, both again, an end."""
 
     def judge(answer: str) -> bool:
         names = names_in(answer) - {"Once", "Long", "And", "But"}
-        steady = 1 <= len(names) <= 2 and all(
-            len(re.findall(rf"\b{n}\b", answer)) >= 2 for n in names
-        )
+        steady = len(names) == 2 and all(len(re.findall(rf"\b{n}\b", answer)) >= 2 for n in names)
         fits = (
             60 <= len(answer.split()) <= 150 and thing in answer and (hero is None or hero in names)
         )
@@ -61,11 +59,13 @@ def well_told(thing: str, hero: str | None) -> Judge:
 def story(rng: Random, split: Split) -> Exchange:
     """Tell me a story about a lamp. The evaluation's things and heroes are not in training."""
     thing = draw(lambda: rng.choice(THINGS), lambda noun: f"story {noun}", split)
-    hero, friend = familiar(rng), familiar(rng)
+    hero, friend = hero_and_friend(rng)
     shown = f"an {thing}" if thing[0] in "aeio" else f"a {thing}"
     chance = rng.random()
     if chance < 0.3:
         hero = name(rng, split)
+        while hero == friend:
+            _, friend = hero_and_friend(rng)
         asked, judge = f"{hero} and {shown}", well_told(thing, hero)
     else:
         asked, judge = shown, well_told(thing, None)

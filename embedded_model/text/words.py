@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from embedded_model.text.data import listed
@@ -45,9 +46,17 @@ def name(rng: Random, split: Split) -> str:
     return draw(make, str, split)
 
 
-def familiar(rng: Random) -> str:
-    """A common first name that training knows, for those whom nobody asked for."""
-    return draw(lambda: rng.choice(FIRST_NAMES), str, "train")
+def hero_and_friend(rng: Random) -> tuple[str, str]:
+    """Two common first names that training knows, for those whom nobody asked for.
+
+    Friends have names that no hero has: greedy decoding would give both the likeliest one.
+    """
+    friends = set(FIRST_NAMES[1::3])
+
+    def one_of(names: Sequence[str]) -> str:
+        return draw(lambda: rng.choice(names), str, "train")
+
+    return one_of([n for n in FIRST_NAMES if n not in friends]), one_of(sorted(friends))
 
 
 def word(rng: Random, split: Split) -> str:
