@@ -1,4 +1,4 @@
-"""A client whose machine fell asleep, or lost its network: its connection stays open, and silent."""
+"""A client whose machine fell asleep, or lost its network: its connection stays, and is silent."""
 
 from pathlib import Path
 from typing import Any

@@ -77,7 +77,8 @@ def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
             "token_running": "7", "token_queue": "7", "sandbox": "no",
             "no_continue": "yes", "poison_time": "7",
             "max_frame": "12345", "max_prompt": "7", "event_rate": "7",
-            "load_limit": "7", "resume_window": "7", "ping_interval": "8", "ping_timeout": "6", "keep_discussions": "no",
+            "load_limit": "7", "resume_window": "7", "ping_interval": "8", "ping_timeout": "6",
+            "keep_discussions": "no",
         }.get(setting.name, "thing")  # fmt: skip
         (tmp_path / "empty.yaml").touch()
         (tmp_path / "config.yaml").write_text(f"{setting.name}: {value!r}")
