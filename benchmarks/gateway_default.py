@@ -43,6 +43,10 @@ def main() -> None:
     @sio.event
     async def cancel_generation(sid: str) -> None:
         await sio.emit("generation_canceled", {}, to=sid)
+        await disconnect(sid)
+
+    @sio.event
+    async def disconnect(sid: str) -> None:
         for id in [id for id, owner in sids.items() if owner == sid]:
             await router.send_multipart([worker[0], encode(Cancel(id))])
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,20 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def machine_busy() -> float:
-    """Seconds of processor time that somebody, anybody, has used."""
-    user, nice, system, _, _, irq, soft, *_ = map(
-        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    )
-    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+def everybody() -> dict[int, float]:
+    """Seconds of processor time of each process of this machine. The sum of /proc/stat would
+    not do: it counts ticks, and what is woken by ticks is counted too often."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            found[int(folder.name)] = cpu_seconds(int(folder.name))
+    return found
+
+
+def stolen() -> float:
+    """Seconds of processor time that this machine was to have and did not get."""
+    ticks = int(Path("/proc/stat").read_text().splitlines()[0].split()[8])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def start(core: int, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
