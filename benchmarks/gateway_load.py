@@ -13,7 +13,6 @@ import re
 import struct
 import sys
 import time
-from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -191,13 +190,12 @@ async def cancels(url: str, times: int, pace: float, flooding: int) -> dict[str,
     for other in others:
         ask(other, 1_000_000, 0)
     sent = []
-    draw = Random(1).uniform
-    for _ in range(times):
+    for number in range(times):
         client.chunk.clear()
         client.ended = asyncio.get_running_loop().create_future()
         ask(client, 1_000_000, pace)
         await client.chunk.wait()
-        await asyncio.sleep(0.05 + draw(0, 1 / pace))  # anywhere in a step
+        await asyncio.sleep(0.05 + number / times / pace)  # each part of a step in turn
         client._tail = b""
         sent.append(time.monotonic())
         client.emit("cancel_generation", {})  # the original needs an argument

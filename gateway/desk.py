@@ -19,10 +19,14 @@ class Desk:
         self._marked: list[Outlet] = []
         self._blocked: dict[Outlet, tuple[int, int, float]] = {}  # writes, backlog, since when
         self._scheduled = False
+        self._eager = False
+        self._crowded = False
         self._news = False
         self._timer: asyncio.TimerHandle | None = None
 
     def mark(self, outlet: Outlet) -> None:
+        if self._eager:
+            outlet.flush()
         outlet.dirty = True
         self._marked.append(outlet)
         self._schedule()
@@ -40,16 +44,22 @@ class Desk:
             self._schedule()
 
     def hold(self) -> None:
-        """A flush is sure to come."""
+        """A flush is sure to come. Until then an outlet's first item is written at once, which
+        spares it the others' reading, and what follows goes together; where much follows, as in
+        a flood, the first goes with it the next time."""
         self._scheduled = True
+        self._eager = not self._crowded
 
     def flush(self) -> None:
         """Write all that can be written now."""
         self._scheduled = False
         if self._marked:
+            alone = 0 if self._eager else 1
             marked, self._marked = self._marked, []
+            self._crowded = any(outlet.waiting > alone for outlet in marked)
             for outlet in marked:
                 outlet.flush()
+        self._eager = False
         if self._news:
             self._flush_blocked()
 

@@ -112,6 +112,11 @@ class Outlet:
             self._desk.mark(self)
 
     @property
+    def waiting(self) -> int:
+        """Items that have not been written."""
+        return len(self._waiting)
+
+    @property
     def waits(self) -> bool:
         """Something has not left."""
         return bool(self._waiting or self._owed)

@@ -122,21 +122,24 @@ class Router:
         return Sent.YES
 
     def _drain(self) -> None:
-        self._scheduled = False
         if self._socket.closed:
             return
+        self._scheduled = more = True  # whoever sends meanwhile need not have us look again
         self.before_drain()
         deadline = time.monotonic() + BUDGET
-        while time.monotonic() < deadline:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            self._take(frames)
-        else:
-            self._scheduled = True
-            self._rest(REST)
-        self.after_drain()
+        try:
+            while more and time.monotonic() < deadline:
+                try:
+                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    more = False
+                else:
+                    self._take(frames)
+        finally:
+            self._scheduled = more
+            if more:
+                self._rest(REST)
+            self.after_drain()
 
     def _readable(self) -> None:
         if not self._scheduled:

@@ -207,6 +207,31 @@ def test_a_chunk_is_written_in_the_turn_in_which_it_came() -> None:
     run(scenario())
 
 
+def test_of_what_is_read_together_the_first_is_not_kept_waiting_but_in_a_flood() -> None:
+    async def scenario() -> None:
+        connection, desk = Connection(), Desk(0, Metrics())
+        outlet = Outlet(connection, desk)
+
+        def read(*texts: str) -> list[int]:
+            """How many chunks had been written before each of them was read, and at the end."""
+            desk.hold()
+            written = []
+            for text in texts:
+                written.append(len(connection.got))
+                outlet.chunk("g", text, 1, lambda tokens: None)
+            desk.flush()
+            return [*written, len(connection.got)]
+
+        assert read("a") == [0, 1]
+        assert read("b", "c", "d") == [1, 2, 2, 4]
+        assert read("e", "f") == [4, 4, 6], "many at once: one write for all of them"
+        assert read("g") == [6, 7]
+        assert read("h", "i") == [7, 8, 9], "that was no flood"
+        desk.close()
+
+    run(scenario())
+
+
 def test_who_reads_slowly_is_kept_and_who_reads_nothing_is_dropped() -> None:
     async def scenario() -> None:
         metrics, connection = Metrics(), Connection()
