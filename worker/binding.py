@@ -119,6 +119,10 @@ class Binding(ABC):
         anything: once after joining a batch, and between the parts of a long prompt.
         """
 
+    def rest(self) -> bool:
+        """Nobody waits for anything: some milliseconds to tidy up. Whether there is more to do."""
+        return False
+
     def tokenize(self, text: str) -> list[int]:
         """Without a model's own vocabulary: the text's UTF-8 bytes."""
         return list(text.encode(errors="replace"))

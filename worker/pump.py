@@ -133,6 +133,8 @@ class Pump:
         """Work until `stop`."""
         advanced = False
         while not self._stopping:
+            if not advanced:
+                self._rest()
             if not advanced or not self._inbox.empty():
                 self._take(wait=not advanced)
             self._begin()
@@ -141,6 +143,13 @@ class Pump:
         self._begin()
         self._pass()
         self._binding.close()
+
+    def _rest(self) -> None:
+        try:
+            while self._inbox.empty() and self._binding.rest():
+                self._tick()
+        except Exception:
+            log.exception("the binding could not tidy up")
 
     def _tick(self) -> None:
         self.steps += 1

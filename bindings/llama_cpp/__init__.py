@@ -110,6 +110,9 @@ class LlamaCpp(Binding):
         assert self._model
         return self._model.vocabulary.pieces
 
+    def rest(self) -> bool:
+        return bool(self.engine and self.engine.rest())
+
     def interrupt(self, request: Request) -> None:
         if self.engine:
             self.engine.interrupt(request)

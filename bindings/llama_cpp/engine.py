@@ -67,8 +67,8 @@ class Engine:
         return sequence
 
     def leave(self, sequence: Sequence) -> None:
-        """Its computed beginning is kept, as long as there is room for it: before the next step,
-        so that nobody waits for the end of an answer while it is copied.
+        """Its computed beginning is kept, as long as there is room for it: before the next step
+        or in `rest`, so that nobody waits for the end of an answer while it is copied.
         """
         del self._sequences[sequence.request]
         sequence.sampler.close()
@@ -78,12 +78,16 @@ class Engine:
         (self._decoding if sequence in self._decoding else self._prompts).remove(sequence)
         self._left.append(sequence.cells)
 
-    def _clear_away(self) -> None:
-        for cells in self._left:
-            self._keep(cells)
-            self._shelf.leave(cells)
-            self._residence.clear(cells.id)
-        self._left.clear()
+    def rest(self) -> bool:
+        """Clear one away while nobody waits; whether there are more."""
+        if self._left:
+            self._clear_away(self._left.pop(0))
+        return bool(self._left)
+
+    def _clear_away(self, cells: Cells) -> None:
+        self._keep(cells)
+        self._shelf.leave(cells)
+        self._residence.clear(cells.id)
         self._gaps = self._residence.separate
 
     def _keep(self, cells: Cells) -> None:
@@ -109,7 +113,8 @@ class Engine:
 
     def forget(self) -> int:
         """Drop what finished generations left for others; how many tokens still are in memory."""
-        self._clear_away()
+        while self.rest():
+            pass
         self._shelf.forget()
         return sum(map(self._residence.count, range(self._shelf.names)))
 
@@ -127,8 +132,8 @@ class Engine:
     def step(self) -> bool:
         """Compute what is to be computed; False if there was nothing."""
         self.passes += 1
-        if self._left:
-            self._clear_away()
+        while self._left:
+            self.rest()
         if self._waiting:
             self._admit()
         if self._gaps:

@@ -134,6 +134,19 @@ def test_closing_ends_it_at_once_and_its_beginning_is_kept(pebble: LlamaCpp) -> 
     assert again.usage.reused_tokens == len(again.tokens) - 1
 
 
+def test_what_ended_is_put_away_one_by_one_while_nobody_waits(pebble: LlamaCpp) -> None:
+    running = [pebble.generate(request(pebble, STORY, 50)) for _ in range(3)]
+    for _ in range(4):
+        for pieces in running:
+            next(pieces)
+    for pieces in running:
+        pieces.close()  # type: ignore[attr-defined]
+    assert [pebble.rest() for _ in range(4)] == [True, True, False, False]
+    again = request(pebble, STORY, 1)
+    alone(pebble, again)
+    assert again.usage.reused_tokens == len(again.tokens) - 1
+
+
 @pytest.fixture(scope="module")
 def loaded_slow(slow: Path) -> Iterator[LlamaCpp]:
     binding = LlamaCpp()

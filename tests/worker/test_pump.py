@@ -442,3 +442,23 @@ def test_only_what_keeps_the_model_thread_busy_is_active() -> None:
     assert seen == {"loading": 2, "progress": 1, "generating": 1}
     assert script.pump.active == 0
     assert script.pump.steps > 0
+
+
+def test_tidying_up_is_for_when_nobody_waits() -> None:
+    class Tidy(Letters):
+        def rest(self) -> bool:
+            self.happened.append("rest")
+            if self.happened.count("rest") == 3:
+                script.pump.submit(generate(3, "zzz"))
+            if self.happened.count("rest") == 4:
+                script.pump.submit(generate(4, "y"))
+                raise ZeroDivisionError
+            return True
+
+    binding = Tidy()
+    script = Script(binding)
+    script.run(LOAD, generate(2, "aaa"), answers=4)
+    assert binding.happened == [
+        "load abc", "open aaa", "close aaa", "rest", "rest", "rest", "open zzz", "close zzz",
+        "rest", "open y", "close y", "end",
+    ]  # fmt: skip
