@@ -83,6 +83,15 @@ async def follow(server: Server, prompt: str, count: int, track: Track | None = 
     return track
 
 
+async def begun(task: "asyncio.Task[Track]", track: Track) -> None:
+    """Until the first token; raises what the task raised before."""
+    waiting = asyncio.create_task(track.begun.wait())
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        await task
+
+
 async def first_token(server: Server, prompt: str) -> float:
     track = await follow(server, prompt, 1)
     return track.first - track.asked
@@ -119,7 +128,7 @@ async def shared_prefix(server: Server, prompts: Prompts) -> tuple[float, float]
     prefix = prompts.make(PREFIX)
     track = Track()
     holder = asyncio.create_task(follow(server, prefix + "9 holder", 400, track))
-    await track.begun.wait()
+    await begun(holder, track)
     warm = await first_token(server, prefix + "8 other")
     await cancelled(holder)
     return cold, warm
@@ -131,8 +140,8 @@ async def stall(server: Server, prompts: Prompts) -> float:
     running = [
         asyncio.create_task(follow(server, prompts.make(PROMPT), 400, track)) for track in tracks
     ]
-    for track in tracks:
-        await track.begun.wait()
+    for task, track in zip(running, tracks, strict=True):
+        await begun(task, track)
     await asyncio.sleep(0.2)
     start = time.perf_counter()
     await first_token(server, prompts.make(ADMITTED))

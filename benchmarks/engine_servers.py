@@ -96,9 +96,9 @@ class _Http(Server):
     path: str
 
     async def _ready(self, path: str) -> None:
-        self._session = aiohttp.ClientSession(
-            f"http://127.0.0.1:{self.port}", connector=aiohttp.TCPConnector(limit=0)
-        )
+        # A connection for each request: servers close old ones, now and then under a new request.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", connector=connector)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(aiohttp.ClientError):
