@@ -46,6 +46,8 @@ BUDGET = 256
 FRAMES_UNDER_WAY = 64
 """Left to ZeroMQ; the rest waits in the outbox, where it can still be dropped."""
 LAST_WORDS_MS = 200
+LOOKING_MS = 20
+"""Between two looks for a gateway; ZeroMQ waits up to twice as long, 200 ms unless told."""
 KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5,
              zmq.TCP_KEEPALIVE_CNT: 3}  # fmt: skip
 """A gateway's machine that vanished is noticed in half a minute."""
@@ -95,6 +97,7 @@ class Link:
         """
         with zmq.Context() as context, context.socket(zmq.DEALER) as self._socket:
             self._socket.linger = 0
+            self._socket.reconnect_ivl = LOOKING_MS
             self._socket.immediate = True  # without a gateway nothing piles up for the next one
             self._socket.sndhwm = FRAMES_UNDER_WAY
             self._socket.maxmsgsize = MAX_FRAME
