@@ -61,12 +61,12 @@ SIXTY_MILLION = Shape(
 )  # fmt: skip
 
 
-def write(path: Path, shape: Shape, seed: int = 0) -> Path:
-    """The file, the same for the same shape and seed; its folder must exist."""
+def write(path: Path, shape: Shape, seed: int = 0, **more: str) -> Path:
+    """The file, the same for the same shape and seed; its folder must exist. `more` metadata."""
     draw = np.random.default_rng(seed)
     return write_gguf(
         path,
-        _metadata(shape),
+        _metadata(shape) | more,
         [
             (name, (columns,) if rows == 1 else (columns, rows), kind,
              _weights(draw, kind, columns, rows))

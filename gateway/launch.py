@@ -21,7 +21,7 @@ from gateway.access import open_access
 from gateway.claim import CannotStart, claimed
 from gateway.control import Refusal, Unreachable, ask
 from gateway.groundwork import answers, known, lay, sole_launcher, variables
-from gateway.orphans import adopt, end_all
+from gateway.orphans import Leaderless, adopt, end_all
 from gateway.progress import Progress
 from gateway.settings import CHECKOUT, BadSetting, Settings, load_settings
 from gateway.tls import server_context
@@ -109,10 +109,13 @@ class Launcher:
         """Until it is asked to stop, which is no failure, or cannot go on."""
         if self._until_up():
             self._progress.welcome()
+            orphans = Leaderless(self._supervisor.pid)
             while self._alive and not self._asked_at:
                 if _given_up(self._gateway()):
                     self._progress.failed("the gateway ended and supervisor gave it up")
                     return 1
+                if ended := orphans.end():
+                    self._progress.ended_orphans(ended)
                 self._pause(BETWEEN_LOOKS)
         if not self._asked_at and not self._alive:
             self._progress.failed(f"supervisor ended ({self._supervisor.returncode})")

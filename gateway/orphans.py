@@ -1,4 +1,4 @@
-"""What did a supervisor that was killed leave running, and how does that end?
+"""What did a supervisor or a worker that died leave running, and how does that end?
 
 On Linux the orphans of a process become children of its nearest "subreaper". So nobody
 has to remember pids, which may be somebody else's by the time they are needed.
@@ -37,6 +37,45 @@ def end_all(grace: float) -> bool:
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(BETWEEN_LOOKS)
     return bool(asked)
+
+
+class Leaderless:
+    """Children that a dead worker left, in its process group: nobody needs them, and they keep
+    its memory and its connection open.
+    """
+
+    def __init__(self, spared: int) -> None:
+        """`spared` is this process's own child."""
+        self._spared = spared
+        self._asked: set[int] = set()
+
+    def end(self) -> int:
+        """Ask those to end that are new, and make those that were asked before; how many are new.
+
+        Who left the group went to stay, and stays until everything ends.
+        """
+        children = [pid for pid in _children() if pid != self._spared]
+        for pid in children:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        found = {pid for pid in children if _leader_is_gone(pid)}
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if pid in self._asked else signal.SIGTERM)
+        new = len(found - self._asked)
+        self._asked = found
+        return new
+
+
+def _leader_is_gone(pid: int) -> bool:
+    try:
+        leader = os.getpgid(pid)
+        os.kill(leader, 0)
+    except ProcessLookupError:
+        return Path(f"/proc/{pid}").exists()
+    except PermissionError:
+        return False
+    return False
 
 
 def _children() -> list[int]:

@@ -24,6 +24,8 @@ class Plan:
     sampling: Sampling
     conditioning: str = ""
     blocks: list[str] = field(default_factory=list)
+    turns: list[str] = field(default_factory=list)
+    """The same as a conversation, for a model that has a form of its own."""
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
     """To be called with what of the answer its client has seen."""
@@ -37,6 +39,7 @@ class Plan:
             self.prompt,
             conditioning=self.conditioning,
             blocks=self.blocks,
+            turns=self.turns,
             n_predict=self.n_predict,
             stop=self.stop,
             sampling=self.sampling,

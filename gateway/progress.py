@@ -89,6 +89,9 @@ class Progress:
         ours = level_and_text(lines[-1])
         return ours[1] if ours else escaped(lines[-1].removeprefix("gateway: "))
 
+    def ended_orphans(self, count: int) -> None:
+        _say(f"ended {count} process(es) that a dead worker left")
+
     def stopping(self) -> None:
         _say("stopping …")
 

@@ -40,6 +40,10 @@ class Discussion:
         """One text an exchange, oldest first: what may be dropped to make the rest fit."""
         return [asking(personality, q) + answer.strip() for q, answer in self._exchanges]
 
+    def turns(self) -> list[str]:
+        """What was said, without what the personality puts around it."""
+        return [text for q, answer in self._exchanges for text in (q, answer.strip())]
+
 
 def asking(personality: Personality, prompt: str) -> str:
     """The user's turn, up to where the model takes over."""

@@ -213,6 +213,7 @@ class Server:
             sampling=sampling,
             conditioning=conditioning,
             blocks=blocks,
+            turns=[*discussion.turns(), request.prompt] if discussion else [],
             stop=[*request.stop, *(personality.anti_prompts if personality else ())],
             remember=lambda answer: self._remember(session, personality, request.prompt, answer),
             # Log probabilities come with the end, and those of a dead worker never.

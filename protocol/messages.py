@@ -192,13 +192,17 @@ class Generate(Message):
     """The text to continue is conditioning + blocks + prompt.
 
     When it is longer than the context, the oldest blocks go first; conditioning and
-    prompt stay.
+    prompt stay. A binding whose model has a form of its own makes the text of
+    conditioning and turns instead.
     """
 
     id: int
     prompt: str
     conditioning: str = ""
     blocks: list[str] = field(default_factory=list)
+    turns: list[str] = field(default_factory=list)
+    """What was said, bare: two for each of `blocks`, and the user's last. Empty for a prompt
+    that is to go to the model as it is."""
     n_predict: int = 1024
     stop: list[str] = field(default_factory=list)
     sampling: Sampling = field(default_factory=Sampling)

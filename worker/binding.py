@@ -7,7 +7,7 @@ here is called from any other thread, `interrupt` excepted.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -122,6 +122,14 @@ class Binding(ABC):
     def rest(self) -> bool:
         """Nobody waits for anything: some milliseconds to tidy up. Whether there is more to do."""
         return False
+
+    def compose(self, system: str, turns: Sequence[str]) -> str | None:
+        """The text to continue for a conversation, if the model has a form of its own for it.
+
+        `turns` are the user's and the model's, one after the other, the user's last. None
+        leaves it to the personality's form.
+        """
+        return None
 
     def tokenize(self, text: str) -> list[int]:
         """Without a model's own vocabulary: the text's UTF-8 bytes."""

@@ -24,9 +24,8 @@ class Fitted:
 
 
 def fit(
-    conditioning: str,
     blocks: Sequence[str],
-    prompt: str,
+    text_without: Callable[[int], str],
     *,
     n_predict: int,
     context_size: int,
@@ -34,10 +33,11 @@ def fit(
 ) -> Fitted:
     """Drop the oldest blocks until the rest leaves room for the answer.
 
-    Conditioning and prompt stay; without any blocks they may take the answer's room, as
-    long as one token can be generated. Raise ContextOverflow when not even that is so.
+    `text_without` is the whole without so many of the blocks. What is left without any of
+    them may take the answer's room, as long as one token can be generated. Raise
+    ContextOverflow when not even that is so.
     """
-    text = "".join((conditioning, *blocks, prompt))
+    text = text_without(0)
     if context_size <= 0:
         return Fitted(text)
     whole = tokens = tokenize(text)
@@ -46,7 +46,7 @@ def fit(
     if len(whole) > budget and blocks:
         kept = _first_kept(blocks, len(whole) - budget, max(1, budget // STRIDE), tokenize)
         while True:
-            text = "".join((conditioning, *blocks[kept:], prompt))
+            text = text_without(kept)
             tokens = tokenize(text)
             if len(tokens) <= budget or kept == len(blocks):
                 break

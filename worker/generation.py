@@ -43,10 +43,17 @@ class Generation:
         """Fit the prompt and ask the binding for its pieces; raises what the binding raises."""
         message = self.message
         self.context_size = binding.context_size
+
+        def text_without(dropped: int) -> str:
+            if message.turns:
+                own = binding.compose(message.conditioning, message.turns[2 * dropped :])
+                if own is not None:
+                    return own
+            return "".join((message.conditioning, *message.blocks[dropped:], message.prompt))
+
         fitted = fit(
-            message.conditioning,
             message.blocks,
-            message.prompt,
+            text_without,
             n_predict=message.n_predict,
             context_size=self.context_size,
             tokenize=binding.tokenize,

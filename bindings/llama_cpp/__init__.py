@@ -5,7 +5,7 @@ Everything here runs on the model thread, `interrupt` excepted.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
 
@@ -14,6 +14,7 @@ from .embedding import Embedder
 from .engine import Engine
 from .model import LlamaModel, on_gpu
 from .settings import Settings, read
+from .template import ChatTemplate
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class LlamaCpp(Binding):
         self.engine: Engine | None = None
         """For tests and benchmarks to look into; None while nothing is loaded."""
         self._embedder: Embedder | None = None
+        self._template: ChatTemplate | None = None
         self._details: dict[str, str] = {}
 
     def load(self, model: Model) -> None:
@@ -40,6 +42,7 @@ class LlamaCpp(Binding):
             raise ModelNotFound(f"{model.name} has no file")
         settings = read(model.settings)
         header = gguf_header.read(model.path)
+        template = self._template_of(header) if settings.chat_template else None
         plan, beside = self._planned(header, settings)
         if not beside:
             log.warning("no room for two models: the old one goes before %s comes", model.name)
@@ -53,8 +56,15 @@ class LlamaCpp(Binding):
         self.close()
         self._model = loaded
         self.engine = Engine(loaded)
+        self._template = template
+        if template:
+            template.bos, template.eos = loaded.vocabulary.names_for_templates()
         self._details = loaded.details(header)
         self.slots, self.context_size = settings.parallel, plan.context
+
+    def _template_of(self, header: gguf_header.Header) -> ChatTemplate | None:
+        source = str(header.metadata.get("tokenizer.chat_template", ""))
+        return ChatTemplate(source) if source else None
 
     def _planned(self, header: gguf_header.Header, settings: Settings) -> tuple[memory.Plan, bool]:
         """What loading will take, and whether it can be taken beside what is loaded."""
@@ -117,6 +127,9 @@ class LlamaCpp(Binding):
         if self.engine:
             self.engine.interrupt(request)
 
+    def compose(self, system: str, turns: Sequence[str]) -> str | None:
+        return self._template.render(system, turns) if self._template else None
+
     def tokenize(self, text: str) -> list[int]:
         if not self._model:
             raise BindingError("no model is loaded")
@@ -145,7 +158,7 @@ class LlamaCpp(Binding):
             self._embedder.close()
         if self._model:
             self._model.close()
-        self._model = self.engine = self._embedder = None
+        self._model = self.engine = self._embedder = self._template = None
         self._details = {}
 
 

@@ -92,6 +92,10 @@ class Settings:
     embeddings: bool = _setting(
         True, "Answer `embed`: takes a context of its own at the first use."
     )
+    chat_template: bool = _setting(
+        False, "Prompts in the form of the model's own chat template, where it has one, and not "
+        "in the one that the personality says.",
+    )  # fmt: skip
     check_memory: bool = _setting(True, "Refuse a model that cannot fit before loading it.")
 
     @property

@@ -30,6 +30,16 @@ class Vocabulary:
                 return int(token)
         return 0
 
+    def names_for_templates(self) -> tuple[str, str]:
+        """Of the first token, empty if `tokenize` says it anyway, and of the last."""
+        bos, eos = api.llama_vocab_bos(self._vocab), api.llama_vocab_eos(self._vocab)
+        said = api.llama_vocab_get_add_bos(self._vocab)
+        return "" if said else self._name(bos), self._name(eos)
+
+    def _name(self, token: int) -> str:
+        name = piece_of(self.address, token, special=True) if token >= 0 else b""
+        return name.decode(errors="replace")
+
     def tokenize(self, text: str) -> list[int]:
         """With the model's BOS if it wants one; names of special tokens become those tokens."""
         data = text.encode(errors="replace")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.contract.test_generation import ends_once
 from tests.harness import ROOT, Client, Event, Home, chunks, client, home, names, run
@@ -208,6 +209,31 @@ def test_what_does_not_fit_is_refused_with_both_numbers_and_what_fits_waits_for_
             assert (await answer(two, "Hello!", n_predicts=5, parameters=LONG))["tokens"] == 5
             events += await one.until("text_generated")
             assert ends_once(events)["text"] == chunks(events) == alone["text"]
+
+    with home(tmp_path) as server:
+        server.launch()
+        run(scenario(server))
+
+
+def test_with_chat_template_the_model_is_asked_in_its_own_form(tmp_path: Path) -> None:
+    """The same answers as to the rendered text itself, turn after turn, and raw text stays raw."""
+    (tmp_path / "config.yaml").write_text("bindings: {llama_cpp: {chat_template: true}}\n")
+    wanted = {"n_predicts": 20, "parameters": GREEDY}
+
+    async def scenario(server: Home) -> None:
+        async with client(server) as one, client(server) as raw:
+            personality = await mounted(one)
+            card = yaml.safe_load(
+                (ROOT / "personalities" / PERSONALITY / "config.yaml").read_text()
+            )
+            text = f"<|system|>{card['personality_conditioning']}<|end|>"
+            for prompt in ("Hello!", "Who are you?"):
+                text += f"<|user|>{prompt}<|end|><|assistant|>"
+                said = await answer(one, prompt, personality=personality, **wanted)
+                same = await answer(raw, text, **wanted)
+                assert said["text"] == same["text"] != ""
+                assert said["prompt_tokens"] == same["prompt_tokens"]
+                text += f"{said['text'].strip()}<|end|>"
 
     with home(tmp_path) as server:
         server.launch()

@@ -37,6 +37,13 @@ def test_conditioning_discussion_and_prompt_in_the_personality_s_words() -> None
     assert len(blocks) == 2
 
 
+def test_as_a_conversation_nothing_stands_around_what_was_said() -> None:
+    discussion = Discussion()
+    discussion.add("Hi", "  Ahoy!\n")
+    discussion.add("Who?", "Me")
+    assert discussion.turns() == ["Hi", "Ahoy!", "Who?", "Me"]
+
+
 def test_a_personality_without_prefixes_has_lollms_own() -> None:
     plain = Personality(**PLACE)
     assert compose(plain, [], "Hi") == ("", [], "## Human: Hi\n## lollms:")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.random_model import F32, Shape, vocabulary, write_gguf
+from benchmarks.random_model import F32, Shape, vocabulary, write, write_gguf
 
 
 def write_lora(path: Path, shape: Shape, rank: int = 4) -> Path:
@@ -61,3 +61,8 @@ def write_mamba(path: Path, width: int = 64, layers: int = 2, words: int = 512) 
         "mamba.ssm.time_step_rank": rank, "mamba.vocab_size": words, **vocabulary(words),
     }  # fmt: skip
     return write_gguf(path, metadata, tensors)
+
+
+def write_template(path: Path, template: str) -> Path:
+    """A tiny model that brings a chat template."""
+    return write(path, Shape(), **{"tokenizer.chat_template": template})

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.control import ask
 from protocol.rundir import lock_file, run_folder, secret_file, supervisor_socket
-from tests.harness import ROOT, home, until
+from tests.harness import ROOT, client, home, run, until
 from tests.supervision.processes import all_gone, nothing_left, tree
 
 ECHO = {"bindings_path": str(ROOT / "bindings"), "binding_name": "echo", "model_name": "echo"}
@@ -93,3 +93,34 @@ def test_a_gateway_that_is_killed_comes_back(tmp_path: Path) -> None:
         until(lambda: server.supervised_pids().get("gateway", before) != before, "the next life")
         server.ready()
         assert server.worker_pids() == [worker]
+
+
+def test_what_a_dead_worker_leaves_running_ends(tmp_path: Path) -> None:
+    """Its child has its connection, too, which the gateway cannot close."""
+    (tmp_path / "config.yaml").write_text("bindings: {faulty: {}}\n")
+    with home(tmp_path, **ECHO) as server:
+        launcher = server.launch()
+
+        async def crash(prompt: str) -> None:
+            async with client(server) as connected:
+                await connected.ask("select_binding", {"binding_name": "faulty"},
+                                    reply="select_binding")  # fmt: skip
+                await connected.ask("select_model", {"model_name": "any"}, reply="select_model")
+                events = await connected.generate(prompt)
+                assert events[-1][0] == "generation_error"
+
+        def connections() -> int:
+            return sum(
+                os.readlink(file).startswith("socket:")
+                for file in Path(f"/proc/{server.gateway_pid()}/fd").iterdir()
+                if os.path.lexists(file)
+            )
+
+        run(crash("exit@1"))
+        server.ready()
+        usual = connections()
+        run(crash("fork@1"))
+        until(lambda: "that a dead worker left" in server.log("launch"), "the line")
+        until(lambda: connections() <= usual, f"{usual} connections")
+        launcher.terminate()
+        assert launcher.wait(20) == 0

@@ -1,6 +1,7 @@
 """Does what matters of a prompt stay, and is room left for the answer?"""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -25,21 +26,29 @@ def fitted(
     conditioning: str, blocks: list[str], prompt: str, n_predict: int = 25, context_size: int = 100
 ) -> Fitted:
     return fit(
-        conditioning, blocks, prompt,
+        blocks, joined(conditioning, blocks, prompt),
         n_predict=n_predict, context_size=context_size, tokenize=Counting(),
     )  # fmt: skip
 
 
+def joined(conditioning: str, blocks: list[str], prompt: str) -> Callable[[int], str]:
+    return lambda dropped: "".join((conditioning, *blocks[dropped:], prompt))
+
+
 def test_without_a_limit_nothing_is_tokenised() -> None:
     tokenize = Counting()
-    everything = fit("c", ["b" * 1000], "p", n_predict=9, context_size=0, tokenize=tokenize)
+    blocks = ["b" * 1000]
+    text = joined("c", blocks, "p")
+    everything = fit(blocks, text, n_predict=9, context_size=0, tokenize=tokenize)
     assert everything == Fitted("c" + "b" * 1000 + "p")
     assert not tokenize.texts
 
 
 def test_what_fits_costs_one_tokenisation() -> None:
     tokenize = Counting()
-    whole = fit("c", ["b1", "b2"], "p", n_predict=9, context_size=100, tokenize=tokenize)
+    blocks = ["b1", "b2"]
+    text = joined("c", blocks, "p")
+    whole = fit(blocks, text, n_predict=9, context_size=100, tokenize=tokenize)
     assert whole == Fitted("cb1b2p", tuple(map(ord, "cb1b2p")))
     assert tokenize.texts == ["cb1b2p"]
 

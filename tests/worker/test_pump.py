@@ -1,6 +1,6 @@
 """In which order does the model thread work? Driven by hand here, without a thread or a socket."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -462,3 +462,33 @@ def test_tidying_up_is_for_when_nobody_waits() -> None:
         "load abc", "open aaa", "close aaa", "rest", "rest", "rest", "open zzz", "close zzz",
         "rest", "open y", "close y", "end",
     ]  # fmt: skip
+
+
+class Formal(Letters):
+    """Has a form of its own for what was said."""
+
+    def compose(self, system: str, turns: Sequence[str]) -> str | None:
+        return f"<{system}|{'|'.join(turns)}>" if system != "none" else None
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"conditioning": "s", "blocks": ["#"], "turns": ["q", "a", "p"]}, "<s|q|a|p>"),
+        ({"conditioning": "none", "blocks": ["b"], "turns": ["q", "a", "p"]}, "nonebp"),
+        ({"conditioning": "s"}, "sp"),
+    ],
+    ids=["its own form", "no form for this", "a prompt that is no conversation"],
+)
+def test_a_binding_may_have_a_form_of_its_own(fields: dict[str, Any], text: str) -> None:
+    script = Script(Formal())
+    script.run(LOAD, generate(2, "p", **fields))
+    assert script.text(2) == text
+
+
+def test_exchanges_that_do_not_fit_are_dropped_from_its_form_too() -> None:
+    script = Script(Formal())
+    turns = ["1", "one", "2", "two", "3"]
+    blocks = ["1" * 4, "2" * 4]
+    script.run(Load(1, "small"), generate(2, "p", n_predict=20, blocks=blocks, turns=turns))
+    assert script.text(2).startswith("<|3>")
