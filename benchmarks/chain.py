@@ -114,7 +114,7 @@ async def stream(session: aiohttp.ClientSession, port: int, tokens: int) -> Flow
                 chunks += 1
             elif message.data == "2":
                 await client.send_str("3")
-            elif message.data.startswith("42"):
+            elif message.data.startswith("42") and not message.data.startswith('42["session"'):
                 event, end = json.loads(message.data[2:])
                 assert event == "text_generated", message.data[:200]
                 return Flow(chunks, end["tokens"])

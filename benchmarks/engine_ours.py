@@ -53,9 +53,14 @@ class Worker(Server):
         self._reader = asyncio.create_task(self._read())
         self._welcomed = asyncio.Event()
         await asyncio.wait_for(self._welcomed.wait(), PATIENCE)
-        settings = settings_of(self)
+        self._installed = installed(self)
+        await self.load()
+
+    async def load(self, **more: int) -> None:
+        """`more` settings than those that all servers have."""
         id, answers = self._ask()
-        await self._say(Load(id, "random", str(installed(self)), settings))
+        settings = {**settings_of(self), **more}
+        await self._say(Load(id, "random", str(self._installed), settings))
         answer = await asyncio.wait_for(answers.get(), PATIENCE)
         if not isinstance(answer, Loaded):
             raise SystemExit(f"the worker does not load: {answer}")
