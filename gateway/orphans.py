@@ -44,21 +44,18 @@ class Leaderless:
     its memory and its connection open.
     """
 
-    def __init__(self, spared: int) -> None:
-        """`spared` is this process's own child."""
-        self._spared = spared
+    def __init__(self, supervisor: int) -> None:
+        """Workers are in the session of `supervisor`, each in a group of its own."""
+        self._supervisor = supervisor
         self._asked: set[int] = set()
 
     def end(self) -> int:
         """Ask those to end that are new, and make those that were asked before; how many are new.
 
-        Who left the group went to stay, and stays until everything ends.
+        Who left group or session went to stay, and stays until everything ends.
         """
-        children = [pid for pid in _children() if pid != self._spared]
-        for pid in children:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        found = {pid for pid in children if _leader_is_gone(pid)}
+        children = [pid for pid in _children() if pid != self._supervisor]
+        found = {pid for pid in children if _runs(pid) and self._is_left(pid)}
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL if pid in self._asked else signal.SIGTERM)
@@ -66,16 +63,24 @@ class Leaderless:
         self._asked = found
         return new
 
-
-def _leader_is_gone(pid: int) -> bool:
-    try:
-        leader = os.getpgid(pid)
-        os.kill(leader, 0)
-    except ProcessLookupError:
-        return Path(f"/proc/{pid}").exists()
-    except PermissionError:
+    def _is_left(self, pid: int) -> bool:
+        with suppress(ProcessLookupError):  # it ended on its own
+            if os.getsid(pid) != self._supervisor:
+                return False
+            leader = os.getpgid(pid)
+            try:
+                os.kill(leader, 0)
+            except ProcessLookupError:
+                return True
         return False
-    return False
+
+
+def _runs(pid: int) -> bool:
+    """Of a child; one that has ended is gone for good after this."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False
 
 
 def _children() -> list[int]:
