@@ -15,6 +15,7 @@ from gateway.confined import read_regular
 
 MAX_BYTES = 256_000
 MAX_DEPTH = 32
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_DIGITS = 19
 """Of a whole number that is passed on: what fits 64 bits."""
 
@@ -80,13 +81,15 @@ def _check(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise Unreadable(f"nested deeper than {MAX_DEPTH} levels")
+                raise Unreadable(TOO_DEEP)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 def _reason(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+    if "nesting depth" in str(problem):  # newer releases of libyaml have a limit of their own
+        return TOO_DEEP
     mark = getattr(error, "problem_mark", None)
     # A constructor's problem quotes the file: its first line, cut, is enough.
     brief = str(problem).splitlines()[0][:100]
