@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.confined import Exposed, check_private, is_plain, read_regular
+from gateway.errors import BadSetting
 from gateway.fresh import signature, unchanged
-from gateway.seldom import Seldom
+from gateway.setting_flags import PREFIX
 from gateway.setting_kinds import Unfit, UnfitSecret, token, whole
-from gateway.settings import PREFIX, BadSetting, Settings
+from gateway.settings import Settings
+from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class Current:
     def __init__(self, settings: Settings) -> None:
         """Raise BadSetting."""
         self._settings = settings
-        self._seldom = Seldom(log)
+        self._limited_log = RateLimitedLog(log)
         self._signed = signature(settings.tokens_file)
         self._access = open_access(settings)
 
@@ -85,7 +87,7 @@ class Current:
             try:
                 self._access = open_access(self._settings)
             except BadSetting as error:
-                self._seldom.warning("the tokens stay as they were: %s", error)
+                self._limited_log.warning("the tokens stay as they were: %s", error)
         return self._access
 
     def holder(self, value: str) -> Holder | None:

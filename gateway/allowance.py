@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.access import Holder
-from gateway.refusals import Busy
+from gateway.errors import Busy
 
 
 class Allowance:

@@ -13,9 +13,10 @@ from aiohttp import web
 from gateway.access import SHORT, Access, Current, of_this_machine
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
-from gateway.claim import CannotStart, claimed
+from gateway.claim import claimed
 from gateway.dispatch import Dispatch
 from gateway.door import door
+from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.guests import Guests, gateway_key
@@ -25,7 +26,6 @@ from gateway.minder import Minder
 from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.poison import Poison
-from gateway.refusals import Busy, LoadFailed, NoWorker
 from gateway.router import Tcp
 from gateway.server import Server
 from gateway.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway import setting_kinds as kinds
 from gateway.confined import is_plain
-from gateway.payloads import shown
+from gateway.fields import shown
 
 Scalar = str | int | float | bool
 

@@ -16,9 +16,10 @@ from typing import Any
 from gateway import yamlfile
 from gateway.complaints import Complaint, Complaints
 from gateway.confined import inside, is_plain, kind
+from gateway.errors import ModelNotFound
+from gateway.fields import shown
 from gateway.fresh import Fresh, Signature, signature, unchanged
 from gateway.model_list import flat, listed, named_models
-from gateway.payloads import shown
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,6 @@ NO_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
 )
 """Suffixes of what lies beside models. A card's `extensions` says instead which files count."""
-
-
-class ModelNotFound(Exception):
-    """Nothing has changed. One sentence for the client, the same for whatever is outside."""
 
 
 @dataclass(frozen=True, slots=True)

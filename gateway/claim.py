@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.errors import CannotStart
 from gateway.lock import Taken, locked
 from protocol.rundir import lock_file, secret_file, workers_address
-
-
-class CannotStart(Exception):
-    """Something that only one server can have is taken; the text is one line for the operator."""
 
 
 @contextmanager

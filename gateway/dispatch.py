@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.fleet import Fleet, Worker
 from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
 from gateway.link import DIED, Link
-from gateway.refusals import Busy, LoadFailed, NoWorker, StartFailed
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 

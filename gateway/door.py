@@ -6,9 +6,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.access import Current, bearer
+from gateway.fields import shown
 from gateway.origins import Hosts, Origins
-from gateway.payloads import shown
-from gateway.seldom import Seldom
+from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ listing: an <img> of a page cannot send a token."""
 def door(access: Current, hosts: Hosts, origins: Origins) -> Middleware:
     """A name that is not ours is refused, a page from elsewhere, and who has no token where
     one is needed."""
-    seldom = Seldom(log)
+    limited_log = RateLimitedLog(log)
 
     @web.middleware
     async def look(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -31,7 +31,7 @@ def door(access: Current, hosts: Hosts, origins: Origins) -> Middleware:
             return await handler(request)
         host = request.headers.get("Host")
         if not hosts(host):
-            seldom.warning("refused a request for the host %s", shown(host))
+            limited_log.warning("refused a request for the host %s", shown(host))
             return _refusal(
                 403,
                 f"this server does not know itself as {shown(host)}; if that is its name, start "
@@ -39,12 +39,12 @@ def door(access: Current, hosts: Hosts, origins: Origins) -> Middleware:
             )
         origin = request.headers.get("Origin")
         if not origins(origin, {"HTTP_HOST": host or ""}):
-            seldom.warning("refused a page of %s; --cors_origins lets it in", shown(origin))
+            limited_log.warning("refused a page of %s; --cors_origins lets it in", shown(origin))
             return _refusal(403, f"pages of {shown(origin)} may not connect: see --cors_origins")
         if "j" in request.query:  # JSONP: any page could read the answer
             return _refusal(400, "JSONP is not spoken here")
         if not path.startswith(BY_THEMSELVES) and access.holder(bearer(request.headers)) is None:
-            seldom.warning("refused %s without a token that is known", shown(path))
+            limited_log.warning("refused %s without a token that is known", shown(path))
             return _refusal(401, "a token is needed here: Authorization: Bearer TOKEN")
         return await handler(request)
 

@@ -11,24 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import payloads
-from gateway.catalog import ModelNotFound
+from gateway.errors import (
+    BadRequest,
+    NothingSelected,
+    RequestError,
+)
+from gateway.fields import MAX_NAME, Payload, shown
 from gateway.generation import Generation, run
-from gateway.payloads import Activation, BadRequest, Payload, Reader, Unread
-from gateway.personalities import PersonalityNotFound
-from gateway.refusals import Busy, LoadFailed, NothingSelected, NoWorker
+from gateway.payloads import Activation, Reader, Unread
 from gateway.server import Server
 from gateway.sessions import Session
-from gateway.state import StateNotSaved
 
 log = logging.getLogger(__name__)
 
 Reply = dict[str, Any]
 
-REFUSALS = (
-    BadRequest, Busy, LoadFailed, ModelNotFound, NothingSelected, NoWorker,
-    PersonalityNotFound, StateNotSaved,
-)  # fmt: skip
-"""What a request can run into; each text is one sentence for the client."""
 MAX_WAITING = 32
 """Requests of one client that are being answered; one more is refused."""
 
@@ -109,7 +106,7 @@ class Endpoints:
         try:
             data = payloads.payload(arguments)
             answer = {"success": True, **await route.handler(session, route.read(data))}
-        except REFUSALS as error:
+        except RequestError as error:
             reason = str(error)
             if event == "select_binding":  # the pages show this text as it is
                 reason = f"Couldn't load binding:\n{reason}"
@@ -136,11 +133,11 @@ class Endpoints:
         return "personality_add_failed" if event == "add_personality" else reply
 
     def _unknown(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
-        shown = payloads.shown(event).strip("'\"")
-        error = f"there is no event named {payloads.shown(event)}"
+        name = shown(event).strip("'\"")
+        error = f"there is no event named {shown(event)}"
         if arguments and isinstance(arguments[0], Unread):
             error = arguments[0].why
-        answer = {"success": False, "error": error, "event": shown}
+        answer = {"success": False, "error": error, "event": name}
         session.outlet.event("error", answer)
         return answer
 
@@ -253,5 +250,5 @@ def _echoed(event: str, data: Payload) -> Reply:
         return {}
     value = data.get(name)
     if isinstance(value, str):
-        return {name: value[: payloads.MAX_NAME]}
+        return {name: value[:MAX_NAME]}
     return {name: value if isinstance(value, int) and value.bit_length() < 64 else None}

@@ -6,14 +6,12 @@ The sentence names the field, what was expected and what came, cut.
 import math
 from typing import Any
 
+from gateway.errors import BadRequest
+
 MAX_NAME = 1000
 MAX_TEXTS = 64
 
 Payload = dict[str, Any]
-
-
-class BadRequest(ValueError):
-    """The payload does not fit. The text is one sentence for the client; nothing has changed."""
 
 
 def text(data: Payload, name: str, *, limit: int = MAX_NAME) -> str:

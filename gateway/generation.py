@@ -11,14 +11,12 @@ from typing import Any
 
 from gateway.allowance import Allowance
 from gateway.dispatch import Dispatch
+from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWorker, Quarantined
 from gateway.fleet import Worker
 from gateway.link import Answer, Call, Link
 from gateway.metrics import Metrics
 from gateway.outlet import Outlet
-from gateway.payloads import BadRequest
 from gateway.plan import Plan
-from gateway.poison import Poisonous
-from gateway.refusals import Busy, LoadFailed, NothingSelected, NoWorker
 from gateway.stream import Event, Stream
 from protocol.errors import ErrorCode
 from protocol.messages import Chunk, Failed, Finished, FinishReason
@@ -148,7 +146,7 @@ async def run(
             generation.tell(stream.finish(**_counts(answer)))
     except Busy:
         generation.tell(stream.refuse())
-    except Poisonous as error:
+    except Quarantined as error:
         metrics.poisonous += 1
         generation.tell(stream.fail(str(error), code="poison"))
     except (BadRequest, LoadFailed, NothingSelected, NoWorker) as error:

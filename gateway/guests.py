@@ -12,8 +12,8 @@ from pathlib import Path
 import zmq
 
 from gateway.confined import Exposed, check_private, read_regular
-from gateway.seldom import Seldom
-from gateway.settings import BadSetting
+from gateway.errors import BadSetting
+from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ class Guests:
 
     def __init__(self, home: Path) -> None:
         self._path = list_file(home)
-        self._seldom = Seldom(log)
+        self._limited_log = RateLimitedLog(log)
 
     def knows_key(self, key: bytes) -> bool:
         """Public, as ZeroMQ writes it."""
         known = [entry[1] for entry in self.entries() if entry[1] == key.decode(errors="replace")]
         if not known:
-            self._seldom.warning("refused a worker on another machine: its key is not known")
+            self._limited_log.warning("refused a worker on another machine: its key is not known")
         return bool(known)
 
     def knows_secret(self, secret: str) -> bool:
@@ -77,7 +77,7 @@ class Guests:
         except FileNotFoundError:
             return []
         except (Exposed, OSError, ValueError) as error:
-            self._seldom.warning("no worker on another machine is let in: %s", error)
+            self._limited_log.warning("no worker on another machine is let in: %s", error)
             return []
         words = [line.split() for line in lines if not line.startswith("#")]
         return [(each[0], each[1], each[2]) for each in words if len(each) == 3]

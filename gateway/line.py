@@ -7,8 +7,8 @@ what `walk` returns. Times come in as arguments, in seconds.
 from dataclasses import dataclass
 
 from gateway.circuits import Circuits
+from gateway.errors import LoadFailed, NoWorker
 from gateway.fleet import Fleet, Step, Worker
-from gateway.refusals import LoadFailed, NoWorker
 
 
 @dataclass(slots=True, eq=False)

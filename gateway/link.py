@@ -14,10 +14,10 @@ from gateway.greeting import Greeter
 from gateway.metrics import Metrics
 from gateway.poison import Fingerprint, Poison
 from gateway.router import Router, Sent
-from gateway.seldom import Seldom
 from gateway.watch import Watch
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
+from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
     Chunk,
@@ -117,9 +117,8 @@ class Link:
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
         self._watches: dict[bytes, Watch] = {}
-        self._refusals = Seldom(log)
-        self._complaints = 0
-        self._complained_at = 0.0
+        self._refused = RateLimitedLog(log)
+        self._dropped = RateLimitedLog(log)
         self.router = Router(address, self._take)
 
     async def __aenter__(self) -> Self:
@@ -191,12 +190,12 @@ class Link:
             else:
                 self._deliver(worker, message)
         except ProtocolError as error:
-            self._complain(frames[0], error)
+            self._dropped.warning("dropped a frame from %r: %s", frames[0][:64], error)
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
         if reason := self._greeter.objection(identity, hello):
             name = identity[:64].decode(errors="replace")
-            self._refusals.warning("refused worker %s: %s", name, reason)
+            self._refused.warning("refused worker %s: %s", name, reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")
@@ -283,15 +282,6 @@ class Link:
         for id in list(worker.requests):
             if call := self._calls.get(id):
                 self._answer(call, _lost(id, worker, how))
-
-    def _complain(self, identity: bytes, error: ProtocolError) -> None:
-        """At most once a second: garbage must not become a flood of log lines."""
-        self._complaints += 1
-        now = self._loop.time()
-        if now - self._complained_at >= 1.0:
-            log.warning("dropped %d frame(s), the last from %r: %s",
-                        self._complaints, identity[:64], error)  # fmt: skip
-            self._complaints, self._complained_at = 0, now
 
 
 def _lost(id: int, worker: Worker, how: str) -> Failed:

@@ -13,7 +13,8 @@ from typing import Any
 
 from socketio import packet
 
-from gateway.payloads import Unread, shown
+from gateway.fields import shown
+from gateway.payloads import Unread
 
 REQUEST = "request"
 MAX_ID = 15

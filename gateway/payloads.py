@@ -9,23 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from gateway.fields import (
-    MAX_NAME,
-    BadRequest,
-    Payload,
-    integer,
-    number,
-    shown,
-    text,
-    texts,
-)
+from gateway.errors import BadRequest
+from gateway.fields import Payload, integer, number, shown, text, texts
 from protocol.sampling import Sampling
-
-__all__ = [
-    "MAX_NAME", "MAX_PREDICT", "MAX_PROMPT", "RAW", "Activation", "BadRequest", "GenerateText",
-    "Payload", "Reader", "Unread", "generate_text", "integer", "named", "names", "nothing",
-    "number", "optional", "payload", "prompt", "sampling", "shown", "text", "token_ids",
-]  # fmt: skip
 
 MAX_PROMPT = 1_000_000
 """Characters, where nobody has set more or less."""

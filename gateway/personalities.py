@@ -15,21 +15,16 @@ from typing import Any
 from gateway import yamlfile
 from gateway.complaints import Complaint, Complaints
 from gateway.confined import inside, is_plain
+from gateway.errors import PersonalityNotFound
+from gateway.fields import shown
 from gateway.fresh import Fresh, Signature, signature, unchanged
-from gateway.payloads import shown
 from gateway.personality import Personality, from_config
-
-__all__ = ["Personality", "PersonalityNotFound", "Zoo"]
 
 log = logging.getLogger(__name__)
 
 DEFAULT_LANGUAGE = "english"
 LOGOS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 """Suffixes of `assets/logo.`, the first one that is there wins."""
-
-
-class PersonalityNotFound(Exception):
-    """Nothing has changed. One sentence for the client, the same for whatever is outside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway import payloads
+from gateway.errors import BadRequest
+from gateway.fields import MAX_NAME as MAX_FIELD
+from gateway.fields import integer
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4_000
@@ -104,9 +107,9 @@ def _checked(config: dict[str, Any], name: str, wrong: list[str]) -> dict[str, A
         return {}
     try:
         if name == "n_predicts":
-            return {name: payloads.integer({name: value}, name, 1, 1, payloads.MAX_PREDICT)}
+            return {name: integer({name: value}, name, 1, 1, payloads.MAX_PREDICT)}
         return payloads.sampling({name: value})
-    except payloads.BadRequest as error:
+    except BadRequest as error:
         wrong.append(f"model_{error}")
         return {}
 
@@ -120,5 +123,5 @@ def _anti_prompts(value: Any, user_prefix: str, wrong: list[str]) -> tuple[str, 
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         wrong.append("anti_prompts is not a list of texts")
         return ()
-    usable = [each for each in dict.fromkeys(values) if each and len(each) <= payloads.MAX_NAME]
+    usable = [each for each in dict.fromkeys(values) if each and len(each) <= MAX_FIELD]
     return tuple(usable[:MAX_ANTI_PROMPTS])

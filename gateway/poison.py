@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from gateway.errors import Quarantined
+
 log = logging.getLogger(__name__)
 
 DEATHS = 2
 """Of this many workers a request may be the cause; then it is refused."""
 MOST = 256
 """Suspects that are remembered; the one whose worker died longest ago goes first."""
-
-
-class Poisonous(Exception):
-    """The request is refused. One sentence for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Poison:
         self._suspects.pop(fingerprint, None)
 
     def check(self, fingerprint: Fingerprint, now: float) -> None:
-        """Raise Poisonous for what may not run."""
+        """Raise Quarantined for what may not run."""
         self._forget(now)
         if not self.convicts(fingerprint):
             return
@@ -81,7 +79,7 @@ class Poison:
         )
         if suspect.refused == 1:
             log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
-        raise Poisonous(f"this request {why}")
+        raise Quarantined(f"this request {why}")
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """For an operator: what is refused, and nothing of any prompt."""

@@ -9,7 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from gateway.settings import CHECKOUT, Settings
+from gateway.settings import Settings
+from protocol.rundir import CHECKOUT
 
 SECTION = """\
 ; generated; changes are lost at the next start

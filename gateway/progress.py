@@ -7,7 +7,8 @@ import sys
 import time
 from typing import Any
 
-from gateway.settings import PREFIX, Settings, built_in
+from gateway.setting_flags import PREFIX
+from gateway.settings import Settings, built_in
 from gateway.tls import client_context
 from protocol.logs import escaped, level_and_text
 

@@ -16,8 +16,8 @@ from typing import Self
 import zmq
 from zmq.auth.asyncio import AsyncioAuthenticator
 
-from gateway.claim import CannotStart
-from protocol.codec import MAX_FRAME
+from gateway.errors import CannotStart
+from protocol.codec import MAX_FRAME, TCP_KEEPALIVE
 
 BUDGET = 0.0005
 """Seconds of reading before clients are served."""
@@ -29,8 +29,6 @@ LAST_WORDS = 200
 
 
 DOMAIN = "workers"
-KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5,
-             zmq.TCP_KEEPALIVE_CNT: 3}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,8 @@ class Router:
         self._socket.curve_server = True
         self._socket.curve_secretkey = tcp.key
         self._socket.ipv6 = "[" in tcp.address
-        for option, value in KEEPALIVE.items():
-            self._socket.setsockopt(option, value)
+        for option, value in TCP_KEEPALIVE.items():
+            self._socket.setsockopt(getattr(zmq, option), value)
         try:
             self._socket.bind(tcp.address)
         except zmq.ZMQError as error:

@@ -14,17 +14,25 @@ from typing import Any, TypeVar
 
 from gateway import payloads, prompts
 from gateway.allowance import Allowances
-from gateway.catalog import Catalog, ModelNotFound
+from gateway.catalog import Catalog
 from gateway.desk import Desk
 from gateway.dispatch import Dispatch
+from gateway.errors import (
+    BadRequest,
+    LoadFailed,
+    ModelNotFound,
+    NothingSelected,
+    PersonalityNotFound,
+)
+from gateway.fields import shown
 from gateway.generation import Generation
 from gateway.history import History
 from gateway.link import Link
 from gateway.metrics import Metrics, Now
-from gateway.payloads import Activation, BadRequest, GenerateText
-from gateway.personalities import Personality, PersonalityNotFound, Zoo
+from gateway.payloads import Activation, GenerateText
+from gateway.personalities import Zoo
+from gateway.personality import Personality
 from gateway.plan import Plan
-from gateway.refusals import LoadFailed, NothingSelected
 from gateway.returning import Returning
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
@@ -91,7 +99,7 @@ class Server:
     async def select_binding(self, session: Session, name: str) -> None:
         """The session's own, and the server's default, once a worker of it answers."""
         if name not in self.catalog.binding_names():
-            raise ModelNotFound(f"there is no binding named {payloads.shown(name)}")
+            raise ModelNotFound(f"there is no binding named {shown(name)}")
         binding, model = self.selection(session)
         await self.dispatch.ensure_worker(name)
         if name != binding:

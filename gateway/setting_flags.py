@@ -6,13 +6,14 @@ from dataclasses import Field
 from typing import Any, NoReturn
 
 from gateway import setting_kinds as kinds
+from gateway.errors import BadSetting
 
 PREFIX = "LOLLMS_"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise kinds.BadSetting(message)
+        raise BadSetting(message)
 
 
 def read_flags(argv: Sequence[str], table: Iterable[Field[Any]]) -> dict[str, str | None]:

@@ -17,10 +17,6 @@ Kind = Callable[[Any, Path], Any]
 """Takes the value, and the folder that a relative path is relative to."""
 
 
-class BadSetting(Exception):
-    """The server cannot be started like this. One sentence that names the source."""
-
-
 class Unfit(ValueError):
     """The text is what is expected, the beginning of a sentence."""
 

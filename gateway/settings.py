@@ -16,18 +16,13 @@ from gateway import setting_kinds as kinds
 from gateway import yamlfile
 from gateway.binding_settings import OURS, Scalar, read_bindings
 from gateway.confined import Exposed, check_private
-from gateway.payloads import MAX_PREDICT, MAX_PROMPT, shown
+from gateway.errors import BadSetting
+from gateway.fields import shown
+from gateway.payloads import MAX_PREDICT, MAX_PROMPT
 from gateway.setting_flags import PREFIX, markdown, read_flags
-from gateway.setting_kinds import BadSetting
-
-__all__ = [
-    "CHECKOUT", "PREFIX", "BadSetting", "Scalar", "Settings", "built_in", "load_settings",
-    "markdown_table", "table",
-]  # fmt: skip
+from protocol.rundir import CHECKOUT
 
 log = logging.getLogger(__name__)
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def _setting(kind: kinds.Kind, default: Any, meaning: str, *, default_text: str = "") -> Any:

@@ -22,9 +22,9 @@ from gateway.origins import Origins
 from gateway.outlet import Outlet, Way
 from gateway.pace import Pace
 from gateway.packets import REQUEST, Packet
-from gateway.seldom import Seldom
 from gateway.server import Server
 from gateway.sessions import Session
+from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Sockets:
     def __init__(self, server: Server, desk: Desk, access: Current) -> None:
         self._server = server
         self._access = access
-        self._refusals = Seldom(log)
+        self._limited_log = RateLimitedLog(log)
         self._desk = desk
         self._endpoints = Endpoints(server)
         limit = server.settings.max_frame
@@ -97,7 +97,7 @@ class Sockets:
         value = given if isinstance(given, str) else bearer(request.headers)
         if holder := self._access.holder(value):
             return holder
-        self._refusals.warning("refused a client %s", "without a known token" if value else
+        self._limited_log.warning("refused a client %s", "without a known token" if value else
                                "without a token")  # fmt: skip
         raise ConnectionRefusedError(
             "this server does not know that token"

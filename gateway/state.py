@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.confined import read_regular
+from gateway.errors import StateNotSaved
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,6 @@ MAX_BINDINGS = 200
 MAX_NAME = 1000
 MAX_BYTES = 2**22
 MAX_KEPT_ASIDE = 9
-
-
-class StateNotSaved(Exception):
-    """The change did not happen, neither on disk nor in memory. One sentence for the client."""
 
 
 class Damaged(ValueError):

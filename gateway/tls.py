@@ -2,7 +2,8 @@
 
 import ssl
 
-from gateway.settings import BadSetting, Settings
+from gateway.errors import BadSetting
+from gateway.settings import Settings
 
 _END = "-----END CERTIFICATE-----"
 

@@ -73,6 +73,25 @@ def set_up_logging(level: str, style: str = "text") -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+class RateLimitedLog:
+    """Warnings that remote peers can trigger: one a second, which counts those before it."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._logged_at = float("-inf")
+        self._left_out = 0
+
+    def warning(self, text: str, *values: object) -> None:
+        now = time.monotonic()
+        if now - self._logged_at < 1.0:
+            self._left_out += 1
+            return
+        if self._left_out:
+            text, values = f"{text} (and %d more like it)", (*values, self._left_out)
+        self._log.warning(text, *values)
+        self._logged_at, self._left_out = now, 0
+
+
 def _safe(value: Any) -> Any:
     return value if isinstance(value, int | float) else escaped(str(value))
 

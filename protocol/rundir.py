@@ -11,6 +11,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The folder of this project: gateway and workers run from it, nothing is installed."""
 LONGEST_SOCKET = len("/supervisor.sock.0000000")
 """supervisord appends its pid while it binds."""
 SOCKET_NAME_LIMIT = 107

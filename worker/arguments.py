@@ -8,8 +8,7 @@ from pathlib import Path
 
 from protocol.joining import BadJoining, Joining, parse
 from protocol.logs import FORMATS
-
-CHECKOUT = Path(__file__).resolve().parent.parent
+from protocol.rundir import CHECKOUT
 
 
 def read_arguments(given: list[str]) -> argparse.Namespace:

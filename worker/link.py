@@ -16,9 +16,10 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from protocol import PROTOCOL_VERSION
-from protocol.codec import MAX_FRAME, decode, encode
+from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode
 from protocol.errors import ProtocolError
 from protocol.joining import Joining
+from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
     Credit,
@@ -48,9 +49,6 @@ FRAMES_UNDER_WAY = 64
 LAST_WORDS_MS = 200
 LOOKING_MS = 20
 """Between two looks for a gateway; ZeroMQ waits up to twice as long, 200 ms unless told."""
-KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5,
-             zmq.TCP_KEEPALIVE_CNT: 3}  # fmt: skip
-"""A gateway's machine that vanished is noticed in half a minute."""
 MINUTE = 60.0
 
 
@@ -80,8 +78,7 @@ class Link:
         self._connected = False
         self._due = 0.0  # the next Hello or Heartbeat
         self._unsent: bytes | None = None
-        self._complaints = 0
-        self._complained_at = -MINUTE
+        self._dropped = RateLimitedLog(log)
         self._stopping = False
 
     def stop(self) -> None:
@@ -127,8 +124,8 @@ class Link:
         self._socket.curve_publickey = zmq.curve_public(key)
         self._socket.curve_serverkey = joining.gateway_key.encode()
         self._socket.ipv6 = True
-        for option, value in KEEPALIVE.items():
-            self._socket.setsockopt(option, value)
+        for option, value in TCP_KEEPALIVE.items():
+            self._socket.setsockopt(getattr(zmq, option), value)
 
     def _turn(self) -> None:
         """Wait for something to do, and do it."""
@@ -204,7 +201,7 @@ class Link:
                     raise ProtocolError(f"{len(frames)} frames instead of one")
                 self._act_on(decode(frames[0]))
             except ProtocolError as error:
-                self._complain(error)
+                self._dropped.warning("dropped a frame: %s", error)
 
     def _act_on(self, message: Message) -> None:
         match message:
@@ -254,11 +251,3 @@ class Link:
         except zmq.Again:
             return False
         return True
-
-    def _complain(self, error: ProtocolError) -> None:
-        """At most once a second: garbage must not become a flood of log lines."""
-        self._complaints += 1
-        now = time.monotonic()
-        if now - self._complained_at >= 1.0:
-            log.warning("dropped %d frame(s), the last: %s", self._complaints, error)
-            self._complaints, self._complained_at = 0, now

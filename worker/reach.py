@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from protocol.rundir import CHECKOUT
 from worker.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 
 CARD = "binding_card.yaml"
@@ -29,7 +30,6 @@ GPUS = (
     "/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", "/dev/kfd", "/dev/accel", "/dev/dxg",
 )  # fmt: skip
 NVIDIA, NVIDIA_MEMORY = Path("/proc/driver/nvidia/version"), Path("/dev/nvidia-uvm")
-CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

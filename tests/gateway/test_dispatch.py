@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.dispatch import Dispatch
+from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.fleet import Fleet, Worker
-from gateway.refusals import Busy, LoadFailed, NoWorker, StartFailed
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.harness import PATIENCE, run
 

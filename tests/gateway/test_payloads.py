@@ -6,18 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.payloads import (
-    MAX_NAME,
-    MAX_PREDICT,
-    BadRequest,
-    generate_text,
-    integer,
-    number,
-    payload,
-    shown,
-    text,
-    token_ids,
-)
+from gateway.errors import BadRequest
+from gateway.fields import MAX_NAME, integer, number, shown, text
+from gateway.payloads import MAX_PREDICT, generate_text, payload, token_ids
 
 HUGE = json.loads("1e999")
 NAN = json.loads("NaN")

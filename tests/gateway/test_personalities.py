@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.payloads import shown
-from gateway.personalities import PersonalityNotFound, Zoo
+from gateway.errors import PersonalityNotFound
+from gateway.fields import shown
+from gateway.personalities import Zoo
 from protocol.sampling import Sampling
 from tests.gateway.zoos import CONFIG, add, digest, settle
 

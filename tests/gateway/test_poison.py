@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.poison import MOST, Fingerprint, Poison, Poisonous
+from gateway.errors import Quarantined
+from gateway.poison import MOST, Fingerprint, Poison
 
 TIME = 100.0
 A, B, C = (Fingerprint("b", "m", name) for name in "abc")
@@ -13,7 +14,7 @@ def refused(poison: Poison, *prints: Fingerprint, now: float = 10.0) -> list[str
     for each in prints:
         try:
             poison.check(each, now)
-        except Poisonous:
+        except Quarantined:
             found.append(each.digest)
     return found
 
@@ -23,7 +24,7 @@ def test_two_deaths_alone_are_enough_and_one_is_not() -> None:
     poison.blame([A], "w1", "died", 1)
     assert refused(poison, A) == []
     poison.blame([A], "w2", "was killed by SIGSEGV", 2)
-    with pytest.raises(Poisonous) as told:
+    with pytest.raises(Quarantined) as told:
         poison.check(A, 3)
     assert str(told.value) == (
         "this request is refused for 99 s: 2 workers of the binding b died with it, "

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.errors import LoadFailed, NoWorker
 from gateway.fleet import Fleet, Worker
 from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
-from gateway.refusals import LoadFailed, NoWorker
 from gateway.stream import End, Event, Stream
 from protocol.messages import Hello, Loaded
 

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import (
-    CHECKOUT,
-    BadSetting,
-    Settings,
-    load_settings,
-    markdown_table,
-    table,
-)
+from gateway.errors import BadSetting
+from gateway.settings import Settings, load_settings, markdown_table, table
+from protocol.rundir import CHECKOUT
 
 
 def load(tmp_path: Path, *argv: str, config: str | None = None, **environ: str) -> Settings:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.state import MAX_KEPT_ASIDE, MAX_MOUNTED, SavedState, StateNotSaved
+from gateway.errors import StateNotSaved
+from gateway.state import MAX_KEPT_ASIDE, MAX_MOUNTED, SavedState
 
 
 def everything(state: SavedState) -> object:

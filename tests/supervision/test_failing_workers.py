@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.control import ask
+from gateway.errors import NoWorker
 from gateway.programs import folder, write_program
-from gateway.refusals import NoWorker
 from gateway.settings import load_settings
 from gateway.supervision import Supervision
 from protocol.rundir import run_folder, supervisor_socket
