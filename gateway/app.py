@@ -13,7 +13,6 @@ from aiohttp import web
 from gateway.access import SHORT, Access, Current, of_this_machine
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
-from gateway.claim import claimed
 from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
@@ -30,8 +29,9 @@ from gateway.router import Tcp
 from gateway.server import Server
 from gateway.settings import Settings
 from gateway.sockets import Sockets
-from gateway.state import SavedState
 from gateway.status import status
+from gateway.storage.run_lock import claimed
+from gateway.storage.saved_state import SavedState
 from gateway.supervision import Supervision
 from gateway.tls import server_context
 from protocol.rundir import make_run_folder, workers_address

@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.confined import inside, read_regular
 from gateway.personalities import Zoo
+from gateway.storage.untrusted_files import inside, read_regular
 
 MAX_BYTES = 4_000_000
 TYPES = {

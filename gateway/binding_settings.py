@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway import setting_kinds as kinds
-from gateway.confined import is_plain
 from gateway.fields import shown
+from gateway.storage.untrusted_files import is_plain
 
 Scalar = str | int | float | bool
 

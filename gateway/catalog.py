@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import yamlfile
-from gateway.complaints import Complaint, Complaints
-from gateway.confined import inside, is_plain, kind
 from gateway.errors import ModelNotFound
 from gateway.fields import shown
-from gateway.fresh import Fresh, Signature, signature, unchanged
 from gateway.model_list import flat, listed, named_models
+from gateway.storage import untrusted_yaml as yamlfile
+from gateway.storage.file_warnings import Complaint, Complaints
+from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged
+from gateway.storage.untrusted_files import inside, is_plain, kind
 
 log = logging.getLogger(__name__)
 

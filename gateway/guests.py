@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zmq
 
-from gateway.confined import Exposed, check_private, read_regular
 from gateway.errors import BadSetting
+from gateway.storage.untrusted_files import Exposed, check_private, read_regular
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)

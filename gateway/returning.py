@@ -11,8 +11,8 @@ import logging
 import secrets
 from typing import Any
 
-from gateway.history import History, Selected
 from gateway.sessions import Session
+from gateway.storage.discussions import History, Selected
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,6 @@ from gateway.errors import (
 )
 from gateway.fields import shown
 from gateway.generation import Generation
-from gateway.history import History
 from gateway.link import Link
 from gateway.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
@@ -36,7 +35,8 @@ from gateway.plan import Plan
 from gateway.returning import Returning
 from gateway.sessions import Session
 from gateway.settings import Settings, built_in
-from gateway.state import SavedState
+from gateway.storage.discussions import History
+from gateway.storage.saved_state import SavedState
 from protocol.messages import (
     Detokenize,
     Detokenized,

@@ -6,10 +6,10 @@ from typing import Any
 
 from gateway.allowance import Allowance
 from gateway.generation import Generation
-from gateway.history import Selected
 from gateway.outlet import Outlet
 from gateway.pace import Pace
 from gateway.prompts import Discussion
+from gateway.storage.discussions import Selected
 
 MAX_DISCUSSIONS = 16
 """Of one session; the one that was used longest ago goes first."""

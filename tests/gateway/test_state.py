@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StateNotSaved
-from gateway.state import MAX_KEPT_ASIDE, MAX_MOUNTED, SavedState
+from gateway.storage.saved_state import MAX_KEPT_ASIDE, MAX_MOUNTED, SavedState
 
 
 def everything(state: SavedState) -> object:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.yamlfile import MAX_BYTES, MAX_DEPTH, Unreadable, load, parse
+from gateway.storage.untrusted_yaml import MAX_BYTES, MAX_DEPTH, Unreadable, load, parse
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
     f"{here}: &{here} [{','.join(['*' + before] * 9)}]"

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gateway.confined import read_regular
+from gateway.storage.untrusted_files import read_regular
 
 MAX_BYTES = 256_000
 MAX_DEPTH = 32

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.confined import read_regular
 from gateway.errors import StateNotSaved
+from gateway.storage.untrusted_files import read_regular
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import CannotStart
-from gateway.lock import Taken, locked
+from gateway.storage.file_lock import Taken, locked
 from protocol.rundir import lock_file, secret_file, workers_address
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.prompts import MAX_EXCHANGES
-from gateway.state import keep_aside
+from gateway.storage.saved_state import keep_aside
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
