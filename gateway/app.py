@@ -20,8 +20,8 @@ from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.guests import Guests, gateway_key
 from gateway.link import Link
-from gateway.metrics import CONTENT_TYPE
 from gateway.minder import Minder
+from gateway.observability.metrics import CONTENT_TYPE
 from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.poison import Poison

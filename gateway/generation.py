@@ -14,7 +14,7 @@ from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWorker, Quarantined
 from gateway.fleet import Worker
 from gateway.link import Answer, Call, Link
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.plan import Plan
 from gateway.stream import Event, Stream

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from gateway.fleet import Fleet, Worker
 from gateway.greeting import Greeter
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.poison import Fingerprint, Poison
 from gateway.router import Router, Sent
 from gateway.watch import Watch

@@ -27,7 +27,7 @@ from gateway.errors import (
 from gateway.fields import shown
 from gateway.generation import Generation
 from gateway.link import Link
-from gateway.metrics import Metrics, Now
+from gateway.observability.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
 from gateway.personalities import Zoo
 from gateway.personality import Personality

@@ -16,7 +16,7 @@ from gateway import gate, lobby, posts, wire
 from gateway.access import Current, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
-from gateway.ledger import Entry
+from gateway.observability.request_log import Entry
 from gateway.ordinary import Ordinary
 from gateway.origins import Origins
 from gateway.outlet import Outlet, Way

@@ -11,7 +11,7 @@ import pytest
 from gateway.desk import Desk
 from gateway.generation import Generation
 from gateway.items import Event, Item, TextChunk
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.plan import CREDIT
 from gateway.stream import End

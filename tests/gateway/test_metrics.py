@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import SECONDS, Distribution, Metrics, Now
+from gateway.observability.metrics import SECONDS, Distribution, Metrics, Now
 
 HISTOGRAMS = (
     "time_to_first_token", "time_between_tokens", "request_duration", "queue_time",

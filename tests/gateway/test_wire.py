@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway import wire
 from gateway.desk import Desk
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.wire import PACKETS, Packets, Wire, frame
 from tests.harness import free_port, run

@@ -104,9 +104,14 @@ def lines_with(server: Home, text: str) -> list[str]:
 def test_nothing_that_a_client_sends_is_in_any_log(server: Home) -> None:
     count = run(send_everything(server))
     run(knock(server))
-    until(lambda: len(lines_with(server, "gateway.ledger")) >= count, "the last line")
+    until(
+        lambda: len(lines_with(server, "gateway.observability.request_log")) >= count,
+        "the last line",
+    )
     written = logs(server)
-    assert len(lines_with(server, "gateway.ledger")) == count, "one line a request"
+    assert len(lines_with(server, "gateway.observability.request_log")) == count, (
+        "one line a request"
+    )
     assert "echo_00.log" in written and "supervisord.log" in written
     for name, text in written.items():
         assert CANARY not in text, [line for line in text.splitlines() if CANARY in line]
