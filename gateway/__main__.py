@@ -8,9 +8,9 @@ import sys
 from contextlib import suppress
 
 from gateway.app import running
+from gateway.config.settings import Settings, load_settings
 from gateway.errors import BadSetting, CannotStart
 from gateway.server import Server
-from gateway.settings import Settings, load_settings
 from protocol.logs import set_up_logging
 from protocol.parent import die_with_supervisor
 

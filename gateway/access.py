@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.config.command_line import PREFIX
+from gateway.config.settings import Settings
+from gateway.config.values import Unfit, UnfitSecret, token, whole
 from gateway.errors import BadSetting
-from gateway.setting_flags import PREFIX
-from gateway.setting_kinds import Unfit, UnfitSecret, token, whole
-from gateway.settings import Settings
 from gateway.storage.folder_cache import signature, unchanged
 from gateway.storage.untrusted_files import Exposed, check_private, is_plain, read_regular
 from protocol.logs import RateLimitedLog

@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.access import SHORT, Access, Current, of_this_machine
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
+from gateway.config.settings import Settings
 from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
@@ -27,7 +28,6 @@ from gateway.personalities import Zoo
 from gateway.poison import Poison
 from gateway.router import Tcp
 from gateway.server import Server
-from gateway.settings import Settings
 from gateway.sockets import Sockets
 from gateway.status import status
 from gateway.storage.run_lock import claimed

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.catalog import Catalog
+from gateway.config.command_line import PREFIX
+from gateway.config.settings import Settings
 from gateway.errors import CannotStart
 from gateway.programs import folder, write_programs
-from gateway.setting_flags import PREFIX
-from gateway.settings import Settings
 from gateway.storage.file_lock import Taken, locked
 from gateway.storage.run_lock import new_secret
 from protocol.rundir import make_run_folder, run_folder, supervisor_key, supervisor_socket

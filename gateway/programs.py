@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 from protocol.rundir import CHECKOUT
 
 SECTION = """\

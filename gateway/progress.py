@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from gateway.setting_flags import PREFIX
-from gateway.settings import Settings, built_in
+from gateway.config.command_line import PREFIX
+from gateway.config.settings import Settings, built_in
 from gateway.tls import client_context
 from protocol.logs import escaped, level_and_text
 

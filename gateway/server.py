@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from gateway import payloads, prompts
 from gateway.allowance import Allowances
 from gateway.catalog import Catalog
+from gateway.config.settings import Settings, built_in
 from gateway.desk import Desk
 from gateway.dispatch import Dispatch
 from gateway.errors import (
@@ -34,7 +35,6 @@ from gateway.personality import Personality
 from gateway.plan import Plan
 from gateway.returning import Returning
 from gateway.sessions import Session
-from gateway.settings import Settings, built_in
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState
 from protocol.messages import (

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 from supervisor.xmlrpc import Faults
 
+from gateway.config.settings import Settings
 from gateway.control import Refusal, Unreachable, ask
 from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.errors import NoWorker, StartFailed
 from gateway.fleet import Worker
 from gateway.last_words import last_words
 from gateway.programs import BadName, check_name, log_file, write_program
-from gateway.settings import Settings
 from gateway.watch import Watch
 from protocol.rundir import supervisor_socket
 

@@ -2,8 +2,8 @@
 
 import ssl
 
+from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.settings import Settings
 
 _END = "-----END CERTIFICATE-----"
 

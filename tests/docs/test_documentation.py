@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from gateway import events
+from gateway.config.settings import load_settings, markdown_table
 from gateway.personality import from_config
-from gateway.settings import load_settings, markdown_table
 from protocol.codec import vocabulary
 from protocol.errors import ErrorCode
 from tests.contract.test_generation import ends_once, select

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.settings import Settings, load_settings, markdown_table, table
 from gateway.errors import BadSetting
-from gateway.settings import Settings, load_settings, markdown_table, table
 from protocol.rundir import CHECKOUT
 
 
@@ -175,7 +175,7 @@ def test_an_empty_config_file_is_none(tmp_path: Path) -> None:
 
 def test_the_help_and_the_table_know_every_setting() -> None:
     shown = subprocess.run(
-        [sys.executable, "-c", "from gateway.settings import *; load_settings(['--help'], {})"],
+        [sys.executable, "-m", "gateway", "--help"],
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for setting in table():

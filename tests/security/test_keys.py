@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from gateway.access import open_access
-from gateway.settings import load_settings
+from gateway.config.settings import load_settings
 from tests.harness import ROOT, Home, client, home, run
 from tests.security.test_access import ECHO
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from gateway.config.settings import load_settings
 from gateway.control import ask
 from gateway.errors import NoWorker
 from gateway.programs import folder, write_program
-from gateway.settings import load_settings
 from gateway.supervision import Supervision
 from protocol.rundir import run_folder, supervisor_socket
 from tests.harness import ROOT, Home, home, run, until

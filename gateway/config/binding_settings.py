@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway import setting_kinds as kinds
+from gateway.config import values as kinds
 from gateway.fields import shown
 from gateway.storage.untrusted_files import is_plain
 

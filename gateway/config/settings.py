@@ -12,12 +12,12 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gateway import setting_kinds as kinds
-from gateway.binding_settings import OURS, Scalar, read_bindings
+from gateway.config import values as kinds
+from gateway.config.binding_settings import OURS, Scalar, read_bindings
+from gateway.config.command_line import PREFIX, markdown, read_flags
 from gateway.errors import BadSetting
 from gateway.fields import shown
 from gateway.payloads import MAX_PREDICT, MAX_PROMPT
-from gateway.setting_flags import PREFIX, markdown, read_flags
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.untrusted_files import Exposed, check_private
 from protocol.rundir import CHECKOUT

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import Field
 from typing import Any, NoReturn
 
-from gateway import setting_kinds as kinds
+from gateway.config import values as kinds
 from gateway.errors import BadSetting
 
 PREFIX = "LOLLMS_"
