@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.access import Holder
 from gateway.errors import Busy
+from gateway.security.access import Holder
 
 
 class Allowance:

@@ -10,7 +10,6 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access import SHORT, Access, Current, of_this_machine
 from gateway.avatars import add_avatar_routes
 from gateway.catalog import Catalog
 from gateway.config.settings import Settings
@@ -19,21 +18,22 @@ from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
 from gateway.fleet import Fleet
 from gateway.greeting import Greeter
-from gateway.guests import Guests, gateway_key
 from gateway.link import Link
 from gateway.minder import Minder
 from gateway.observability.metrics import CONTENT_TYPE
-from gateway.origins import Hosts, Origins
 from gateway.personalities import Zoo
 from gateway.poison import Poison
 from gateway.router import Tcp
+from gateway.security.access import SHORT, Access, Current, of_this_machine
+from gateway.security.origins import Hosts, Origins
+from gateway.security.tls import server_context
+from gateway.security.worker_keys import Guests, gateway_key
 from gateway.server import Server
 from gateway.sockets import Sockets
 from gateway.status import status
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState
 from gateway.supervision import Supervision
-from gateway.tls import server_context
 from protocol.rundir import make_run_folder, workers_address
 
 log = logging.getLogger(__name__)

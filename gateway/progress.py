@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings, built_in
-from gateway.tls import client_context
+from gateway.security.tls import client_context
 from protocol.logs import escaped, level_and_text
 
 STEADY = 1.0

@@ -13,15 +13,15 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
 from gateway import gate, lobby, posts, wire
-from gateway.access import Current, Holder, bearer
 from gateway.desk import Desk
 from gateway.events import Endpoints
 from gateway.observability.request_log import Entry
 from gateway.ordinary import Ordinary
-from gateway.origins import Origins
 from gateway.outlet import Outlet, Way
 from gateway.pace import Pace
 from gateway.packets import REQUEST, Packet
+from gateway.security.access import Current, Holder, bearer
+from gateway.security.origins import Origins
 from gateway.server import Server
 from gateway.sessions import Session
 from protocol.logs import RateLimitedLog

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from gateway.origins import Hosts, Origins
+from gateway.security.origins import Hosts, Origins
 
 HOST = {"HTTP_HOST": "myserver:9601"}
 

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 import socketio
 
-from gateway.access import Holder, bearer, of_this_machine, open_access
 from gateway.config.settings import load_settings
 from gateway.errors import BadSetting
+from gateway.security.access import Holder, bearer, of_this_machine, open_access
 from tests.harness import ROOT, Home, client, home, run
 
 ALICE, BOB = "alice-0123456789abcdef", "bob-0123456789abcdef"

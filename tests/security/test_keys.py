@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.access import open_access
 from gateway.config.settings import load_settings
+from gateway.security.access import open_access
 from tests.harness import ROOT, Home, client, home, run
 from tests.security.test_access import ECHO
 

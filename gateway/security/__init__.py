@@ -1,0 +1,1 @@
+"""Access control: tokens, TLS, origins and host names, keys of remote workers."""
