@@ -11,7 +11,6 @@ from typing import Any
 from aiohttp import web
 
 from gateway.avatars import add_avatar_routes
-from gateway.catalog import Catalog
 from gateway.config.settings import Settings
 from gateway.dispatch import Dispatch
 from gateway.door import door
@@ -20,6 +19,7 @@ from gateway.fleet import Fleet
 from gateway.greeting import Greeter
 from gateway.link import Link
 from gateway.minder import Minder
+from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
 from gateway.personalities import Zoo
 from gateway.poison import Poison

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.catalog import Catalog
 from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings
 from gateway.errors import CannotStart
+from gateway.models.catalog import Catalog
 from gateway.programs import folder, write_programs
 from gateway.storage.file_lock import Taken, locked
 from gateway.storage.run_lock import new_secret

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from gateway import payloads, prompts
 from gateway.allowance import Allowances
-from gateway.catalog import Catalog
 from gateway.config.settings import Settings, built_in
 from gateway.desk import Desk
 from gateway.dispatch import Dispatch
@@ -28,6 +27,7 @@ from gateway.errors import (
 from gateway.fields import shown
 from gateway.generation import Generation
 from gateway.link import Link
+from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
 from gateway.personalities import Zoo

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.catalog import Catalog
 from gateway.errors import ModelNotFound
 from gateway.fields import shown
+from gateway.models.catalog import Catalog
 from tests.gateway.zoos import digest, settle
 
 FIELDS = {

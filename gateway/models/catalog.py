@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.errors import ModelNotFound
 from gateway.fields import shown
-from gateway.model_list import flat, listed, named_models
+from gateway.models.listing import flat, listed, named_models
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.file_warnings import Complaint, Complaints
 from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged

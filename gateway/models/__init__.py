@@ -1,0 +1,1 @@
+"""The catalogue of bindings and models, and how a model is listed."""
