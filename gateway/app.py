@@ -21,7 +21,7 @@ from gateway.link import Link
 from gateway.minder import Minder
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
-from gateway.personalities import Zoo
+from gateway.personalities.zoo import Zoo
 from gateway.poison import Poison
 from gateway.router import Tcp
 from gateway.security.access import SHORT, Access, Current, of_this_machine

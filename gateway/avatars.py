@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.personalities import Zoo
+from gateway.personalities.zoo import Zoo
 from gateway.storage.untrusted_files import inside, read_regular
 
 MAX_BYTES = 4_000_000

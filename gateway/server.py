@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gateway import payloads, prompts
+from gateway import payloads
 from gateway.allowance import Allowances
 from gateway.config.settings import Settings, built_in
 from gateway.desk import Desk
@@ -30,8 +30,9 @@ from gateway.link import Link
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
-from gateway.personalities import Zoo
-from gateway.personality import Personality
+from gateway.personalities import prompts
+from gateway.personalities.personality import Personality
+from gateway.personalities.zoo import Zoo
 from gateway.plan import Plan
 from gateway.returning import Returning
 from gateway.sessions import Session

@@ -8,7 +8,7 @@ from gateway.allowance import Allowance
 from gateway.generation import Generation
 from gateway.outlet import Outlet
 from gateway.pace import Pace
-from gateway.prompts import Discussion
+from gateway.personalities.prompts import Discussion
 from gateway.storage.discussions import Selected
 
 MAX_DISCUSSIONS = 16

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.prompts import MAX_EXCHANGES
+from gateway.personalities.prompts import MAX_EXCHANGES
 from gateway.storage.saved_state import keep_aside
 
 log = logging.getLogger(__name__)

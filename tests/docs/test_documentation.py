@@ -13,7 +13,7 @@ import yaml
 
 from gateway import events
 from gateway.config.settings import load_settings, markdown_table
-from gateway.personality import from_config
+from gateway.personalities.personality import from_config
 from protocol.codec import vocabulary
 from protocol.errors import ErrorCode
 from tests.contract.test_generation import ends_once, select

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.avatars import MAX_BYTES, add_avatar_routes
-from gateway.personalities import Zoo
+from gateway.personalities.zoo import Zoo
 from tests.gateway.zoos import add, digest
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import PersonalityNotFound
 from gateway.fields import shown
-from gateway.personalities import Zoo
+from gateway.personalities.zoo import Zoo
 from protocol.sampling import Sampling
 from tests.gateway.zoos import CONFIG, add, digest, settle
 
@@ -317,4 +317,4 @@ def test_the_shipped_zoo_is_read_without_a_warning(caplog: pytest.LogCaptureFixt
     zoo = Zoo(Path(__file__).parents[2] / "personalities")
     listing = asyncio.run(zoo.listing())
     assert "english" in listing and not caplog.records, caplog.text
-    assert logging.getLogger("gateway.personalities").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("gateway.personalities.zoo").isEnabledFor(logging.WARNING)

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.personality import Personality
-from gateway.prompts import MAX_CHARACTERS, MAX_EXCHANGES, Discussion, compose
+from gateway.personalities.personality import Personality
+from gateway.personalities.prompts import MAX_CHARACTERS, MAX_EXCHANGES, Discussion, compose
 
 PLACE: dict[str, Any] = {"path": "e/f/p", "language": "e", "category": "f", "folder": "p"}
 PIRATE = Personality(

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from datetime import datetime
 
-from gateway.personality import Personality
+from gateway.personalities.personality import Personality
 
 MAX_EXCHANGES = 256
 MAX_CHARACTERS = 200_000

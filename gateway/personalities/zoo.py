@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.errors import PersonalityNotFound
 from gateway.fields import shown
-from gateway.personality import Personality, from_config
+from gateway.personalities.personality import Personality, from_config
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.file_warnings import Complaint, Complaints
 from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged

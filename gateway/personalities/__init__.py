@@ -1,0 +1,1 @@
+"""The zoo of personalities, one personality, and the prompt it makes."""
