@@ -15,15 +15,10 @@ from gateway.config.settings import Settings
 from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
-from gateway.fleet import Fleet
-from gateway.greeting import Greeter
-from gateway.link import Link
-from gateway.minder import Minder
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
 from gateway.personalities.zoo import Zoo
 from gateway.poison import Poison
-from gateway.router import Tcp
 from gateway.security.access import SHORT, Access, Current, of_this_machine
 from gateway.security.origins import Hosts, Origins
 from gateway.security.tls import server_context
@@ -34,6 +29,11 @@ from gateway.status import status
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState
 from gateway.supervision import Supervision
+from gateway.workers.fleet import Fleet
+from gateway.workers.handshake import Greeter
+from gateway.workers.health_monitor import Minder
+from gateway.workers.link import Link
+from gateway.workers.zmq_router import Tcp
 from protocol.rundir import make_run_folder, workers_address
 
 log = logging.getLogger(__name__)

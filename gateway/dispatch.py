@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
-from gateway.fleet import Fleet, Worker
 from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
-from gateway.link import DIED, Link
+from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.link import DIED, Link
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 

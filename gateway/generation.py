@@ -12,12 +12,12 @@ from typing import Any
 from gateway.allowance import Allowance
 from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWorker, Quarantined
-from gateway.fleet import Worker
-from gateway.link import Answer, Call, Link
 from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.plan import Plan
 from gateway.stream import Event, Stream
+from gateway.workers.fleet import Worker
+from gateway.workers.link import Answer, Call, Link
 from protocol.errors import ErrorCode
 from protocol.messages import Chunk, Failed, Finished, FinishReason
 

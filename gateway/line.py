@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gateway.circuits import Circuits
 from gateway.errors import LoadFailed, NoWorker
-from gateway.fleet import Fleet, Step, Worker
+from gateway.workers.fleet import Fleet, Step, Worker
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,6 @@ from gateway.errors import (
 )
 from gateway.fields import shown
 from gateway.generation import Generation
-from gateway.link import Link
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
@@ -38,6 +37,7 @@ from gateway.returning import Returning
 from gateway.sessions import Session
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState
+from gateway.workers.link import Link
 from protocol.messages import (
     Detokenize,
     Detokenized,

@@ -8,9 +8,9 @@ import os
 import time
 from typing import Any
 
-from gateway.fleet import Worker
 from gateway.server import Server
 from gateway.supervision import Supervision
+from gateway.workers.fleet import Worker
 
 SLOW = 0.25
 """Of the stall limit, for a step that takes long."""

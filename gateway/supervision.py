@@ -19,10 +19,10 @@ from gateway.config.settings import Settings
 from gateway.control import Refusal, Unreachable, ask
 from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.errors import NoWorker, StartFailed
-from gateway.fleet import Worker
 from gateway.last_words import last_words
 from gateway.programs import BadName, check_name, log_file, write_program
-from gateway.watch import Watch
+from gateway.workers.fleet import Worker
+from gateway.workers.process_watch import Watch
 from protocol.rundir import supervisor_socket
 
 log = logging.getLogger(__name__)

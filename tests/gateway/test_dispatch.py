@@ -10,7 +10,7 @@ import pytest
 
 from gateway.dispatch import Dispatch
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
-from gateway.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.harness import PATIENCE, run
 

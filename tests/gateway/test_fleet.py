@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.fleet import Fleet, Step, Worker
+from gateway.workers.fleet import Fleet, Step, Worker
 from protocol.messages import Heartbeat, Hello, Loaded
 
 

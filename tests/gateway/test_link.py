@@ -15,9 +15,9 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from gateway.fleet import Fleet, Worker
-from gateway.greeting import Greeter
-from gateway.link import DIED, Call, Link
+from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.handshake import Greeter
+from gateway.workers.link import DIED, Call, Link
 from protocol import PROTOCOL_VERSION
 from protocol.codec import decode, encode
 from protocol.messages import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import zmq
 
-from gateway.router import Router
+from gateway.workers.zmq_router import Router
 
 PATIENCE = 10.0
 

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import LoadFailed, NoWorker
-from gateway.fleet import Fleet, Worker
 from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
 from gateway.stream import End, Event, Stream
+from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Hello, Loaded
 
 BINDINGS = ("firm", "frail")

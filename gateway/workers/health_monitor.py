@@ -10,8 +10,8 @@ because a binding need not tell how far it is.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.fleet import Worker
-from gateway.link import Link
+from gateway.workers.fleet import Worker
+from gateway.workers.link import Link
 
 SILENCE = 3
 """Missed heartbeats after which a worker is given up."""

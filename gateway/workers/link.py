@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
-from gateway.fleet import Fleet, Worker
-from gateway.greeting import Greeter
 from gateway.observability.metrics import Metrics
 from gateway.poison import Fingerprint, Poison
-from gateway.router import Router, Sent
-from gateway.watch import Watch
+from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.handshake import Greeter
+from gateway.workers.process_watch import Watch
+from gateway.workers.zmq_router import Router, Sent
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog

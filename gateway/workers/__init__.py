@@ -1,0 +1,1 @@
+"""Live workers: the fleet, the ZeroMQ link, the handshake, health checks."""
