@@ -19,6 +19,7 @@ from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
 from gateway.personalities.zoo import Zoo
 from gateway.poison import Poison
+from gateway.provisioning.supervisor import Supervision
 from gateway.security.access import SHORT, Access, Current, of_this_machine
 from gateway.security.origins import Hosts, Origins
 from gateway.security.tls import server_context
@@ -28,7 +29,6 @@ from gateway.sockets import Sockets
 from gateway.status import status
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState
-from gateway.supervision import Supervision
 from gateway.workers.fleet import Fleet
 from gateway.workers.handshake import Greeter
 from gateway.workers.health_monitor import Minder

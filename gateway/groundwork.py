@@ -14,7 +14,7 @@ from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings
 from gateway.errors import CannotStart
 from gateway.models.catalog import Catalog
-from gateway.programs import folder, write_programs
+from gateway.provisioning.supervisor_programs import folder, write_programs
 from gateway.storage.file_lock import Taken, locked
 from gateway.storage.run_lock import new_secret
 from protocol.rundir import make_run_folder, run_folder, supervisor_key, supervisor_socket

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config.settings import Settings, load_settings
-from gateway.control import Refusal, Unreachable, ask
 from gateway.errors import BadSetting, CannotStart
 from gateway.groundwork import answers, known, lay, sole_launcher, variables
 from gateway.orphans import Leaderless, adopt, end_all
 from gateway.progress import Progress
+from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
 from gateway.security.access import open_access
 from gateway.security.tls import server_context
 from gateway.storage.run_lock import claimed

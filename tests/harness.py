@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-from gateway.control import ask
+from gateway.provisioning.supervisor_rpc import ask
 from protocol.rundir import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parent.parent

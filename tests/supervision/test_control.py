@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway import control
-from gateway.control import Unreachable, ask
+from gateway.provisioning import supervisor_rpc as control
+from gateway.provisioning.supervisor_rpc import Unreachable, ask
 
 
 def state(server: Any) -> Any:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import load_settings
-from gateway.control import ask
 from gateway.errors import NoWorker
-from gateway.programs import folder, write_program
-from gateway.supervision import Supervision
+from gateway.provisioning.supervisor import Supervision
+from gateway.provisioning.supervisor_programs import folder, write_program
+from gateway.provisioning.supervisor_rpc import ask
 from protocol.rundir import run_folder, supervisor_socket
 from tests.harness import ROOT, Home, home, run, until
 

@@ -9,8 +9,8 @@ import pytest
 from supervisor.options import ServerOptions
 
 from gateway.config.settings import Settings, load_settings
-from gateway.endings import ending_of
-from gateway.programs import folder, section, write_programs
+from gateway.provisioning.post_mortem import ending_of
+from gateway.provisioning.supervisor_programs import folder, section, write_programs
 
 LOG = """\
 2026-11-23 05:10:01,101 INFO supervisord started with pid 4700

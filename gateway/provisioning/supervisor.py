@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from supervisor.xmlrpc import Faults
 
 from gateway.config.settings import Settings
-from gateway.control import Refusal, Unreachable, ask
-from gateway.endings import ending_of, last_pid_of, name_of
 from gateway.errors import NoWorker, StartFailed
-from gateway.last_words import last_words
-from gateway.programs import BadName, check_name, log_file, write_program
+from gateway.provisioning.last_words import last_words
+from gateway.provisioning.post_mortem import ending_of, last_pid_of, name_of
+from gateway.provisioning.supervisor_programs import BadName, check_name, log_file, write_program
+from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
 from gateway.workers.fleet import Worker
 from gateway.workers.process_watch import Watch
 from protocol.rundir import supervisor_socket

@@ -1,0 +1,1 @@
+"""Worker processes: start, stop and post-mortem, through supervisor."""
