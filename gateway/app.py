@@ -12,14 +12,14 @@ from aiohttp import web
 
 from gateway.avatars import add_avatar_routes
 from gateway.config.settings import Settings
-from gateway.dispatch import Dispatch
 from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
 from gateway.personalities.zoo import Zoo
-from gateway.poison import Poison
 from gateway.provisioning.supervisor import Supervision
+from gateway.scheduling.dispatcher import Dispatch
+from gateway.scheduling.quarantine import Poison
 from gateway.security.access import SHORT, Access, Current, of_this_machine
 from gateway.security.origins import Hosts, Origins
 from gateway.security.tls import server_context

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from gateway.allowance import Allowance
-from gateway.dispatch import Dispatch
 from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWorker, Quarantined
 from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
 from gateway.plan import Plan
+from gateway.scheduling.dispatcher import Dispatch
+from gateway.scheduling.quotas import Allowance
 from gateway.stream import Event, Stream
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Answer, Call, Link

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gateway.poison import Fingerprint
+from gateway.scheduling.quarantine import Fingerprint
 from protocol.codec import encode
 from protocol.messages import Generate
 from protocol.sampling import Sampling

@@ -13,10 +13,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from gateway import payloads
-from gateway.allowance import Allowances
 from gateway.config.settings import Settings, built_in
 from gateway.desk import Desk
-from gateway.dispatch import Dispatch
 from gateway.errors import (
     BadRequest,
     LoadFailed,
@@ -34,6 +32,8 @@ from gateway.personalities.personality import Personality
 from gateway.personalities.zoo import Zoo
 from gateway.plan import Plan
 from gateway.returning import Returning
+from gateway.scheduling.dispatcher import Dispatch
+from gateway.scheduling.quotas import Allowances
 from gateway.sessions import Session
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState

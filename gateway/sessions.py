@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.allowance import Allowance
 from gateway.generation import Generation
 from gateway.outlet import Outlet
-from gateway.pace import Pace
 from gateway.personalities.prompts import Discussion
+from gateway.scheduling.quotas import Allowance
+from gateway.scheduling.rate_limit import Pace
 from gateway.storage.discussions import Selected
 
 MAX_DISCUSSIONS = 16

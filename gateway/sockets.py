@@ -18,8 +18,8 @@ from gateway.events import Endpoints
 from gateway.observability.request_log import Entry
 from gateway.ordinary import Ordinary
 from gateway.outlet import Outlet, Way
-from gateway.pace import Pace
 from gateway.packets import REQUEST, Packet
+from gateway.scheduling.rate_limit import Pace
 from gateway.security.access import Current, Holder, bearer
 from gateway.security.origins import Origins
 from gateway.server import Server

@@ -32,7 +32,7 @@ AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 """Of supervisor's process states those in which nothing runs and nothing is about to."""
 HOLD_OFF = 15.0
 """Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
-`RESTART` of `gateway.dispatch`, which keeps a crash loop cheap."""
+`RESTART` of `gateway.scheduling.dispatcher`, which keeps a crash loop cheap."""
 POST_MORTEM_SECONDS = 0.3
 """What supervisor gets to tell of a death before the clients are told without it. It is asked
 in some 10 ms; a busy machine needs more, and how a worker died is worth the wait."""

@@ -1,7 +1,7 @@
 """Which workers exist, what does each hold, and who takes the next request?
 
 Plain state: no sockets, no tasks, no clock; times come in as arguments.
-`gateway.workers.link` feeds it what arrived and what was lost, `gateway.dispatch`
+`gateway.workers.link` feeds it what arrived and what was lost, `gateway.scheduling.dispatcher`
 asks it where a request can go and acts on the answer.
 """
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
 from gateway.observability.metrics import Metrics
-from gateway.poison import Fingerprint, Poison
+from gateway.scheduling.quarantine import Fingerprint, Poison
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.handshake import Greeter
 from gateway.workers.process_watch import Watch

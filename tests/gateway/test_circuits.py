@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.circuits import LONGEST, MOST, Circuits
+from gateway.scheduling.circuit_breaker import LONGEST, MOST, Circuits
 
 MODEL = ("b", "m")
 BINDING = ("b", "")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch import Dispatch
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
+from gateway.scheduling.dispatcher import Dispatch
 from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.harness import PATIENCE, run

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import Quarantined
-from gateway.poison import MOST, Fingerprint, Poison
+from gateway.scheduling.quarantine import MOST, Fingerprint, Poison
 
 TIME = 100.0
 A, B, C = (Fingerprint("b", "m", name) for name in "abc")

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import LoadFailed, NoWorker
-from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
+from gateway.scheduling.queue import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
 from gateway.stream import End, Event, Stream
 from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Hello, Loaded

@@ -1,13 +1,13 @@
 """Who waits for a worker, in which order, and what brings each of them nearer to one? (pure)
 
-One line for all. It is walked whenever something has changed; `gateway.dispatch` does
+One line for all. It is walked whenever something has changed; `gateway.scheduling.dispatcher` does
 what `walk` returns. Times come in as arguments, in seconds.
 """
 
 from dataclasses import dataclass
 
-from gateway.circuits import Circuits
 from gateway.errors import LoadFailed, NoWorker
+from gateway.scheduling.circuit_breaker import Circuits
 from gateway.workers.fleet import Fleet, Step, Worker
 
 

@@ -2,7 +2,7 @@
 
 Requests that cannot run yet wait here, in the order they came. Whenever
 something changes (a worker joined, a slot was freed, a model was loaded) the
-line is walked once, and what `gateway.line` says is done.
+line is walked once, and what `gateway.scheduling.queue` says is done.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
-from gateway.line import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
+from gateway.scheduling.queue import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.link import DIED, Link
 from protocol.errors import ErrorCode

@@ -1,0 +1,1 @@
+"""Who gets a worker: the queue, placement, circuit breaker, quarantine, quotas."""
