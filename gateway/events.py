@@ -17,7 +17,7 @@ from gateway.errors import (
     RequestError,
 )
 from gateway.fields import MAX_NAME, Payload, shown
-from gateway.generation import Generation, run
+from gateway.inference.generation import Generation, run
 from gateway.payloads import Activation, Reader, Unread
 from gateway.server import Server
 from gateway.sessions import Session

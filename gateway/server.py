@@ -23,14 +23,14 @@ from gateway.errors import (
     PersonalityNotFound,
 )
 from gateway.fields import shown
-from gateway.generation import Generation
+from gateway.inference.generation import Generation
+from gateway.inference.plan import Plan
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics, Now
 from gateway.payloads import Activation, GenerateText
 from gateway.personalities import prompts
 from gateway.personalities.personality import Personality
 from gateway.personalities.zoo import Zoo
-from gateway.plan import Plan
 from gateway.returning import Returning
 from gateway.scheduling.dispatcher import Dispatch
 from gateway.scheduling.quotas import Allowances

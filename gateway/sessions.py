@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.generation import Generation
+from gateway.inference.generation import Generation
 from gateway.outlet import Outlet
 from gateway.personalities.prompts import Discussion
 from gateway.scheduling.quotas import Allowance

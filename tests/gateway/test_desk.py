@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gateway.desk import Desk
-from gateway.generation import Generation
+from gateway.inference.generation import Generation
+from gateway.inference.plan import CREDIT
+from gateway.inference.state import End
 from gateway.items import Event, Item, TextChunk
 from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
-from gateway.plan import CREDIT
-from gateway.stream import End
 from protocol.messages import Chunk
 from tests.harness import run
 

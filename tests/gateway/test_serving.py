@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import LoadFailed, NoWorker
+from gateway.inference.state import End, Event, Stream
 from gateway.scheduling.queue import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
-from gateway.stream import End, Event, Stream
 from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Hello, Loaded
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.stream import End, Event, Stream
+from gateway.inference.state import End, Event, Stream
 
 ENDS: dict[End, tuple[Callable[[Stream], list[Event]], list[str]]] = {
     End.FINISHED: (lambda stream: stream.finish(tokens=3), ["text_generated"]),

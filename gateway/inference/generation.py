@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWorker, Quarantined
+from gateway.inference.plan import Plan
+from gateway.inference.state import Event, Stream
 from gateway.observability.metrics import Metrics
 from gateway.outlet import Outlet
-from gateway.plan import Plan
 from gateway.scheduling.dispatcher import Dispatch
 from gateway.scheduling.quotas import Allowance
-from gateway.stream import Event, Stream
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Answer, Call, Link
 from protocol.errors import ErrorCode

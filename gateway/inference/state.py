@@ -1,6 +1,6 @@
 """How does a generation end exactly once? What its client was told, and may still be told.
 
-Plain state: `gateway.generation` feeds it, and sends what it returns.
+Plain state: `gateway.inference.generation` feeds it, and sends what it returns.
 """
 
 from enum import StrEnum

@@ -1,0 +1,1 @@
+"""One request for a model, from its plan to its end."""
