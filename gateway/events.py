@@ -20,7 +20,7 @@ from gateway.fields import MAX_NAME, Payload, shown
 from gateway.inference.generation import Generation, run
 from gateway.payloads import Activation, Reader, Unread
 from gateway.server import Server
-from gateway.sessions import Session
+from gateway.sessions.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -31,10 +31,10 @@ from gateway.payloads import Activation, GenerateText
 from gateway.personalities import prompts
 from gateway.personalities.personality import Personality
 from gateway.personalities.zoo import Zoo
-from gateway.returning import Returning
 from gateway.scheduling.dispatcher import Dispatch
 from gateway.scheduling.quotas import Allowances
-from gateway.sessions import Session
+from gateway.sessions.resumption import Returning
+from gateway.sessions.session import Session
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState
 from gateway.workers.link import Link

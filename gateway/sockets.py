@@ -23,7 +23,7 @@ from gateway.scheduling.rate_limit import Pace
 from gateway.security.access import Current, Holder, bearer
 from gateway.security.origins import Origins
 from gateway.server import Server
-from gateway.sessions import Session
+from gateway.sessions.session import Session
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)

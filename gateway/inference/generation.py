@@ -31,7 +31,7 @@ PIECE = 32_768
 
 class Generation:
     """One accepted generate_text. Its client hears of it through an outlet only, which may be
-    taken away and given again: see `gateway.returning`."""
+    taken away and given again: see `gateway.sessions.resumption`."""
 
     def __init__(self, outlet: Outlet, metrics: Metrics) -> None:
         self.began = time.monotonic()

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from gateway.sessions import Session
+from gateway.sessions.session import Session
 from protocol.logs import with_fields
 
 log = logging.getLogger(__name__)

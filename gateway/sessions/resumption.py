@@ -11,7 +11,7 @@ import logging
 import secrets
 from typing import Any
 
-from gateway.sessions import Session
+from gateway.sessions.session import Session
 from gateway.storage.discussions import History, Selected
 
 log = logging.getLogger(__name__)

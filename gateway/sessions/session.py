@@ -17,7 +17,7 @@ MAX_DISCUSSIONS = 16
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """From connect to disconnect, and some time longer: see `gateway.returning`. What it
+    """From connect to disconnect, and some time longer: see `gateway.sessions.resumption`. What it
     selected goes with it, the saved default stays."""
 
     sid: str

@@ -1,0 +1,1 @@
+"""Connected clients: what each selected and said, and how it resumes."""
