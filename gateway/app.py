@@ -10,10 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.avatars import add_avatar_routes
 from gateway.config.settings import Settings
-from gateway.door import door
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
+from gateway.http.access_middleware import door
+from gateway.http.avatars import add_avatar_routes
+from gateway.http.status import status
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import CONTENT_TYPE
 from gateway.personalities.zoo import Zoo
@@ -26,7 +27,6 @@ from gateway.security.tls import server_context
 from gateway.security.worker_keys import Guests, gateway_key
 from gateway.server import Server
 from gateway.sockets import Sockets
-from gateway.status import status
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState
 from gateway.workers.fleet import Fleet

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.avatars import MAX_BYTES, add_avatar_routes
+from gateway.http.avatars import MAX_BYTES, add_avatar_routes
 from gateway.personalities.zoo import Zoo
 from tests.gateway.zoos import add, digest
 

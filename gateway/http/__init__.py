@@ -1,0 +1,1 @@
+"""The HTTP server: access middleware, operations endpoints, avatars."""
