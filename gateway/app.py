@@ -26,7 +26,7 @@ from gateway.security.origins import Hosts, Origins
 from gateway.security.tls import server_context
 from gateway.security.worker_keys import Guests, gateway_key
 from gateway.server import Server
-from gateway.sockets import Sockets
+from gateway.socketio.server import Sockets
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState
 from gateway.workers.fleet import Fleet

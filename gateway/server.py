@@ -1,7 +1,7 @@
 """Whose selection serves a request, and what does changing it mean?
 
 The server's own state: what is selected by default, which personalities are
-mounted, which sessions are connected. `gateway.events` calls it, and it asks
+mounted, which sessions are connected. `gateway.socketio.endpoints` calls it, and it asks
 zoo, catalogue, dispatch and link.
 """
 
@@ -12,9 +12,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gateway import payloads
 from gateway.config.settings import Settings, built_in
-from gateway.desk import Desk
 from gateway.errors import (
     BadRequest,
     LoadFailed,
@@ -27,7 +25,6 @@ from gateway.inference.generation import Generation
 from gateway.inference.plan import Plan
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics, Now
-from gateway.payloads import Activation, GenerateText
 from gateway.personalities import prompts
 from gateway.personalities.personality import Personality
 from gateway.personalities.zoo import Zoo
@@ -35,6 +32,9 @@ from gateway.scheduling.dispatcher import Dispatch
 from gateway.scheduling.quotas import Allowances
 from gateway.sessions.resumption import Returning
 from gateway.sessions.session import Session
+from gateway.socketio import payloads
+from gateway.socketio.flusher import Desk
+from gateway.socketio.payloads import Activation, GenerateText
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState
 from gateway.workers.link import Link

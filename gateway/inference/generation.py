@@ -13,9 +13,9 @@ from gateway.errors import BadRequest, Busy, LoadFailed, NothingSelected, NoWork
 from gateway.inference.plan import Plan
 from gateway.inference.state import Event, Stream
 from gateway.observability.metrics import Metrics
-from gateway.outlet import Outlet
 from gateway.scheduling.dispatcher import Dispatch
 from gateway.scheduling.quotas import Allowance
+from gateway.socketio.send_queue import Outlet
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Answer, Call, Link
 from protocol.errors import ErrorCode

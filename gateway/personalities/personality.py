@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from gateway import payloads
 from gateway.errors import BadRequest
 from gateway.fields import MAX_NAME as MAX_FIELD
 from gateway.fields import integer
+from gateway.socketio import payloads
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4_000

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.inference.generation import Generation
-from gateway.outlet import Outlet
 from gateway.personalities.prompts import Discussion
 from gateway.scheduling.quotas import Allowance
 from gateway.scheduling.rate_limit import Pace
+from gateway.socketio.send_queue import Outlet
 from gateway.storage.discussions import Selected
 
 MAX_DISCUSSIONS = 16

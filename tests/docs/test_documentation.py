@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import events
 from gateway.config.settings import load_settings, markdown_table
 from gateway.personalities.personality import from_config
+from gateway.socketio import endpoints as events
 from protocol.codec import vocabulary
 from protocol.errors import ErrorCode
 from tests.contract.test_generation import ends_once, select

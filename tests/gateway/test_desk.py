@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gateway.desk import Desk
 from gateway.inference.generation import Generation
 from gateway.inference.plan import CREDIT
 from gateway.inference.state import End
-from gateway.items import Event, Item, TextChunk
 from gateway.observability.metrics import Metrics
-from gateway.outlet import Outlet
+from gateway.socketio.encoder import Event, Item, TextChunk
+from gateway.socketio.flusher import Desk
+from gateway.socketio.send_queue import Outlet
 from protocol.messages import Chunk
 from tests.harness import run
 

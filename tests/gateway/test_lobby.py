@@ -10,7 +10,8 @@ import socketio
 from aiohttp import WSMsgType, web
 from socketio.exceptions import ConnectionRefusedError
 
-from gateway import lobby, wire
+from gateway.socketio import direct_transport as wire
+from gateway.socketio import idle_connections as lobby
 from tests.gateway.test_wire import serving
 from tests.harness import PATIENCE, run
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.items import Event, Item, TextChunk
-from gateway.outlet import MAX_BYTES, MAX_EVENTS, MERGE_BEYOND, Outlet
+from gateway.socketio.encoder import Event, Item, TextChunk
+from gateway.socketio.send_queue import MAX_BYTES, MAX_EVENTS, MERGE_BEYOND, Outlet
 
 
 class Line:

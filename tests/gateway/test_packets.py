@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from socketio import packet
 
-from gateway.gate import tidied
-from gateway.packets import REQUEST, Packet, announced, read, refused
-from gateway.payloads import Unread
+from gateway.socketio.frame_filter import tidied
+from gateway.socketio.packets import REQUEST, Packet, announced, read, refused
+from gateway.socketio.payloads import Unread
 
 LIMIT = 1000
 

@@ -12,17 +12,18 @@ import pytest
 import socketio
 from aiohttp import web
 
-from gateway import wire
-from gateway.desk import Desk
 from gateway.observability.metrics import Metrics
-from gateway.outlet import Outlet
-from gateway.wire import PACKETS, Packets, Wire, frame
+from gateway.socketio import direct_transport as wire
+from gateway.socketio.direct_transport import PACKETS, Packets, Wire, frame
+from gateway.socketio.flusher import Desk
+from gateway.socketio.send_queue import Outlet
 from tests.harness import free_port, run
 
 
 def test_the_installed_engineio_is_as_this_project_needs_it() -> None:
-    """Fails when python-socketio or python-engineio changed inside: look through gateway/wire.py
-    with the new version, then change TESTED there and the pins in pyproject.toml."""
+    """Fails when python-socketio or python-engineio changed inside: look through
+    gateway/socketio/direct_transport.py with the new version, then change TESTED there and the
+    pins in pyproject.toml."""
     assert wire.missing(socketio.AsyncServer(async_mode="aiohttp")) == ""
     for name, known in wire.TESTED.items():
         assert version(name).startswith(known)

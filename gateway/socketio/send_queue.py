@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.items import Event, Item, Taken, TextChunk
+from gateway.socketio.encoder import Event, Item, Taken, TextChunk
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What arrives on a client's connection, and which session is it for?
 
 python-socketio calls in here: one handler for connect, one for disconnect, one
-for everything else, which `gateway.packets` has given one name.
+for everything else, which `gateway.socketio.packets` has given one name.
 """
 
 import asyncio
@@ -12,18 +12,21 @@ import socketio
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
-from gateway import gate, lobby, posts, wire
-from gateway.desk import Desk
-from gateway.events import Endpoints
 from gateway.observability.request_log import Entry
-from gateway.ordinary import Ordinary
-from gateway.outlet import Outlet, Way
-from gateway.packets import REQUEST, Packet
 from gateway.scheduling.rate_limit import Pace
 from gateway.security.access import Current, Holder, bearer
 from gateway.security.origins import Origins
 from gateway.server import Server
 from gateway.sessions.session import Session
+from gateway.socketio import direct_transport as wire
+from gateway.socketio import frame_filter as gate
+from gateway.socketio import idle_connections as lobby
+from gateway.socketio import polling_body as posts
+from gateway.socketio.endpoints import Endpoints
+from gateway.socketio.flusher import Desk
+from gateway.socketio.library_transport import Ordinary
+from gateway.socketio.packets import REQUEST, Packet
+from gateway.socketio.send_queue import Outlet, Way
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway import payloads
 from gateway.errors import (
     BadRequest,
     NothingSelected,
@@ -18,9 +17,10 @@ from gateway.errors import (
 )
 from gateway.fields import MAX_NAME, Payload, shown
 from gateway.inference.generation import Generation, run
-from gateway.payloads import Activation, Reader, Unread
 from gateway.server import Server
 from gateway.sessions.session import Session
+from gateway.socketio import payloads
+from gateway.socketio.payloads import Activation, Reader, Unread
 
 log = logging.getLogger(__name__)
 

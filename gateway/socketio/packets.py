@@ -14,7 +14,7 @@ from typing import Any
 from socketio import packet
 
 from gateway.fields import shown
-from gateway.payloads import Unread
+from gateway.socketio.payloads import Unread
 
 REQUEST = "request"
 MAX_ID = 15

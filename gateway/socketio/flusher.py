@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.outlet import Counts, Outlet
+from gateway.socketio.send_queue import Counts, Outlet
 
 AGAIN = 0.01
 """Seconds until blocked outlets look for room; asyncio tells nobody but aiohttp."""

@@ -11,7 +11,7 @@ import socketio
 from aiohttp import ClientError, StreamReader
 from engineio.payload import Payload
 
-from gateway.gate import not_utf8, tidied, too_long
+from gateway.socketio.frame_filter import not_utf8, tidied, too_long
 
 PACKETS = 1000
 """In one post; clients put into it whatever has gathered, and engineio would take 16."""

@@ -12,7 +12,7 @@ import socketio
 from aiohttp import web
 from engineio import packet
 
-from gateway.packets import announced, refused
+from gateway.socketio.packets import announced, refused
 
 KINDS = tuple(map(str, (packet.CLOSE, packet.PONG, packet.MESSAGE, packet.UPGRADE)))
 """What a client may send. Its pings belong to an upgrade."""

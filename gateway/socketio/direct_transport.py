@@ -21,7 +21,7 @@ from engineio.async_drivers import aiohttp as driver
 from engineio.async_socket import AsyncSocket
 from engineio.packet import MESSAGE, Packet
 
-from gateway.items import Event, Item
+from gateway.socketio.encoder import Event, Item
 
 TESTED = {"python-socketio": "5.18.", "python-engineio": "4.15."}
 """The versions whose insides are known to be as this module thinks."""

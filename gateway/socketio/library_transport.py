@@ -1,6 +1,6 @@
 """How does an event reach a client in python-socketio's own way?
 
-The reference, and what serves where `gateway.wire` does not know the installed
+The reference, and what serves where `gateway.socketio.direct_transport` does not know the installed
 engineio. What has left is known in packets only, and later than there.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import socketio
 
-from gateway.items import Item
-from gateway.wire import PACKETS, end, unsent
+from gateway.socketio.direct_transport import PACKETS, end, unsent
+from gateway.socketio.encoder import Item
 
 ROOM = 64 * 1024
 PAUSE = 0.05
