@@ -19,9 +19,9 @@ from typing import Any
 
 from gateway.config.settings import Settings, load_settings
 from gateway.errors import BadSetting, CannotStart
-from gateway.groundwork import answers, known, lay, sole_launcher, variables
-from gateway.orphans import Leaderless, adopt, end_all
-from gateway.progress import Progress
+from gateway.launch.console import Progress
+from gateway.launch.orphans import Leaderless, adopt, end_all
+from gateway.launch.preparation import answers, known, lay, sole_launcher, variables
 from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
 from gateway.security.access import open_access
 from gateway.security.tls import server_context

@@ -1,0 +1,1 @@
+"""`make run`: supervisor, gateway and workers in the foreground, as one program."""
