@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from gateway.app import running
 from gateway.config.settings import Settings, load_settings
+from gateway.core import Server
 from gateway.errors import BadSetting, CannotStart
-from gateway.server import Server
 from protocol.logs import set_up_logging
 from protocol.parent import die_with_supervisor
 

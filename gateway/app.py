@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.config.settings import Settings
+from gateway.core import Server
 from gateway.errors import Busy, CannotStart, LoadFailed, NoWorker
 from gateway.http.access_middleware import door
 from gateway.http.avatars import add_avatar_routes
@@ -25,7 +26,6 @@ from gateway.security.access import SHORT, Access, Current, of_this_machine
 from gateway.security.origins import Hosts, Origins
 from gateway.security.tls import server_context
 from gateway.security.worker_keys import Guests, gateway_key
-from gateway.server import Server
 from gateway.socketio.server import Sockets
 from gateway.storage.run_lock import claimed
 from gateway.storage.saved_state import SavedState

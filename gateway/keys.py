@@ -16,10 +16,10 @@ import zmq
 from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings, load_settings
 from gateway.errors import BadSetting
-from gateway.fields import shown
 from gateway.security.access import MAX_NAME, read_tokens
 from gateway.security.worker_keys import Guests, digest, gateway_key, key_file, list_file
 from gateway.storage.untrusted_files import is_plain
+from gateway.validation import shown
 from protocol.joining import Joining, is_address, write
 
 

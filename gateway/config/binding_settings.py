@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import values as kinds
-from gateway.fields import shown
 from gateway.storage.untrusted_files import is_plain
+from gateway.validation import shown
 
 Scalar = str | int | float | bool
 

@@ -16,10 +16,10 @@ from gateway.config import values as kinds
 from gateway.config.binding_settings import OURS, Scalar, read_bindings
 from gateway.config.command_line import PREFIX, markdown, read_flags
 from gateway.errors import BadSetting
-from gateway.fields import shown
 from gateway.socketio.payloads import MAX_PREDICT, MAX_PROMPT
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.untrusted_files import Exposed, check_private
+from gateway.validation import shown
 from protocol.rundir import CHECKOUT
 
 log = logging.getLogger(__name__)

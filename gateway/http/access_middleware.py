@@ -5,9 +5,9 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.fields import shown
 from gateway.security.access import Current, bearer
 from gateway.security.origins import Hosts, Origins
+from gateway.validation import shown
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import os
 import time
 from typing import Any
 
+from gateway.core import Server
 from gateway.provisioning.supervisor import Supervision
-from gateway.server import Server
 from gateway.workers.fleet import Worker
 
 SLOW = 0.25

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import ModelNotFound
-from gateway.fields import shown
 from gateway.models.listing import flat, listed, named_models
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.file_warnings import Complaint, Complaints
 from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged
 from gateway.storage.untrusted_files import inside, is_plain, kind
+from gateway.validation import shown
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.errors import BadRequest
-from gateway.fields import MAX_NAME as MAX_FIELD
-from gateway.fields import integer
 from gateway.socketio import payloads
+from gateway.validation import MAX_NAME as MAX_FIELD
+from gateway.validation import integer
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4_000

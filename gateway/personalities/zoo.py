@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import PersonalityNotFound
-from gateway.fields import shown
 from gateway.personalities.personality import Personality, from_config
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.file_warnings import Complaint, Complaints
 from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged
 from gateway.storage.untrusted_files import inside, is_plain
+from gateway.validation import shown
 
 log = logging.getLogger(__name__)
 

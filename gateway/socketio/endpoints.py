@@ -10,17 +10,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core import Server
 from gateway.errors import (
     BadRequest,
     NothingSelected,
     RequestError,
 )
-from gateway.fields import MAX_NAME, Payload, shown
 from gateway.inference.generation import Generation, run
-from gateway.server import Server
 from gateway.sessions.session import Session
 from gateway.socketio import payloads
 from gateway.socketio.payloads import Activation, Reader, Unread
+from gateway.validation import MAX_NAME, Payload, shown
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from socketio import packet
 
-from gateway.fields import shown
 from gateway.socketio.payloads import Unread
+from gateway.validation import shown
 
 REQUEST = "request"
 MAX_ID = 15

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.fields import Payload, integer, number, shown, text, texts
+from gateway.validation import Payload, integer, number, shown, text, texts
 from protocol.sampling import Sampling
 
 MAX_PROMPT = 1_000_000

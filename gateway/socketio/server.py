@@ -12,11 +12,11 @@ import socketio
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
+from gateway.core import Server
 from gateway.observability.request_log import Entry
 from gateway.scheduling.rate_limit import Pace
 from gateway.security.access import Current, Holder, bearer
 from gateway.security.origins import Origins
-from gateway.server import Server
 from gateway.sessions.session import Session
 from gateway.socketio import direct_transport as wire
 from gateway.socketio import frame_filter as gate

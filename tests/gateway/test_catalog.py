@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ModelNotFound
-from gateway.fields import shown
 from gateway.models.catalog import Catalog
+from gateway.validation import shown
 from tests.gateway.zoos import digest, settle
 
 FIELDS = {

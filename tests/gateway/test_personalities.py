@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import PersonalityNotFound
-from gateway.fields import shown
 from gateway.personalities.zoo import Zoo
+from gateway.validation import shown
 from protocol.sampling import Sampling
 from tests.gateway.zoos import CONFIG, add, digest, settle
 

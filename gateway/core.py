@@ -20,7 +20,6 @@ from gateway.errors import (
     NothingSelected,
     PersonalityNotFound,
 )
-from gateway.fields import shown
 from gateway.inference.generation import Generation
 from gateway.inference.plan import Plan
 from gateway.models.catalog import Catalog
@@ -37,6 +36,7 @@ from gateway.socketio.flusher import Desk
 from gateway.socketio.payloads import Activation, GenerateText
 from gateway.storage.discussions import History
 from gateway.storage.saved_state import SavedState
+from gateway.validation import shown
 from gateway.workers.link import Link
 from protocol.messages import (
     Detokenize,
