@@ -18,12 +18,12 @@ from protocol.parent import die_with_supervisor
 from protocol.rundir import make_run_folder, run_folder, secret_file, workers_address
 from worker.arguments import read_arguments
 from worker.binding import Binding
+from worker.binding_loader import BrokenBinding, NoSuchBinding, make_binding
 from worker.link import Link, Refusal
-from worker.loading import BrokenBinding, NoSuchBinding, make_binding
 from worker.outbox import Outbox
 from worker.pump import Pump
-from worker.reach import Needs, asked_for, prepare
-from worker.sandbox import CONFINED, enter
+from worker.sandbox.confine import CONFINED, enter
+from worker.sandbox.permissions import Needs, asked_for, prepare
 
 log = logging.getLogger("worker")
 

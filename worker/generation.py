@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from protocol.messages import Chunk, Finished, FinishReason, Generate, Message
 from worker.binding import Binding, Piece, Request, Usage
-from worker.fitting import fit
-from worker.text import Text
+from worker.output_text import Text
+from worker.prompt_fitting import fit
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from protocol.messages import (
     Message,
 )
 from worker.binding import Binding
-from worker.errands import Errand as Asked
-from worker.errands import Errands, failure
 from worker.generation import Generation
+from worker.unary_requests import Errand as Asked
+from worker.unary_requests import Errands, failure
 
 log = logging.getLogger(__name__)
 

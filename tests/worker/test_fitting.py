@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.binding import ContextOverflow
-from worker.fitting import Fitted, fit
+from worker.prompt_fitting import Fitted, fit
 
 
 class Counting:

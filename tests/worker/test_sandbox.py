@@ -19,7 +19,7 @@ from tests.harness import client
 from tests.harness import home as server_home
 from tests.harness import run as run_now
 from tests.worker.gateway import ROOT, Gateway, log_of, worker
-from worker import landlock
+from worker.sandbox import landlock
 
 PRISONER = '''
 """Tries what the prompt says, in the way of code that means no good; says how it went."""
@@ -352,8 +352,8 @@ def test_who_has_no_powers_makes_a_namespace_or_says_why_not(
 def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
     script = """
         import ctypes, os, socket
-        from worker import netless
-        from worker.sandbox import _drop_capabilities
+        from worker.sandbox import network_namespace as netless
+        from worker.sandbox.confine import _drop_capabilities
         if not os.getuid():
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.text import Text
+from worker.output_text import Text
 
 few = st.text("ab<é", max_size=30)
 stops = st.lists(st.text("ab<é", min_size=1, max_size=6), max_size=4)

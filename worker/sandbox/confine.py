@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from worker import landlock, netless
-from worker.reach import Needs, files
+from worker.sandbox import landlock
+from worker.sandbox import network_namespace as netless
+from worker.sandbox.permissions import Needs, files
 
 log = logging.getLogger(__name__)
 

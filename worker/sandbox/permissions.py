@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from protocol.rundir import CHECKOUT
-from worker.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
+from worker.sandbox.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 
 CARD = "binding_card.yaml"
 MAX_CARD_BYTES = 64_000

@@ -1,0 +1,1 @@
+"""What a worker gives up before it runs foreign code: network, files, privileges."""
