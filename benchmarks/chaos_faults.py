@@ -18,7 +18,7 @@ import zmq
 
 from benchmarks.chain import Server
 from benchmarks.chaos_users import Oracle, Task, User
-from protocol.rundir import run_folder, workers_address
+from protocol.run_folder import run_folder, workers_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from protocol.codec import encode
 from protocol.messages import Cancel, Generate
-from protocol.rundir import make_run_folder, workers_address
+from protocol.run_folder import make_run_folder, workers_address
 
 CREDIT = 1_000_000_000  # there is no backpressure
 

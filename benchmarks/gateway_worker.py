@@ -30,7 +30,7 @@ from protocol.messages import (
     Loaded,
     Welcome,
 )
-from protocol.rundir import run_folder, secret_file, workers_address
+from protocol.run_folder import run_folder, secret_file, workers_address
 
 PHASES = 4
 """As many workers, one after the other in time: what comes at once is what 16 slots bring."""

@@ -12,7 +12,7 @@ from gateway.config.settings import Settings, load_settings
 from gateway.core import Server
 from gateway.errors import BadSetting, CannotStart
 from protocol.logs import set_up_logging
-from protocol.parent import die_with_supervisor
+from protocol.parent_death import die_with_supervisor
 
 log = logging.getLogger(__name__)
 

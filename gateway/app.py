@@ -34,7 +34,7 @@ from gateway.workers.handshake import Greeter
 from gateway.workers.health_monitor import Minder
 from gateway.workers.link import Link
 from gateway.workers.zmq_router import Tcp
-from protocol.rundir import make_run_folder, workers_address
+from protocol.run_folder import make_run_folder, workers_address
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from gateway.security.access import MAX_NAME, read_tokens
 from gateway.security.worker_keys import Guests, digest, gateway_key, key_file, list_file
 from gateway.storage.untrusted_files import is_plain
 from gateway.validation import shown
-from protocol.joining import Joining, is_address, write
+from protocol.join_file import Joining, is_address, write
 
 
 def main() -> int:

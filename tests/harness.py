@@ -20,7 +20,7 @@ import aiohttp
 import socketio
 
 from gateway.provisioning.supervisor_rpc import ask
-from protocol.rundir import run_folder, supervisor_socket
+from protocol.run_folder import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import zmq
 
-from protocol.joining import Joining
+from protocol.join_file import Joining
 from protocol.logs import set_up_logging, with_fields
-from protocol.parent import die_with_supervisor
-from protocol.rundir import make_run_folder, run_folder, secret_file, workers_address
+from protocol.parent_death import die_with_supervisor
+from protocol.run_folder import make_run_folder, run_folder, secret_file, workers_address
 from worker.arguments import read_arguments
 from worker.binding import Binding
 from worker.binding_loader import BrokenBinding, NoSuchBinding, make_binding

@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path
 
-from protocol.joining import BadJoining, Joining, parse
+from protocol.join_file import BadJoining, Joining, parse
 from protocol.logs import FORMATS
-from protocol.rundir import CHECKOUT
+from protocol.run_folder import CHECKOUT
 
 
 def read_arguments(given: list[str]) -> argparse.Namespace:

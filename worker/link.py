@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from protocol import PROTOCOL_VERSION
 from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode
 from protocol.errors import ProtocolError
-from protocol.joining import Joining
+from protocol.join_file import Joining
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,

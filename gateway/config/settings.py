@@ -20,7 +20,7 @@ from gateway.socketio.payloads import MAX_PREDICT, MAX_PROMPT
 from gateway.storage import untrusted_yaml as yamlfile
 from gateway.storage.untrusted_files import Exposed, check_private
 from gateway.validation import shown
-from protocol.rundir import CHECKOUT
+from protocol.run_folder import CHECKOUT
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from protocol.joining import is_address
+from protocol.join_file import is_address
 from protocol.logs import FORMATS
 
 Kind = Callable[[Any, Path], Any]

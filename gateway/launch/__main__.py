@@ -26,8 +26,8 @@ from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
 from gateway.security.access import open_access
 from gateway.security.tls import server_context
 from gateway.storage.run_lock import claimed
-from protocol.parent import die_with_parent
-from protocol.rundir import CHECKOUT, supervisor_key, supervisor_socket
+from protocol.parent_death import die_with_parent
+from protocol.run_folder import CHECKOUT, supervisor_key, supervisor_socket
 
 MORE_THAN_SUPERVISOR = 10.0
 """Seconds that it gets beyond those that it gives the gateway."""

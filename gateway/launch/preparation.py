@@ -17,7 +17,7 @@ from gateway.models.catalog import Catalog
 from gateway.provisioning.supervisor_programs import folder, write_programs
 from gateway.storage.file_lock import Taken, locked
 from gateway.storage.run_lock import new_secret
-from protocol.rundir import make_run_folder, run_folder, supervisor_key, supervisor_socket
+from protocol.run_folder import make_run_folder, run_folder, supervisor_key, supervisor_socket
 
 KNOWN = {
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "LANG", "LANGUAGE",

@@ -23,7 +23,7 @@ from gateway.provisioning.supervisor_programs import BadName, check_name, log_fi
 from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
 from gateway.workers.fleet import Worker
 from gateway.workers.process_watch import Watch
-from protocol.rundir import supervisor_socket
+from protocol.run_folder import supervisor_socket
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from gateway.config.settings import Settings
-from protocol.rundir import CHECKOUT
+from protocol.run_folder import CHECKOUT
 
 SECTION = """\
 ; generated; changes are lost at the next start

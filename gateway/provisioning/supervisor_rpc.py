@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from xml.parsers.expat import ExpatError
 
-from protocol.rundir import supervisor_key
+from protocol.run_folder import supervisor_key
 
 Answer = TypeVar("Answer")
 Refusal = xmlrpc.client.Fault

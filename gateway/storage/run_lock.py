@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.errors import CannotStart
 from gateway.storage.file_lock import Taken, locked
-from protocol.rundir import lock_file, secret_file, workers_address
+from protocol.run_folder import lock_file, secret_file, workers_address
 
 
 @contextmanager

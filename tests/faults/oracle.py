@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from protocol.rundir import run_folder
+from protocol.run_folder import run_folder
 from tests.contract.test_generation import ends_once, select
 from tests.harness import Client, Event, Home, chunks, client, names, until
 from tests.supervision.processes import all_gone, nothing_left, tree

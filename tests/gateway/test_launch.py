@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.rundir import run_folder, supervisor_key
+from protocol.run_folder import run_folder, supervisor_key
 from tests.harness import ROOT
 
 

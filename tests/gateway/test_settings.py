@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.settings import Settings, load_settings, markdown_table, table
 from gateway.errors import BadSetting
-from protocol.rundir import CHECKOUT
+from protocol.run_folder import CHECKOUT
 
 
 def load(tmp_path: Path, *argv: str, config: str | None = None, **environ: str) -> Settings:

@@ -30,7 +30,7 @@ from protocol.messages import (
     Tokenized,
     Welcome,
 )
-from protocol.rundir import run_folder, secret_file, workers_address
+from protocol.run_folder import run_folder, secret_file, workers_address
 from tests.harness import PATIENCE, Client, Home, chunks, client, run
 
 Frames = list[bytes]

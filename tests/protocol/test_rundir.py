@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol import rundir
+from protocol import run_folder as rundir
 
 
 def long_home(folder: Path) -> Path:

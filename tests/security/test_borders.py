@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.rundir import run_folder
+from protocol.run_folder import run_folder
 from tests.harness import PATIENCE, ROOT, Home, client, home, run
 
 ECHO = {"bindings_path": str(ROOT / "bindings"), "binding_name": "echo", "model_name": "echo"}

@@ -15,7 +15,7 @@ import zmq
 
 from protocol import PROTOCOL_VERSION
 from protocol.codec import decode, encode
-from protocol.joining import BadJoining, Joining, is_address, parse, write
+from protocol.join_file import BadJoining, Joining, is_address, parse, write
 from protocol.messages import Hello, Introduce, Refused, Welcome
 from tests.harness import PATIENCE, ROOT, Home, chunks, client, free_port, home, run, until
 from tests.security.test_access import ECHO

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.provisioning.supervisor_rpc import ask
-from protocol.rundir import lock_file, run_folder, secret_file, supervisor_socket
+from protocol.run_folder import lock_file, run_folder, secret_file, supervisor_socket
 from tests.harness import ROOT, client, home, run, until
 from tests.supervision.processes import all_gone, nothing_left, tree
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.rundir import SOCKET_NAME_LIMIT, run_folder
+from protocol.run_folder import SOCKET_NAME_LIMIT, run_folder
 from tests.contract.test_generation import ends_once
 from tests.harness import ROOT, Event, Home, client, home, names, run, until
 from tests.supervision.processes import (

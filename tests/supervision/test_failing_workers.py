@@ -15,7 +15,7 @@ from gateway.errors import NoWorker
 from gateway.provisioning.supervisor import Supervision
 from gateway.provisioning.supervisor_programs import folder, write_program
 from gateway.provisioning.supervisor_rpc import ask
-from protocol.rundir import run_folder, supervisor_socket
+from protocol.run_folder import run_folder, supervisor_socket
 from tests.harness import ROOT, Home, home, run, until
 
 CARD = "name: {name}\n"

@@ -138,7 +138,7 @@ def test_tokens_and_text_come_back(home: Path, gateway: Gateway, address: str) -
 
 
 def test_the_secret_is_read_from_the_run_folder_at_every_hello(home: Path) -> None:
-    from protocol.rundir import make_run_folder, secret_file, workers_address
+    from protocol.run_folder import make_run_folder, secret_file, workers_address
 
     run = make_run_folder(home)
     secret_file(run).parent.mkdir()

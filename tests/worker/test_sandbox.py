@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from protocol.messages import Hello
-from protocol.rundir import run_folder, secret_file, supervisor_key, supervisor_socket
+from protocol.run_folder import run_folder, secret_file, supervisor_key, supervisor_socket
 from tests.harness import client
 from tests.harness import home as server_home
 from tests.harness import run as run_now

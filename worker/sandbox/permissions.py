@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from protocol.rundir import CHECKOUT
+from protocol.run_folder import CHECKOUT
 from worker.sandbox.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 
 CARD = "binding_card.yaml"
