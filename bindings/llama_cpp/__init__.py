@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
 
-from . import gguf_header, memory
+from . import gguf_header
+from . import memory_plan as memory
+from .chat_template import ChatTemplate
 from .embedding import Embedder
 from .engine import Engine
 from .model import LlamaModel, on_gpu
 from .settings import Settings, read
-from .template import ChatTemplate
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import math
 
 from worker.binding import BindingError, ContextOverflow
 
-from . import words
+from . import library_log as words
 from .model import LlamaModel
 from .native import address, api, memory_clear
 

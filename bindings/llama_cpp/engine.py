@@ -9,12 +9,12 @@ Everything but `interrupt` and `prefilling` belongs to the model thread.
 
 from worker.binding import BindingError, Request
 
-from .cells import WORTH_KEEPING, Cells, Kept, Shelf
-from .chain import Chain
-from .computing import Computing, Counters, Part
+from .decoder import Computing, Counters, Part
+from .kv_memory import Residence
 from .model import LlamaModel
-from .residence import Residence
+from .prefix_cache import WORTH_KEEPING, Cells, Kept, Shelf
 from .sampler import Candidates, Sampler
+from .sampler_chain import Chain
 from .sequence import Sequence
 from .settings import REPLAYED
 

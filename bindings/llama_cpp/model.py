@@ -9,9 +9,9 @@ from typing import Any
 
 from worker.binding import BindingError
 
-from . import words
+from . import library_log as words
 from .gguf_header import Header
-from .memory import Plan
+from .memory_plan import Plan
 from .native import AbortFlag, address, api, memory_clear, text_of
 from .settings import CACHE_TYPES, Settings
 from .vocabulary import Vocabulary

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chain import Chain
 from .native import TOKEN_DATA, TokenDataArray, sampler_apply
+from .sampler_chain import Chain
 
 Row = NDArray[np.float32]
 Choice = tuple[int, float]

@@ -4,7 +4,7 @@ from collections import deque
 
 from worker.binding import Request
 
-from .cells import Cells
+from .prefix_cache import Cells
 from .sampler import Sampler
 from .settings import ONE_BY_ONE
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bindings.llama_cpp.cells import Kept, Shelf, common
+from bindings.llama_cpp.prefix_cache import Kept, Shelf, common
 
 LONG = list(range(100, 120))
 """More than enough to be worth keeping."""

@@ -9,7 +9,7 @@ import pytest
 
 from bindings.llama_cpp import LlamaCpp
 from bindings.llama_cpp.engine import Engine
-from bindings.llama_cpp.memory import Plan
+from bindings.llama_cpp.memory_plan import Plan
 from bindings.llama_cpp.model import LlamaModel
 from bindings.llama_cpp.settings import read as read_settings
 from protocol.sampling import Sampling

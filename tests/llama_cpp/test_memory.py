@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.random_model import Shape, write
 from bindings.llama_cpp.gguf_header import Header, read
-from bindings.llama_cpp.memory import Plan, available, check, plan, token_bytes
+from bindings.llama_cpp.memory_plan import Plan, available, check, plan, token_bytes
 from tests.llama_cpp.conftest import PEBBLE
 from worker.binding import BindingError
 

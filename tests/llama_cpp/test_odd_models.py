@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_model import Shape, write
-from bindings.llama_cpp import LlamaCpp, memory
+from bindings.llama_cpp import LlamaCpp
+from bindings.llama_cpp import memory_plan as memory
 from tests.llama_cpp.conftest import EXACT, PEBBLE
 from tests.llama_cpp.driving import GREEDY, STORY, alone, request, together
 from tests.llama_cpp.odd_models import write_lora, write_mamba

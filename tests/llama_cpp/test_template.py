@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bindings.llama_cpp import LlamaCpp
-from bindings.llama_cpp.template import LONGEST_SOURCE, ChatTemplate
+from bindings.llama_cpp.chat_template import LONGEST_SOURCE, ChatTemplate
 from tests.llama_cpp.conftest import PEBBLE
 from tests.llama_cpp.odd_models import write_template
 from worker.binding import BindingError, Model

@@ -7,10 +7,10 @@ from typing import Self
 from worker.binding import BindingError
 
 from .batch import Runs, Singles
-from .cells import Cells
+from .kv_memory import Residence
 from .model import LlamaModel
 from .native import ABORTED
-from .residence import Residence
+from .prefix_cache import Cells
 from .sampler import Row, logprobs
 from .sequence import Sequence
 
