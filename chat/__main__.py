@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-from chat.reach import PREFIX, add_options, trusting
+from chat.connection import PREFIX, add_options, trusting
 
 HELP = """\
   /personality   pick a personality        /model   pick a model
