@@ -48,7 +48,7 @@ model-eval: $(READY)
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.chain
 
-$(READY): pyproject.toml tools/install.sh tools/requirements.py tools/wheel.py
+$(READY): pyproject.toml tools/install.sh tools/requirements.py tools/build_llama_cpp.py
 	@PYTHON='$(PYTHON)' sh tools/install.sh $(VENV)
 	@touch $@
 

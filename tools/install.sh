@@ -19,7 +19,7 @@ say "installing the Python packages …"
 "$bin/python" -m tools.requirements test >"$venv/requirements.txt"
 pip install --requirement "$venv/requirements.txt"
 
-wheels=$("$bin/python" -m tools.wheel)
+wheels=$("$bin/python" -m tools.build_llama_cpp)
 "$bin/python" -m tools.requirements llama >"$venv/requirements.txt"
 pip install --find-links "$wheels" --requirement "$venv/requirements.txt"
 say "everything is installed in $venv"

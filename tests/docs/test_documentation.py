@@ -19,7 +19,7 @@ from protocol.errors import ErrorCode
 from tests.contract.test_generation import ends_once, select
 from tests.harness import ROOT, Home, client, home, names, run
 from tests.node_client import required_node_modules
-from tools.tables import parameters, written
+from tools.docs_tables import parameters, written
 
 README = (ROOT / "README.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
@@ -52,7 +52,7 @@ def server(
 def test_tables_are_those_of_the_code() -> None:
     assert markdown_table() in README and parameters() in EVENTS
     for path, text in written():
-        assert path.read_text() == text, f"{path.name}: run `python -m tools.tables`"
+        assert path.read_text() == text, f"{path.name}: run `python -m tools.docs_tables`"
 
 
 def test_every_event_of_the_code_is_in_the_table_with_its_reply_and_no_other() -> None:

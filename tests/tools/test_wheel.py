@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from tools.wheel import NO_AMX, cmake_arguments
+from tools.build_llama_cpp import NO_AMX, cmake_arguments
 
 
 @pytest.mark.parametrize(
