@@ -46,7 +46,7 @@ model-eval: $(READY)
 	$(BIN)/python -m embedded_model.evaluate $(ARGS)
 
 benchmarks: $(READY)
-	$(BIN)/python -m benchmarks.chain
+	$(BIN)/python -m benchmarks.end_to_end
 
 $(READY): pyproject.toml tools/install.sh tools/requirements.py tools/build_llama_cpp.py
 	@PYTHON='$(PYTHON)' sh tools/install.sh $(VENV)

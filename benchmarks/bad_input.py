@@ -1,4 +1,4 @@
-"""What does the original server make of bad input, and what do we? `python -m benchmarks.original`
+"""What does the original server make of bad input, and what do we? `python -m benchmarks.bad_input`
 
 The cases of `tests/input`, sent to both in the same way, over websockets. A
 server is started anew for each group of cases, since one may be enough to stop
@@ -18,8 +18,8 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.gateway_stacks import free_port, wait_for
-from benchmarks.original_server import VERSION, original
+from benchmarks.gateway.servers import free_port, wait_for
+from benchmarks.lollms_server import VERSION, original
 from tests.gateway.zoos import add
 from tests.harness import ROOT, home
 from tests.input.cases import CASES, REPLIES, Case
@@ -185,7 +185,7 @@ def frames(start: Callable[[], AbstractContextManager[Server]]) -> Counts:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.original", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bad_input", description=__doc__)
     parser.parse_args()
     for title, measure in (("Table of events", table), ("Raw frames", frames)):
         found = [measure(ours), measure(theirs)]

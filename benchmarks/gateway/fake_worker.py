@@ -1,6 +1,6 @@
 """What does a worker cost that computes nothing? It speaks our protocol and makes tokens up.
 
-    python -m benchmarks.gateway_worker HOME MODE
+    python -m benchmarks.gateway.fake_worker HOME MODE
 
 MODE `steps` says what one step brought in one message, as our workers do;
 `tokens` sends a message for every token, as one does who has not measured. The

@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from benchmarks.chain import Server
-from benchmarks.chaos_faults import FAULTS, Hit, World, descriptors, resident
-from benchmarks.chaos_users import Oracle, Run, Task, User
+from benchmarks.chaos.faults import FAULTS, Hit, World, descriptors, resident
+from benchmarks.chaos.users import Oracle, Run, Task, User
+from benchmarks.end_to_end import Server
 
 ECHO = [
     Task("echo", "lorem-10ms", "x", tokens, seed) for tokens in (20, 60, 150) for seed in (1, 2)

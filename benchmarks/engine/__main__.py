@@ -18,17 +18,17 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.engine_measures import (
+from benchmarks.engine.measures import (
     Prompts,
     cancel_in_prefill,
     shared_prefix,
     stall,
     throughput,
 )
-from benchmarks.engine_ours import Gateway, Worker
-from benchmarks.engine_overhead import Pumped
-from benchmarks.engine_peers import cache
-from benchmarks.engine_servers import LlamaCppServer, LlamaServer, Server
+from benchmarks.engine.our_servers import Gateway, Worker
+from benchmarks.engine.overhead import Pumped
+from benchmarks.engine.peer_servers import LlamaCppServer, LlamaServer, Server
+from benchmarks.peer_builds import cache
 from benchmarks.random_model import SIXTY_MILLION, write
 
 SLOTS, CONTEXT = 16, 2048

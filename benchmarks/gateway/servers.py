@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import original_server
-from benchmarks.engine_peers import cache
+from benchmarks import lollms_server as original_server
+from benchmarks.peer_builds import cache
 
 ROOT = Path(__file__).parent.parent
 SERVER_CORE, OTHER_CORE = 0, 1
@@ -121,10 +121,12 @@ def stack(name: str) -> Iterator[Stack]:
         log = ending.enter_context((home / "server.log").open("w"))
         output: dict[str, Any] = {"stderr": log, "stdout": log}
         if name == "default":
-            command: list[str | Path] = [sys.executable, "-m", "benchmarks.gateway_default"]
+            command: list[str | Path] = [sys.executable, "-m", "benchmarks.gateway.naive_gateway"]
             server = start(SERVER_CORE, *command, str(port), home, **output)
         elif name == "bare":
-            server = start(SERVER_CORE, sys.executable, "-m", "benchmarks.gateway_bare", str(port))
+            server = start(
+                SERVER_CORE, sys.executable, "-m", "benchmarks.gateway.bare_websocket", str(port)
+            )
         elif name == "original":
             script = ROOT / "benchmarks" / "gateway_original.py"
             output["stdout"] = subprocess.PIPE
@@ -145,7 +147,7 @@ def stack(name: str) -> Iterator[Stack]:
         if name not in ("bare", "original", "lollms"):
             mode = "tokens" if name == "default" else "steps"
             made.worker = start(
-                OTHER_CORE, sys.executable, "-m", "benchmarks.gateway_worker", home, mode,
+                OTHER_CORE, sys.executable, "-m", "benchmarks.gateway.fake_worker", home, mode,
                 stdout=subprocess.PIPE,
             )  # fmt: skip
             ending.callback(end, made.worker)

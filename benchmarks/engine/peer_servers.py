@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from benchmarks.engine_peers import llama_cpp_server_path, llama_server
+from benchmarks.peer_builds import llama_cpp_server_path, llama_server
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PATIENCE = 120.0

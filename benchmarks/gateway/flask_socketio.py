@@ -2,7 +2,7 @@
 
     PYTHON gateway_original.py PORT
 
-PYTHON is an environment of its own, made by `benchmarks.gateway_stacks`. Like the
+PYTHON is an environment of its own, made by `benchmarks.gateway.servers`. Like the
 original it makes tokens in a green thread that looks for a cancel after each.
 """
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.gateway_stacks import (
+from benchmarks.gateway.servers import (
     OTHER_CORE,
     Stack,
     everybody,
@@ -43,7 +43,7 @@ class Load:
     def __init__(self, server: Stack, kind: str, **what: Any) -> None:
         self.server = server
         self.process = start(
-            OTHER_CORE, sys.executable, "-m", "benchmarks.gateway_load", server.url,
+            OTHER_CORE, sys.executable, "-m", "benchmarks.gateway.load_generator", server.url,
             json.dumps({"kind": kind, **what}), stdout=subprocess.PIPE, stderr=None,
         )  # fmt: skip
 

@@ -156,7 +156,7 @@ def measure(rounds: int, tokens: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=20_000, help="of one client's generation")
     options = parser.parse_args()

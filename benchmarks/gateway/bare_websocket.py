@@ -1,6 +1,6 @@
 """What is the least that a token can cost here? A bare aiohttp websocket, one `send_str` a token.
 
-    python -m benchmarks.gateway_bare PORT
+    python -m benchmarks.gateway.bare_websocket PORT
 
 No sessions, no worker: tokens are made where they are sent.
 """

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine_ours import GREEDY
+from benchmarks.engine.our_servers import GREEDY
 from bindings.llama_cpp import LlamaCpp
 from bindings.llama_cpp import batch as _batch
 from protocol.codec import encode

@@ -1,6 +1,6 @@
 """What does everybody write first? zmq.asyncio and `sio.emit` for every token.
 
-python -m benchmarks.gateway_default PORT HOME
+python -m benchmarks.gateway.naive_gateway PORT HOME
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import llama_cpp
 
-from benchmarks.engine_servers import Server
+from benchmarks.engine.peer_servers import Server
 
 PROMPT, ANSWER = 64, 128
 """Tokens of a request in the throughput measures."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine_peers import cache
+from benchmarks.peer_builds import cache
 
 VERSION = "2.1.13"
 NEEDS = (f"lollms=={VERSION}", "requests", "setuptools<81")

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import zmq
 
-from benchmarks.chain import Server
-from benchmarks.chaos_users import Oracle, Task, User
+from benchmarks.chaos.users import Oracle, Task, User
+from benchmarks.end_to_end import Server
 from protocol.run_folder import run_folder, workers_address
 
 

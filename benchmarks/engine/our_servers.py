@@ -15,7 +15,7 @@ import yaml
 import zmq
 import zmq.asyncio
 
-from benchmarks.engine_servers import PATIENCE, Server, free_port
+from benchmarks.engine.peer_servers import PATIENCE, Server, free_port
 from protocol.codec import decode, encode
 from protocol.messages import (
     Cancel,

@@ -1,4 +1,4 @@
-"""Does the engine ever stand still? `python -m benchmarks.engine_stress`
+"""Does the engine ever stand still? `python -m benchmarks.engine.stress`
 
 A real worker is asked by many at once, prompts and answers of all lengths, many of them
 cancelled, and loads the model anew every ten seconds with another number of prompt
@@ -15,9 +15,9 @@ from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
 
-from benchmarks.engine_measures import Prompts
-from benchmarks.engine_ours import Worker
-from benchmarks.engine_peers import cache
+from benchmarks.engine.measures import Prompts
+from benchmarks.engine.our_servers import Worker
+from benchmarks.peer_builds import cache
 from benchmarks.random_model import Shape, write
 
 CHUNKS = (1, 3, 16, 64, 128, 128, 500)
@@ -76,7 +76,7 @@ async def stress(model: Path, seconds: float, seed: int) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine_stress", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine.stress", description=__doc__)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

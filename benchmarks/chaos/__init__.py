@@ -1,0 +1,1 @@
+"""Faults are injected under load, and every answer is checked."""

@@ -1,0 +1,1 @@
+"""The engine beside llama-server and llama_cpp.server."""

@@ -1,0 +1,1 @@
+"""The gateway beside other stacks, with workers that only stream."""
