@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 import aiohttp
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from protocol.run_folder import CHECKOUT
+
 START_SECONDS = 60.0
 
 

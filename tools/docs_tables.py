@@ -1,4 +1,4 @@
-"""Which tables of the documentation come from the code? `python -m tools.docs_tables` writes them anew.
+"""Tables of the documentation that come from the code: `python -m tools.docs_tables` writes them.
 
 Each stands between `<!-- name -->` and `<!-- /name -->`; a test holds them to the code.
 """

@@ -20,8 +20,8 @@ from typing import Any, Self
 import aiohttp
 
 from benchmarks.peer_builds import llama_cpp_server_path, llama_server
+from protocol.run_folder import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 PATIENCE = 120.0
 """Seconds that a server has to become ready, or a token to come."""
 

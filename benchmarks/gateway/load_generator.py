@@ -1,6 +1,6 @@
 """How do many clients look to a server? Bare websockets in one process, cheap enough to be many.
 
-    python -m benchmarks.gateway.load_generator URL '{"kind": "flood", "clients": 64, "tokens": 200}'
+    python -m benchmarks.gateway.load_generator URL '{"kind": "flood", "clients": 64, …}'
 
 Says `ready`, and where else the caller should look at the server, and waits for a
 line each time; prints what was seen as JSON. A token is the monotonic time at

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks import lollms_server as original_server
 from benchmarks.peer_builds import cache
+from protocol.run_folder import CHECKOUT
 
-ROOT = Path(__file__).parent.parent
 SERVER_CORE, OTHER_CORE = 0, 1
 """One for the gateway alone, the other for worker and clients."""
 ORIGINAL_NEEDS = (
@@ -88,7 +88,7 @@ def stolen() -> float:
 
 def start(core: int, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
     started = subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, text=True, stdin=subprocess.PIPE,
+        list(map(str, command)), cwd=CHECKOUT, text=True, stdin=subprocess.PIPE,
         **{"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options},
     )  # fmt: skip
     os.sched_setaffinity(started.pid, {core % (os.cpu_count() or 1)})
@@ -128,7 +128,7 @@ def stack(name: str) -> Iterator[Stack]:
                 SERVER_CORE, sys.executable, "-m", "benchmarks.gateway.bare_websocket", str(port)
             )
         elif name == "original":
-            script = ROOT / "benchmarks" / "gateway_original.py"
+            script = CHECKOUT / "benchmarks" / "gateway" / "flask_server.py"
             output["stdout"] = subprocess.PIPE
             server = start(SERVER_CORE, original_python(), script, str(port), **output)
         elif name == "lollms":

@@ -13,10 +13,10 @@ from tests.harness import ROOT
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("chain", "--rounds", "1", "--tokens", "2000"), "chunks/s, 64 clients together"),
-        (("engine_stress", "--seconds", "3"), "and no hang"),
+        (("end_to_end", "--rounds", "1", "--tokens", "2000"), "chunks/s, 64 clients together"),
+        (("engine.stress", "--seconds", "3"), "and no hang"),
     ],
-    ids=["chain", "engine_stress"],
+    ids=["end_to_end", "engine.stress"],
 )
 def test_it_measures(command: tuple[str, ...], said: str, tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp", reason="the embedded model needs llama-cpp-python")

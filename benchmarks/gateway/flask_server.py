@@ -1,6 +1,6 @@
 """What did the original run on? Flask-SocketIO on eventlet, tokens made in the same process.
 
-    PYTHON gateway_original.py PORT
+    PYTHON flask_server.py PORT
 
 PYTHON is an environment of its own, made by `benchmarks.gateway.servers`. Like the
 original it makes tokens in a green thread that looks for a cancel after each.
