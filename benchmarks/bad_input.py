@@ -1,6 +1,6 @@
 """What does the original server make of bad input, and what do we? `python -m benchmarks.bad_input`
 
-The cases of `tests/input`, sent to both in the same way, over websockets. A
+The cases of `tests/server/hostile_input`, sent to both in the same way, over websockets. A
 server is started anew for each group of cases, since one may be enough to stop
 the original from generating. Takes some minutes; the first run installs it.
 """
@@ -20,12 +20,12 @@ import aiohttp
 
 from benchmarks.gateway.servers import free_port, wait_for
 from benchmarks.lollms_server import VERSION, original
-from tests.gateway.zoos import add
-from tests.harness import ROOT, home
-from tests.input.cases import CASES, REPLIES, Case
-from tests.input.line import Websocket
-from tests.input.test_events import judged
-from tests.input.test_transport import FRAMES, NO_REQUEST, is_answer, mutated
+from tests.server.hostile_input.test_events import judged
+from tests.server.hostile_input.test_transport import FRAMES, NO_REQUEST, is_answer, mutated
+from tests.support.cases import CASES, REPLIES, Case
+from tests.support.engineio_lines import Websocket
+from tests.support.harness import ROOT, home
+from tests.support.zoos import add
 
 PATIENCE = 0.5
 """Seconds for an answer; ours are there within milliseconds, the original's as well."""

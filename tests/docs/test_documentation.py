@@ -16,9 +16,9 @@ from gateway.personalities.personality import from_config
 from gateway.socketio import endpoints as events
 from protocol.codec import vocabulary
 from protocol.errors import ErrorCode
-from tests.contract.test_generation import ends_once, select
-from tests.harness import ROOT, Home, client, home, names, run
-from tests.node_client import required_node_modules
+from tests.server.contract.test_generation import ends_once, select
+from tests.support.harness import ROOT, Home, client, home, names, run
+from tests.support.node_client import required_node_modules
 from tools.docs_tables import parameters, written
 
 README = (ROOT / "README.md").read_text()

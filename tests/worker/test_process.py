@@ -29,7 +29,7 @@ from protocol.messages import (
     Tokenized,
     Welcome,
 )
-from tests.worker.gateway import Gateway, log_of, worker
+from tests.support.fake_gateway import Gateway, log_of, worker
 
 MISCHIEF = '''
 """Does what the prompt says."""

@@ -15,10 +15,10 @@ import pytest
 
 from protocol.messages import Hello
 from protocol.run_folder import run_folder, secret_file, supervisor_key, supervisor_socket
-from tests.harness import client
-from tests.harness import home as server_home
-from tests.harness import run as run_now
-from tests.worker.gateway import ROOT, Gateway, log_of, worker
+from tests.support.fake_gateway import ROOT, Gateway, log_of, worker
+from tests.support.harness import client
+from tests.support.harness import home as server_home
+from tests.support.harness import run as run_now
 from worker.sandbox import landlock
 
 PRISONER = '''

@@ -1,1 +1,0 @@
-"""What breaks, for real, and what everybody else sees of it."""
