@@ -9,13 +9,13 @@ READY := $(VENV)/.ready
 
 help:
 	@echo 'make run         run the server in the foreground; Ctrl-C stops it'
-	@echo 'make chat        talk to it in a terminal'
-	@echo 'make test        the tests'
-	@echo 'make check       ruff, mypy --strict, who may import whom'
+	@echo 'make chat        chat with the server in a terminal'
+	@echo 'make test        run the tests'
+	@echo 'make check       run ruff, mypy --strict and the test of the import rules'
 	@echo 'make model       train the embedded model again (about an hour)'
-	@echo 'make model-eval  what the embedded model can do, measured'
-	@echo 'make benchmarks  the figures of the README'
-	@echo 'make clean       remove what make has made; the home (var/) stays'
+	@echo 'make model-eval  measure what the embedded model can do'
+	@echo 'make benchmarks  measure throughput, memory use and start time'
+	@echo 'make clean       delete what make has created; the home (var/) stays'
 
 run: $(READY)
 	@exec $(BIN)/python -m gateway.launch

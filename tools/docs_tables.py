@@ -1,6 +1,6 @@
-"""Tables of the documentation that come from the code: `python -m tools.docs_tables` writes them.
+"""Write the documentation's tables that are generated from the code: `python -m tools.tables`.
 
-Each stands between `<!-- name -->` and `<!-- /name -->`; a test holds them to the code.
+Each stands between `<!-- name -->` and `<!-- /name -->`. A test compares them with the code.
 """
 
 import inspect
@@ -65,7 +65,7 @@ def _short(annotation: str) -> str:
 
 
 TABLES = {
-    "README.md": {"settings": markdown_table},
+    "docs/settings.md": {"settings": markdown_table},
     "docs/events.md": {"parameters": parameters},
     "docs/protocol.md": {"conversation": conversation, "messages": messages},
 }

@@ -42,132 +42,132 @@ class Settings:
     """Made by `load_settings`. Paths are absolute."""
 
     host: str = _setting(kinds.text, "127.0.0.1", "address to listen on")
-    port: int = _setting(kinds.whole(0, 65535), 9601, "port to listen on; 0 takes a free one")
+    port: int = _setting(kinds.whole(0, 65535), 9601, "port to listen on; 0 picks a free port")
     home: Path = _setting(
-        kinds.path, None, "folder of all that is written: config, state, models, logs, run folder",
+        kinds.path, None, "data folder of this server: config, state, models, logs, run folder",
         default_text="the folder `var/` of the checkout",
     )  # fmt: skip
     config: Path = _setting(
-        kinds.path, None, "the config file", default_text="`config.yaml` in the home"
+        kinds.path, None, "path of the config file", default_text="`config.yaml` in the home"
     )
     bindings_path: Path = _setting(
-        kinds.path, CHECKOUT / "bindings", "folder of the bindings",
+        kinds.path, CHECKOUT / "bindings", "folder that contains the bindings",
         default_text="`bindings/` of the checkout",
     )  # fmt: skip
     personalities_path: Path = _setting(
-        kinds.path, CHECKOUT / "personalities", "folder of the personalities; only read",
+        kinds.path, CHECKOUT / "personalities", "folder that contains the personalities",
         default_text="`personalities/` of the checkout",
     )  # fmt: skip
     models_path: Path = _setting(
-        kinds.path, None, "folder of the models, one folder a binding in it",
+        kinds.path, None, "folder that contains the models, with one subfolder per binding",
         default_text="`models/` in the home",
     )  # fmt: skip
     binding_name: str = _setting(
-        kinds.name, "llama_cpp", "binding at the start; when not given, the one selected last"
+        kinds.name, "llama_cpp", "default binding at startup; if not set, the last one selected"
     )
     model_name: str = _setting(
-        kinds.name, "pebble-f16.gguf", "model at the start; when not given, the one selected last"
+        kinds.name, "pebble-f16.gguf", "default model at startup; if not set, the last one selected"
     )
     n_predict: int = _setting(
-        kinds.whole(1, MAX_PREDICT), 1024, "tokens of an answer, where nobody says how many"
+        kinds.whole(1, MAX_PREDICT), 1024, "default maximum number of tokens per answer"
     )
     ctx_size: int = _setting(
-        kinds.whole(0, 2**24), 0, "tokens that prompt and answer may have; 0 is the model's own"
-    )
+        kinds.whole(0, 2**24), 0,
+        "context size in tokens, prompt plus answer; 0 leaves it to the binding",
+    )  # fmt: skip
     max_queue: int = _setting(
-        kinds.whole(0, 100_000), 16, "generations that may wait; one more is answered `buzzy`"
+        kinds.whole(0, 100_000), 16, "maximum waiting generations; beyond it the answer is `buzzy`"
     )
     keep_alive: float = _setting(
-        kinds.seconds, 0.0, "seconds after which an idle worker is stopped; 0 is never"
+        kinds.seconds, 0.0, "seconds until an idle worker is stopped; 0 means never"
     )
     stall_limit: float = _setting(
-        kinds.seconds, 60.0, "seconds without progress after which a busy worker counts as hung"
-    )
+        kinds.seconds, 60.0,
+        "seconds without progress until a busy worker is treated as hung; 0 means never",
+    )  # fmt: skip
     load_limit: float = _setting(
         kinds.seconds, 600.0,
-        "seconds without progress after which a worker that loads a model counts as hung",
+        "seconds without progress until a loading worker is treated as hung; 0 means never",
     )  # fmt: skip
     no_continue: bool = _setting(
-        kinds.yes_no, False, "do not go on with an answer whose worker died: it ends in an error",
+        kinds.yes_no, False, "if a worker dies, fail its answers instead of continuing them",
         default_text="no",
     )  # fmt: skip
     poison_time: float = _setting(
         kinds.seconds, 600.0,
-        "seconds for which a request is refused that two workers died of; 0 is never",
+        "seconds to refuse a request after two workers died while running it; 0 means never",
     )  # fmt: skip
     max_frame: int = _setting(
-        kinds.whole(10_000, 2**30), 4_000_000, "bytes of one message of a client; more is refused"
+        kinds.whole(10_000, 2**30), 4_000_000, "maximum size of one client message, in bytes"
     )
     max_prompt: int = _setting(
-        kinds.whole(1, 2**28), MAX_PROMPT, "characters of a prompt; more is refused"
+        kinds.whole(1, 2**28), MAX_PROMPT, "maximum length of a prompt, in characters"
     )
     event_rate: int = _setting(
         kinds.whole(0, 1_000_000), 1000,
-        "events a second of one client that are looked at; 0 is no limit",
+        "maximum events per second from one client; 0 means no limit",
     )  # fmt: skip
     client_limit: float = _setting(
         kinds.seconds, 60.0,
-        "seconds after which a client that does not read what it asked for is dropped; 0 is never",
+        "seconds until a client that stopped reading is disconnected; 0 means never",
     )  # fmt: skip
-    ping_interval: int = _setting(
-        kinds.whole(1, 3600), 25, "seconds between the pings that clients have to answer"
-    )
+    ping_interval: int = _setting(kinds.whole(1, 3600), 25, "seconds between pings to a client")
     ping_timeout: int = _setting(
-        kinds.whole(1, 3600), 20, "seconds after which a client that does not answer one is gone"
+        kinds.whole(1, 3600), 20, "seconds to wait for a pong before a client is disconnected"
     )
     resume_window: float = _setting(
         kinds.seconds, 60.0,
-        "seconds for which a session waits for its client to come back; 0 is not at all",
+        "seconds to keep a session after its client disconnected; 0 means not at all",
     )  # fmt: skip
     keep_discussions: bool = _setting(
         kinds.yes_no, True,
-        "keep the discussions of clients that may come back, in a file of the home",
+        "store the discussions of resumable clients in a file in the home",
         default_text="yes",
     )  # fmt: skip
     drain_limit: float = _setting(
-        kinds.seconds, 10.0, "seconds that running generations get when the server is stopped"
+        kinds.seconds, 10.0, "seconds to let running generations finish on shutdown"
     )
     insecure: bool = _setting(
-        kinds.yes_no, False, "listen beyond this machine although no token is needed",
+        kinds.yes_no, False, "allow listening beyond this machine without any token",
         default_text="no",
     )  # fmt: skip
-    api_key: str = _setting(kinds.token, "", "a token that clients need; `LOLLMS_API_KEY` is "
-        "better, which `ps` does not show", default_text="none")  # fmt: skip
+    api_key: str = _setting(kinds.token, "", "access token for clients; prefer "
+        "`LOLLMS_API_KEY`, because `ps` shows flags", default_text="none")  # fmt: skip
     tokens_file: Path = _setting(
-        kinds.path, None, "named tokens, `name token` a line; nobody else may be able to read it",
+        kinds.path, None, "file with one `name token` per line, readable by its owner only",
         default_text="`tokens` in the home, if it is there",
     )  # fmt: skip
     token_running: int = _setting(
-        kinds.whole(0, 100_000), 0, "generations of one token at the same time; 0 is no limit"
+        kinds.whole(0, 100_000), 0, "maximum concurrent generations per token; 0 means no limit"
     )
     token_queue: int = _setting(
-        kinds.whole(0, 100_000), 4, "generations that may wait for those of the same token"
+        kinds.whole(0, 100_000), 4, "maximum generations per token that wait for `token_running`"
     )
     workers_tcp: str = _setting(
-        kinds.address, "", "HOST:PORT for workers on other machines, which need keys",
+        kinds.address, "", "HOST:PORT to listen on for workers on other machines, which need keys",
         default_text="none",
     )  # fmt: skip
     cors_origins: tuple[str, ...] = _setting(
-        kinds.origins, (), "pages that may connect besides those of this machine; `*` is all"
+        kinds.origins, (), "web origins that may connect besides local ones; `*` allows all"
     )
     ssl_certfile: Path | None = _setting(
-        kinds.path, None, "certificate (PEM) for https and wss", default_text="none"
+        kinds.path, None, "TLS certificate (PEM); enables https and wss", default_text="none"
     )
     ssl_keyfile: Path | None = _setting(
-        kinds.path, None, "its key, if the same file does not hold it", default_text="none"
+        kinds.path, None, "its private key (PEM), if in another file", default_text="none"
     )
     direct_writes: bool = _setting(
         kinds.yes_no, True,
-        "write to websockets directly; `no` is python-socketio's own way, which is slower",
+        "write to websockets directly; `no` uses python-socketio's send path, which is slower",
         default_text="yes",
     )  # fmt: skip
     sandbox: bool = _setting(
         kinds.yes_no, True,
-        "take from workers what they do not need: network, files, privileges, where that works",
+        "sandbox workers (network, files, privileges) where the system supports it",
         default_text="yes",
     )  # fmt: skip
     log_level: str = _setting(kinds.level, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    log_format: str = _setting(kinds.log_format, "text", "text, or json: one object a line")
+    log_format: str = _setting(kinds.log_format, "text", "text, or json with one object per line")
     bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     """Each binding's part of the config file."""
     given: frozenset[str] = frozenset()

@@ -22,11 +22,13 @@ from tests.support.node_client import required_node_modules
 from tools.docs_tables import parameters, written
 
 README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 BINDING = (ROOT / "docs" / "writing-a-binding.md").read_text()
 PERSONALITY = (ROOT / "docs" / "writing-a-personality.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -50,7 +52,7 @@ def server(
 
 
 def test_tables_are_those_of_the_code() -> None:
-    assert markdown_table() in README and parameters() in EVENTS
+    assert markdown_table() in SETTINGS and parameters() in EVENTS
     for path, text in written():
         assert path.read_text() == text, f"{path.name}: run `python -m tools.docs_tables`"
 
@@ -93,8 +95,8 @@ def test_no_field_of_an_event_is_left_out(server: Home) -> None:
     run(scenario())
 
 
-def test_the_configuration_of_the_readme_is_understood(tmp_path: Path) -> None:
-    example, breaking = blocks(README, "yaml")
+def test_the_configuration_examples_are_understood(tmp_path: Path) -> None:
+    (example,), (breaking,) = blocks(SETTINGS, "yaml"), blocks(OPERATIONS, "yaml")
     (tmp_path / "config.yaml").write_text(breaking)
     settings = load_settings(["--home", str(tmp_path)], {})
     assert settings.bindings == {"faulty": {"memory_limit": 512}}
@@ -104,7 +106,17 @@ def test_the_configuration_of_the_readme_is_understood(tmp_path: Path) -> None:
     assert settings.bindings["llama_cpp"]["n_ctx"] == 4096
 
 
+def test_the_page_for_operators_lists_every_metric_and_no_other(server: Home) -> None:
+    exported = re.findall(r"^# HELP (\w+)", server.http("/metrics")[1], re.MULTILINE)
+    table = OPERATIONS.partition("\nMetrics:\n")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"`(lollms_\w+)", table)) == sorted(exported) != []
+
+
 # What links and commands promise.
+
+
+def test_the_readme_has_fewer_than_200_lines() -> None:
+    assert README.count("\n") < 200
 
 
 def test_links_lead_somewhere_and_every_page_is_in_the_index() -> None:
