@@ -1,4 +1,4 @@
-"""Write the documentation's tables that are generated from the code: `python -m tools.tables`.
+"""Write the documentation's tables that are generated from the code: `python -m tools.docs_tables`.
 
 Each stands between `<!-- name -->` and `<!-- /name -->`. A test compares them with the code.
 """
