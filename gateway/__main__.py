@@ -1,16 +1,15 @@
-"""How is the gateway started? `python -m gateway`"""
+"""Start the gateway: `python -m gateway`."""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
-from contextlib import suppress
 
 from gateway.app import running
-from gateway.config.settings import Settings, load_settings
-from gateway.core import Server
-from gateway.errors import BadSetting, CannotStart
+from gateway.config.loading import load_settings
+from gateway.config.settings import Settings
+from gateway.errors import BadSetting, StartError
 from protocol.logs import set_up_logging
 from protocol.parent_death import die_with_supervisor
 
@@ -18,39 +17,22 @@ log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends it at once."""
+    """Until SIGTERM or SIGINT; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    stop = asyncio.Event()
 
-    def ask(name: str) -> None:
-        if asked.is_set():
+    def stop_on(name: str) -> None:
+        if stop.is_set():
             log.warning("%s again: ending at once", name)
             os._exit(1)
         log.info("%s: stopping", name)
-        asked.set()
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask, number.name)
-    async with running(settings) as server:
-        await asked.wait()
-        await _drain(server)
-
-
-async def _drain(server: Server) -> None:
-    """No new work; what runs may finish, up to a limit, and is ended with an event then."""
-    server.draining = True
-    limit = server.settings.drain_limit
-    everybody = [*server.sessions.values(), *server.returning.away]
-    running = [s.running.ended for s in everybody if s.running]
-    if running:
-        log.info("waiting up to %g s for %d generation(s)", limit, len(running))
-        await asyncio.wait(running, timeout=limit)
-    for session in server.sessions.values():
-        if session.running:
-            session.running.interrupt("the server is stopping")
-    with suppress(TimeoutError):  # somebody does not read
-        async with asyncio.timeout(1.0):
-            await server.desk.drained()
+        loop.add_signal_handler(number, stop_on, number.name)
+    async with running(settings) as core:
+        await stop.wait()
+        await core.sessions.drain(settings.drain_limit)
 
 
 def main() -> int:
@@ -67,7 +49,7 @@ def main() -> int:
     except BadSetting as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
-    except (CannotStart, PermissionError) as error:
+    except (StartError, PermissionError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,5 +1,4 @@
-"""How does somebody get in? `python -m gateway.keys` makes tokens for clients, and keys for
-workers on other machines.
+"""Make tokens for clients, and keys for workers on other machines: `python -m gateway.keys`.
 
 What is secret goes to files that only their owner can read, and to stdout where
 somebody has to pass it on.
@@ -14,10 +13,11 @@ from pathlib import Path
 import zmq
 
 from gateway.config.command_line import PREFIX
-from gateway.config.settings import Settings, load_settings
+from gateway.config.loading import load_settings
+from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.security.access import MAX_NAME, read_tokens
-from gateway.security.worker_keys import Guests, digest, gateway_key, key_file, list_file
+from gateway.security.tokens_file import MAX_NAME, read_tokens
+from gateway.security.worker_keys import WorkerKeys, digest, gateway_key, key_file, list_file
 from gateway.storage.untrusted_files import is_plain
 from gateway.validation import shown
 from protocol.join_file import Joining, is_address, write
@@ -80,7 +80,7 @@ def new_worker(settings: Settings, name: str, address: str) -> Path:
     if not is_address(f"tcp://{address}"):
         raise BadSetting(f"HOST:PORT is expected, not {shown(address)}")
     home = settings.home
-    if name in [entry[0] for entry in Guests(home).entries()]:
+    if name in [entry[0] for entry in WorkerKeys(home).entries()]:
         raise BadSetting(f"{list_file(home)} has {name} already: remove its line")
     key_file(home).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not key_file(home).exists():

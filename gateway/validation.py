@@ -1,15 +1,25 @@
-"""Is one field of what somebody sent as it must be? The value, or one sentence that says why not.
+"""Checks of untrusted values: the value, or BadRequest with one sentence.
 
 The sentence names the field, what was expected and what came, cut.
 """
 
 import math
+from dataclasses import MISSING, fields
 from typing import Any
 
 from gateway.errors import BadRequest
+from protocol.sampling import Sampling
 
 MAX_NAME = 1000
 MAX_TEXTS = 64
+MAX_PROMPT = 1_000_000
+"""Characters, unless the setting `max_prompt` says otherwise."""
+MAX_PREDICT = 1_000_000
+MAX_GRAMMAR = 100_000
+"""Characters of a grammar or a JSON schema."""
+MAX_BIASES = 1000
+MAX_ID = 2**31 - 1
+"""Of a token."""
 
 Payload = dict[str, Any]
 
@@ -67,6 +77,43 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or len(values) > MAX_TEXTS:
         raise BadRequest(f"{name} must be a list of up to {MAX_TEXTS} texts, not {shown(value)}")
     return tuple(text({name: each}, name) for each in values)
+
+
+def sampling_parameters(parameters: Payload) -> dict[str, Any]:
+    """The known ones among a client's parameters, each checked against its range."""
+    taken: dict[str, Any] = {}
+    for known in fields(Sampling):
+        value = parameters.get(known.name)
+        if value is not None:
+            taken[known.name] = _parameter(known, parameters)
+    return taken
+
+
+def _parameter(known: Any, parameters: Payload) -> Any:
+    name, value = known.name, parameters[known.name]
+    if "low" in known.metadata:
+        read = number if known.type is float else integer
+        return read(parameters, name, known.default, known.metadata["low"], known.metadata["high"])
+    if known.type is bool:
+        if not isinstance(value, bool):
+            raise BadRequest(f"{name} must be true or false, not {shown(value)}")
+        return value
+    if known.default is not MISSING:
+        return text(parameters, name, limit=MAX_GRAMMAR)
+    if name == "logit_bias":
+        return _biases(name, value)
+    return list(texts(name, value))
+
+
+def _biases(name: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, dict) or len(value) > MAX_BIASES:
+        what = f"an object of up to {MAX_BIASES} token ids"
+        raise BadRequest(f"{name} must be {what}, not {shown(value)}")
+    biases = {}
+    for token, bias in value.items():
+        id = integer({f"a token id in {name}": token}, f"a token id in {name}", 0, 0, MAX_ID)
+        biases[str(id)] = number({f"a bias in {name}": bias}, f"a bias in {name}", 0, -1e9, 1e9)
+    return biases
 
 
 def shown(value: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from gateway.config.settings import markdown_table
+from gateway.config.command_line import markdown_table
 from protocol import messages as messages_module
 from protocol.codec import vocabulary
 from protocol.sampling import Sampling

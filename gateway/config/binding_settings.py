@@ -1,18 +1,12 @@
-"""What may the config file say of each binding? Its `bindings:`, checked."""
+"""The `bindings:` part of the config file, checked."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.config import values as kinds
+from gateway.config.values import OWN_BINDING_SETTINGS, Scalar, Unfit
 from gateway.storage.untrusted_files import is_plain
 from gateway.validation import shown
-
-Scalar = str | int | float | bool
-
-MAX_PROCESSES = 64
-OURS = {"processes": kinds.whole(1, MAX_PROCESSES), "memory_limit": kinds.whole(16, 2**24)}
-"""What is not the binding's to know: how many workers, and how many MiB each may take."""
 
 
 def read_bindings(written: Any, config: Path) -> dict[str, dict[str, Scalar]]:
@@ -27,23 +21,23 @@ def read_bindings(written: Any, config: Path) -> dict[str, dict[str, Scalar]]:
 
 def _named(written: Any, source: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(written, dict):
-        raise kinds.Unfit(f"{source}: one part for each binding is expected, not {shown(written)}")
+        raise Unfit(f"{source}: one part for each binding is expected, not {shown(written)}")
     for name, part in written.items():
         if not is_plain(name):
-            raise kinds.Unfit(f"{source}: {shown(name)} cannot be the name of a binding")
+            raise Unfit(f"{source}: {shown(name)} cannot be the name of a binding")
         yield name, {} if part is None else part
 
 
 def _part(name: str, part: Any, config: Path) -> Iterator[tuple[str, Scalar | None]]:
     source = f"bindings.{name} in {config}"
     if not isinstance(part, dict):
-        raise kinds.Unfit(f"{source}: settings are expected, not {shown(part)}")
+        raise Unfit(f"{source}: settings are expected, not {shown(part)}")
     for key, value in part.items():
         if value is not None and not isinstance(value, str | int | float | bool):
-            raise kinds.Unfit(f"{source}: {key} must be one value, not {shown(value)}")
-        if key in OURS and value is not None:
+            raise Unfit(f"{source}: {key} must be one value, not {shown(value)}")
+        if key in OWN_BINDING_SETTINGS and value is not None:
             try:
-                value = OURS[key](value, config)
-            except kinds.Unfit as error:
-                raise kinds.Unfit(f"{source}: {key}: {error}, not {shown(value)}") from None
+                value = OWN_BINDING_SETTINGS[key](value, config)
+            except Unfit as error:
+                raise Unfit(f"{source}: {key}: {error}, not {shown(value)}") from None
         yield key, value

@@ -1,11 +1,12 @@
-"""How are the settings given as flags, and shown to people? From the one table of `settings`."""
+"""Flags and `--help` of the settings, and their table for the documentation."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import Field
 from typing import Any, NoReturn
 
-from gateway.config import values as kinds
+from gateway.config import values
+from gateway.config.settings import table
 from gateway.errors import BadSetting
 
 PREFIX = "LOLLMS_"
@@ -16,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
         raise BadSetting(message)
 
 
-def read_flags(argv: Sequence[str], table: Iterable[Field[Any]]) -> dict[str, str | None]:
+def read_flags(argv: Sequence[str]) -> dict[str, str | None]:
     """Name to what was given. Raise BadSetting; `--help` ends the program."""
     parser = _Parser(
         prog="python -m gateway",
@@ -25,9 +26,9 @@ def read_flags(argv: Sequence[str], table: Iterable[Field[Any]]) -> dict[str, st
         "(port); a flag wins over the environment, and both over the file.",
         allow_abbrev=False,
     )
-    for each in table:
+    for each in table():
         spellings = dict.fromkeys((f"--{each.name}", f"--{each.name.replace('_', '-')}"))
-        yes_no = each.metadata["kind"] is kinds.yes_no
+        yes_no = each.metadata["kind"] is values.yes_no
         text = f"{each.metadata['meaning']} (default: {_default(each)})"
         parser.add_argument(
             *spellings,
@@ -51,15 +52,15 @@ def _default(setting: Field[Any]) -> str:
     )
 
 
-def markdown(table: Iterable[Field[Any]]) -> str:
-    """For the README. The key in the config file is the flag without its dashes."""
+def markdown_table() -> str:
+    """For docs/settings.md. The key in the config file is the flag without its dashes."""
     rows = [
         "| flag | environment | default | meaning |",
         "|---|---|---|---|",
         *(
             f"| `--{each.name}` | `{PREFIX}{each.name.upper()}` "
             f"| {_default(each)} | {each.metadata['meaning']} |"
-            for each in table
+            for each in table()
         ),
     ]
     return "\n".join(rows) + "\n"

@@ -1,4 +1,4 @@
-"""What can the value of a setting be? Text of a flag, or a value of the config file, made typed.
+"""The kinds of values that settings have: each turns a text or a YAML value into a typed one.
 
 Each raises Unfit.
 """
@@ -25,6 +25,10 @@ class UnfitSecret(ValueError):
     """Likewise, of a value that must not be repeated."""
 
 
+Scalar = str | int | float | bool
+"""What a key of a binding's part of the config file may hold."""
+
+MAX_PROCESSES = 64
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -137,3 +141,7 @@ def level(value: Any, base: Path) -> str:
     if not isinstance(value, str) or value.upper() not in LEVELS:
         raise Unfit(f"one of {', '.join(LEVELS)} is expected")
     return value.upper()
+
+
+OWN_BINDING_SETTINGS = {"processes": whole(1, MAX_PROCESSES), "memory_limit": whole(16, 2**24)}
+"""Keys of a binding's part that the gateway uses itself: its workers, and MiB for each."""

@@ -1,4 +1,4 @@
-"""Which files of the zoo are served over HTTP? The avatars of the listing, and nothing else."""
+"""Serve the avatars of listed personalities over HTTP, and no other file of the zoo."""
 
 import asyncio
 

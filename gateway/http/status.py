@@ -1,15 +1,15 @@
-"""What does an operator read at /status? Everything that could be the matter, in one JSON.
+"""GET /status: the state of everything that may be the matter, in one JSON object.
 
-A worker that has died is not in it, and one that is silent, frozen or stands still is
-called that from the first moment on: before anybody has given it up.
+A worker that has died is not in it. One that is silent, frozen or stalled is called that
+from the first moment on, before the health monitor gives it up.
 """
 
 import os
 import time
 from typing import Any
 
-from gateway.core import Server
-from gateway.provisioning.supervisor import Supervision
+from gateway.core import Core
+from gateway.observability.prometheus import Gauges
 from gateway.workers.fleet import Worker
 
 SLOW = 0.25
@@ -18,40 +18,40 @@ UNLIMITED = 15.0
 """Seconds a step may take before that is said, where nothing limits it."""
 
 
-async def status(server: Server, supervision: Supervision) -> dict[str, Any]:
+async def status(core: Core, counted: Gauges) -> dict[str, Any]:
     """Nothing of what users wrote, no tokens, no paths."""
     now = time.monotonic()
-    binding, model = server.selection()
-    reason = server.unready()
-    circuits, poison = server.dispatch.circuits, server.link.poison
-    metrics, counted = server.metrics, server.metrics.now()
+    binding, model = core.default.selected()
+    stopping = core.sessions.draining
+    reason = core.default.unready(stopping=stopping)
+    metrics, dispatcher = core.metrics, core.dispatcher
     return {
         "ready": not reason,
         "reason": reason,
         "selected": {"binding": binding, "model": model},
         "pid": os.getpid(),
-        "uptime": round(now - server.began, 1),
-        "stopping": server.draining,
+        "uptime": round(now - core.began, 1),
+        "stopping": stopping,
         "clients": counted.sessions,
-        "away": len(server.returning.away),
+        "away": len(core.sessions.resumption.away),
         "queue": {
             "running": counted.running,
             "waiting": counted.waiting,
-            "most_waiting": server.settings.max_queue,
+            "most_waiting": core.settings.max_queue,
         },
-        "tokens": server.allowances.status(),
-        "workers": [_worker(server, worker) for worker in server.dispatch.fleet.all()],
-        "asleep": sorted(server.dispatch.asleep),
-        "programs": await supervision.programs(),
+        "tokens": core.quotas.status(),
+        "workers": [_worker(core, worker) for worker in core.link.fleet.all()],
+        "asleep": sorted(dispatcher.asleep),
+        "programs": await core.provider.programs(),
         "restarts": dict(sorted(metrics.restarts.items())),
         "generations": dict(sorted(metrics.ends.items())),
         "continued": metrics.continued,
-        "circuits": circuits.status(now),
-        "poison": poison.status(now),
+        "circuits": dispatcher.circuits.status(now),
+        "poison": core.quarantine.status(now),
     }
 
 
-def _worker(server: Server, worker: Worker) -> dict[str, Any]:
+def _worker(core: Core, worker: Worker) -> dict[str, Any]:
     now = time.monotonic()
     return {
         "name": worker.name,
@@ -59,9 +59,9 @@ def _worker(server: Server, worker: Worker) -> dict[str, Any]:
         "state": state_of(
             worker,
             now,
-            stall_limit=server.settings.stall_limit,
-            silent=server.link.silent(worker),
-            frozen=server.link.stopped(worker),
+            stall_limit=core.settings.stall_limit,
+            silent=core.link.silent(worker),
+            frozen=core.link.stopped(worker),
         ),
         "pid": worker.pid,
         "host": worker.host,

@@ -1,4 +1,4 @@
-"""What exactly is to be generated, and what does a worker hear of it?"""
+"""The plan of a generation: everything that a worker needs to know of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ CREDIT = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a worker needs to know, settled before anything is started."""
+    """Settled before anything is started."""
 
     binding: str
     model: str
@@ -29,8 +29,8 @@ class Plan:
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
     """To be called with what of the answer its client has seen."""
-    continues: bool = True
-    """Another worker may go on with the answer when its own has died."""
+    resumable: bool = True
+    """Another worker may continue the answer when its own has died."""
 
     def message(self, id: int, resume: list[int], skip: int) -> Generate:
         """`resume` are the tokens that came, `skip` how many characters the client has."""

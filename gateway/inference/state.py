@@ -1,37 +1,23 @@
-"""How does a generation end exactly once? What its client was told, and may still be told.
+"""The state of one generation: what came, what its client was sent, how it ended. (pure)"""
 
-Plain state: `gateway.inference.generation` feeds it, and sends what it returns.
-"""
-
-from enum import StrEnum
-from typing import Any
-
-Event = tuple[str, dict[str, Any]]
+from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
+from protocol import messages
 
 
-class End(StrEnum):
-    """How it went; also the `outcome` in logs and metrics."""
-
-    FINISHED = "finished"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    BUSY = "busy"
-    GONE = "gone"  # the client went away: nobody is left to be told
-
-
-class Stream:
-    """RUNNING until one of the methods that end it is called; whatever comes later is nothing."""
+class GenerationState:
+    """Runs until one of the methods that end it is called; whatever comes later is ignored.
+    Those methods return the outcome, or None when it had ended before."""
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.end: End | None = None
+        self.outcome: Outcome | None = None
         self.tokens: list[int] = []
-        """Ids chosen so far: what another worker needs to go on from here."""
+        """Ids chosen so far: what another worker needs to continue from here."""
         self.length = 0
         """Characters delivered."""
         self.count = 0
         """Tokens that came, also from a binding that knows no ids."""
-        self.outlived = 0
+        self.failovers = 0
         """Workers that died under it and did not end it."""
         self._text = bytearray()  # a list of small strings would be ten times as large
 
@@ -45,8 +31,8 @@ class Stream:
         return not self.length
 
     def take(self, text: str, tokens: list[int], count: int = 0) -> bool:
-        """Note what came; whether its text may go out. `count` is that of the tokens."""
-        if self.end:
+        """Add what came; whether its text may go out. `count` is that of the tokens."""
+        if self.outcome:
             return False
         self.tokens += tokens
         self.count += count
@@ -55,44 +41,38 @@ class Stream:
             self.length += len(text)
         return bool(text)
 
-    def outlive(self, *, resumable: bool) -> bool:
-        """Its worker died: whether another may go on with it, from `tokens` and `length`.
+    def fail_over(self, *, resumable: bool) -> bool:
+        """Its worker died: whether another may continue it, from `tokens` and `length`.
 
         Once. What cannot be resumed starts again, if its client has seen nothing of it.
         """
-        if self.end or self.outlived or not (resumable or self.untouched):
+        if self.outcome or self.failovers or not (resumable or self.untouched):
             return False
-        self.outlived += 1
+        self.failovers += 1
         if not resumable:
             self.tokens.clear()
             self.count = 0
         return True
 
-    def finish(self, **details: Any) -> list[Event]:
-        """It is complete; `details` go beside the text."""
-        return self._close(End.FINISHED, ("text_generated", {"text": self.text, **details}))
+    def finish(self, answer: messages.Finished) -> Outcome | None:
+        return self._end(Finished(self.text, answer))
 
-    def fail(self, error: str, **details: Any) -> list[Event]:
-        """No text_generated: it would pass a truncated answer off as complete."""
-        return self._close(End.FAILED, ("generation_error", {"error": error, **details}))
+    def fail(self, error: str, code: str = "", tokens: int | None = None) -> Outcome | None:
+        return self._end(Failed(error, code, tokens))
 
-    def refuse(self) -> list[Event]:
+    def refuse(self) -> Outcome | None:
         """Never started: too many run or wait."""
-        return self._close(End.BUSY, ("buzzy", {"message": "I am buzzy. Come back later."}))
+        return self._end(Busy())
 
-    def cancel(self) -> list[Event]:
-        """A text_generated too: a real client of 2023 ends on nothing else."""
-        return self._close(
-            End.CANCELLED,
-            ("generation_canceled", {"message": "Generation is canceled."}),
-            ("text_generated", {"text": self.text}),
-        )
+    def cancel(self) -> Outcome | None:
+        return self._end(Cancelled(self.text))
 
-    def abandon(self) -> list[Event]:
-        return self._close(End.GONE)
+    def abandon(self) -> Outcome | None:
+        """Its client is gone."""
+        return self._end(Gone())
 
-    def _close(self, end: End, *events: Event) -> list[Event]:
-        if self.end:
-            return []
-        self.end = end
-        return [(name, {**data, "id": self.id}) for name, data in events]
+    def _end(self, outcome: Outcome) -> Outcome | None:
+        if self.outcome:
+            return None
+        self.outcome = outcome
+        return outcome

@@ -1,4 +1,4 @@
-"""What does somebody see who starts the server in a terminal?"""
+"""What `make run` prints: progress, warnings of the gateway, and the welcome."""
 
 import http.client
 import json
@@ -14,10 +14,10 @@ from protocol.logs import escaped, level_and_text
 
 STEADY = 1.0
 """Seconds for which a state that may be passing has to last before it is taken for final."""
-TROUBLE = ("WARNING", "ERROR", "CRITICAL")
+WARNINGS = ("WARNING", "ERROR", "CRITICAL")
 
 
-class Progress:
+class Console:
     def __init__(self, settings: Settings, port: int, token: str) -> None:
         """`token` opens `/ready`, where one is needed."""
         self._tls = client_context(settings)
@@ -29,14 +29,14 @@ class Progress:
         self._logs = settings.home / "logs"
         self._log = self._logs / "gateway.log"
         self._begin = self._log.stat().st_size if self._log.exists() else 0
-        self._told = 0
+        self._printed = 0
         self.answered = False
         """The gateway has been there: if it goes now, supervisor brings it back."""
-        self._said = ""
+        self._reason = ""
         self._since = 0.0
 
     def starting(self) -> None:
-        _say(f"starting in {self._home} …")
+        _print(f"starting in {self._home} …")
 
     def is_up(self) -> bool:
         """Whether there is nothing more to wait for; says what it waits for meanwhile.
@@ -45,16 +45,16 @@ class Progress:
         may select another.
         """
         state = self._ready()
-        self._tell_trouble()
+        self._print_warnings()
         if not state:
             return False
         self.answered = True
         reason = str(state.get("reason", ""))
-        if reason != self._said:
-            self._said, self._since = reason, time.monotonic()
+        if reason != self._reason:
+            self._reason, self._since = reason, time.monotonic()
             if reason and state.get("model"):
-                _say(f"waiting: {reason}")
-        final = not state.get("model") or (self._told > 0 and not reason.startswith("loading"))
+                _print(f"waiting: {reason}")
+        final = not state.get("model") or (self._printed > 0 and not reason.startswith("loading"))
         return not reason or (final and time.monotonic() - self._since > STEADY)
 
     def welcome(self) -> None:
@@ -71,7 +71,7 @@ class Progress:
         }
         chat = "".join(f"{PREFIX}{name}={value} " for name, value in needed.items() if value)
         chat += "make chat"
-        _say(
+        _print(
             f"\n  the server is up at {scheme}://{host}:{self._port}\n"
             f"  default model:  {model}\n"
             f"  logs:           {self._logs}\n"
@@ -91,13 +91,13 @@ class Progress:
         return ours[1] if ours else escaped(lines[-1].removeprefix("gateway: "))
 
     def ended_orphans(self, count: int) -> None:
-        _say(f"ended {count} process(es) that a dead worker left")
+        _print(f"ended {count} process(es) that a dead worker left")
 
     def stopping(self) -> None:
-        _say("stopping …")
+        _print("stopping …")
 
     def stopped(self) -> None:
-        _say("stopped")
+        _print("stopped")
 
     def _news(self) -> str:
         """What the gateway has logged since the start."""
@@ -108,12 +108,12 @@ class Progress:
         except OSError:
             return ""
 
-    def _tell_trouble(self) -> None:
-        said = map(level_and_text, self._news().splitlines())
-        trouble = [text for level, text in filter(None, said) if level in TROUBLE]
-        for text in trouble[self._told :]:
-            _say(f"warning: {text}")
-        self._told = len(trouble)
+    def _print_warnings(self) -> None:
+        lines = map(level_and_text, self._news().splitlines())
+        warnings = [text for level, text in filter(None, lines) if level in WARNINGS]
+        for text in warnings[self._printed :]:
+            _print(f"warning: {text}")
+        self._printed = len(warnings)
 
     def _ready(self) -> dict[str, Any]:
         """The answer of GET /ready, whatever its status; {} while nobody answers."""
@@ -132,5 +132,5 @@ class Progress:
             connection.close()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)

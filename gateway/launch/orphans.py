@@ -1,7 +1,7 @@
-"""What did a supervisor or a worker that died leave running, and how does that end?
+"""End what a supervisor or a worker that died has left running.
 
 On Linux the orphans of a process become children of its nearest "subreaper". So nobody
-has to remember pids, which may be somebody else's by the time they are needed.
+has to remember pids, which may be another process's by the time they are needed.
 """
 
 import ctypes
@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-BETWEEN_LOOKS = 0.02
+POLL_SECONDS = 0.02
 
 
-def adopt() -> None:
-    """From now on this process inherits the orphans among its descendants."""
+def become_subreaper() -> None:
+    """From now on this process is the parent of all orphans among its descendants."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_all(grace: float) -> bool:
+def end_children(grace: float) -> bool:
     """End every child of this process, by force after `grace` seconds; whether there was any."""
     deadline = time.monotonic() + grace
     asked: set[int] = set()
@@ -35,11 +35,11 @@ def end_all(grace: float) -> bool:
                 asked.add(pid)
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        time.sleep(BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     return bool(asked)
 
 
-class Leaderless:
+class OrphanedGroups:
     """Children that a dead worker left, in its process group: nobody needs them, and they keep
     its memory and its connection open.
     """

@@ -1,4 +1,4 @@
-"""What must be there before supervisor starts? Folders, sections, variables, a free port."""
+"""Prepare the home before supervisor starts: folders, programs, environment, a free port."""
 
 import errno
 import glob
@@ -6,8 +6,7 @@ import math
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config.command_line import PREFIX
@@ -15,24 +14,26 @@ from gateway.config.settings import Settings
 from gateway.errors import CannotStart
 from gateway.models.catalog import Catalog
 from gateway.provisioning.supervisor_programs import folder, write_programs
-from gateway.storage.file_lock import Taken, locked
 from gateway.storage.run_lock import new_secret
 from protocol.run_folder import make_run_folder, run_folder, supervisor_key, supervisor_socket
 
-KNOWN = {
+INHERITED = {
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "LANG", "LANGUAGE",
     "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
 }  # fmt: skip
-KNOWN_BEGINNINGS = (
+INHERITED_PREFIXES = (
     PREFIX, "LC_", "PYTHON", "XDG_", "MALLOC_", "OMP_", "GOMP_", "GGML_", "LLAMA_", "CUDA_",
     "NVIDIA_", "HIP_", "HSA_", "ROCR_", "SYCL_", "ONEAPI_", "VK_",
 )  # fmt: skip
 """What a binding is told of the environment: no key and no token that was meant for others."""
 
 
-def lay(settings: Settings) -> tuple[Path, int]:
-    """The run folder and the port, all there and all ours. Raise CannotStart, or OSError."""
-    if answers(supervisor_socket(run_folder(settings.home))):
+def prepare_home(settings: Settings) -> tuple[Path, int]:
+    """Create the folders, write supervisor's programs, find the port: run folder and port.
+
+    Raise CannotStart, or OSError.
+    """
+    if accepts_connections(supervisor_socket(run_folder(settings.home))):
         raise CannotStart(
             f"another server runs in the home {settings.home}; stop it, or name another home "
             f"with {PREFIX}HOME"
@@ -47,7 +48,7 @@ def lay(settings: Settings) -> tuple[Path, int]:
     return run, port
 
 
-def variables(settings: Settings, run: Path, port: int) -> dict[str, str]:
+def environment(settings: Settings, run: Path, port: int) -> dict[str, str]:
     """What `supervisord.conf` reads from its environment; makes the key of this supervisor."""
     # supervisor splits the pattern at spaces: a home may have some.
     pattern = re.sub(r"\s", "?", glob.escape(str(folder(run)))) + "/*.conf"
@@ -63,11 +64,11 @@ def variables(settings: Settings, run: Path, port: int) -> dict[str, str]:
     return {PREFIX + name: str(value) for name, value in values.items()}
 
 
-def known(environ: Mapping[str, str]) -> dict[str, str]:
-    return {n: v for n, v in environ.items() if n in KNOWN or n.startswith(KNOWN_BEGINNINGS)}
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    return {n: v for n, v in environ.items() if n in INHERITED or n.startswith(INHERITED_PREFIXES)}
 
 
-def answers(path: Path) -> bool:
+def accepts_connections(path: Path) -> bool:
     """Whether somebody listens on this Unix socket. Connecting wakes supervisor, too."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
@@ -76,16 +77,6 @@ def answers(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-@contextmanager
-def sole_launcher(run: Path) -> Iterator[None]:
-    """Of two `make run` in the same moment both would find nobody. Raise CannotStart."""
-    try:
-        with locked(run / "launch.lock"):
-            yield
-    except Taken:
-        raise CannotStart(f"another server is starting or stopping in {run}") from None
 
 
 def _free_port(host: str, port: int) -> int:

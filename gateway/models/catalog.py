@@ -1,4 +1,4 @@
-"""What is in bindings/, and which models can each binding serve? Imports no binding.
+"""The catalogue of bindings and their models. Imports no binding.
 
 A binding is a folder with a `binding_card.yaml`. Its models are those that its
 `models.yaml` names, and the files in `<models>/<binding>/` and in the folder
@@ -15,9 +15,15 @@ from typing import Any
 
 from gateway.errors import ModelNotFound
 from gateway.models.listing import flat, listed, named_models
-from gateway.storage import untrusted_yaml as yamlfile
-from gateway.storage.file_warnings import Complaint, Complaints
-from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged
+from gateway.storage import untrusted_yaml
+from gateway.storage.folder_cache import (
+    Defect,
+    Defects,
+    FolderCache,
+    Signature,
+    signature,
+    unchanged,
+)
 from gateway.storage.untrusted_files import inside, is_plain, kind
 from gateway.validation import shown
 
@@ -52,9 +58,9 @@ class _Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Snapshot:
     bindings: dict[str, _Binding]
-    complaints: frozenset[Complaint]
+    defects: frozenset[Defect]
     readable: bool
 
 
@@ -68,7 +74,10 @@ class Catalog:
         self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
-        self._seen = Fresh(self._look)
+        self._cache = FolderCache(self._read)
+
+    def has_binding(self, name: str) -> bool:
+        return name in self.binding_names()
 
     def binding_names(self) -> list[str]:
         """Sorted; a few system calls, right here."""
@@ -79,12 +88,12 @@ class Catalog:
 
         Raise ModelNotFound when the folder of the bindings itself cannot be read.
         """
-        seen = await self._seen.get()
-        if not seen.readable:
+        snapshot = await self._cache.get()
+        if not snapshot.readable:
             raise ModelNotFound("the folder of the bindings cannot be read")
         return [
             {"name": name, "card": binding.cards.card, "models": binding.cards.models}
-            for name, binding in seen.bindings.items()
+            for name, binding in snapshot.bindings.items()
         ]
 
     async def models(self, binding: str) -> list[dict[str, Any]]:
@@ -107,10 +116,10 @@ class Catalog:
         raise ModelNotFound(f"the binding {binding} has no model named {shown(name)}")
 
     async def _binding(self, name: str) -> _Binding:
-        seen = await self._seen.get()
-        if name not in seen.bindings:
+        snapshot = await self._cache.get()
+        if name not in snapshot.bindings:
             raise ModelNotFound(f"there is no binding named {shown(name)}")
-        return seen.bindings[name]
+        return snapshot.bindings[name]
 
     def _folders(self) -> Iterator[Path]:
         root = self._bindings_path
@@ -129,43 +138,43 @@ class Catalog:
             ):
                 yield root / name
 
-    def _look(self, before: _Seen | None) -> _Seen:
+    def _read(self, before: _Snapshot | None) -> _Snapshot:
         """In a thread."""
-        old, complaints = {}, Complaints(log)
+        old, defects = {}, Defects(log)
         if before:
-            old, complaints = before.bindings, Complaints(log, before.complaints)
+            old, defects = before.bindings, Defects(log, before.defects)
         seen: dict[str, _Binding] = {}
         for folder in self._folders():
             name = folder.name
             signed = signature(folder / CARD, folder / MODELS)
             if name in old and unchanged(old[name].cards.at, signed):
                 cards = old[name].cards
-                complaints.keep(name)
+                defects.keep(name)
             else:
-                cards = _read(folder, self._bindings_path, signed, complaints)
+                cards = _read_cards(folder, self._bindings_path, signed, defects)
             seen[name] = _Binding(cards)
             # The models folder comes last: what is put there goes before what was shipped.
-            _find_files(folder / "models", seen[name], complaints)
-            _find_files(self._models_path / name, seen[name], complaints)
-        return _Seen(seen, complaints.all(), os.path.isdir(self._bindings_path))
+            _find_files(folder / "models", seen[name], defects)
+            _find_files(self._models_path / name, seen[name], defects)
+        return _Snapshot(seen, defects.all(), os.path.isdir(self._bindings_path))
 
 
-def _read(folder: Path, root: Path, signed: Signature, complaints: Complaints) -> _Cards:
+def _read_cards(folder: Path, root: Path, signed: Signature, defects: Defects) -> _Cards:
     def content(name: str, limit: int) -> Any:
         if not inside(folder / name, root):
             return None  # not there, which is allowed, or a link to elsewhere
         try:
-            return yamlfile.load(folder / name, limit)
-        except (OSError, yamlfile.Unreadable) as error:
-            complaints.add(folder.name, f"its {name} cannot be used: {error}")
+            return untrusted_yaml.load(folder / name, limit)
+        except (OSError, untrusted_yaml.Unreadable) as error:
+            defects.add(folder.name, f"its {name} cannot be used: {error}")
             return None
 
     card = content(CARD, MAX_CARD_BYTES)
-    models = named_models(content(MODELS, yamlfile.MAX_BYTES))
+    models = named_models(content(MODELS, untrusted_yaml.MAX_BYTES))
     return _Cards(signed, flat(card) if isinstance(card, dict) else {}, models)
 
 
-def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None:
+def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
     """Add the models of a folder. It may be a link itself, the files in it may not lead out."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -181,7 +190,7 @@ def _find_files(folder: Path, binding: _Binding, complaints: Complaints) -> None
             continue
         real = inside(Path(entry.path), folder)
         if real is None:
-            complaints.add(entry.path, "a link that leads out of its folder is not used")
+            defects.add(entry.path, "a link that leads out of its folder is not used")
             continue
         try:
             status = real.stat()

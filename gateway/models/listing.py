@@ -1,4 +1,4 @@
-"""What does `available_models_list` say of a model? An entry of models.yaml, or a local file."""
+"""The listing of models: entries of models.yaml and local files, as clients get them. (pure)"""
 
 from collections.abc import Mapping
 from typing import Any

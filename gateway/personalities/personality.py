@@ -1,13 +1,12 @@
-"""What does a personality's config.yaml say? Known fields, checked and bounded."""
+"""One personality: the fields of its config.yaml, checked and bounded."""
 
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from gateway import validation
 from gateway.errors import BadRequest
-from gateway.socketio import payloads
-from gateway.validation import MAX_NAME as MAX_FIELD
-from gateway.validation import integer
+from gateway.validation import MAX_PREDICT, integer, sampling_parameters
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 4_000
@@ -107,8 +106,8 @@ def _checked(config: dict[str, Any], name: str, wrong: list[str]) -> dict[str, A
         return {}
     try:
         if name == "n_predicts":
-            return {name: integer({name: value}, name, 1, 1, payloads.MAX_PREDICT)}
-        return payloads.sampling({name: value})
+            return {name: integer({name: value}, name, 1, 1, MAX_PREDICT)}
+        return sampling_parameters({name: value})
     except BadRequest as error:
         wrong.append(f"model_{error}")
         return {}
@@ -123,5 +122,5 @@ def _anti_prompts(value: Any, user_prefix: str, wrong: list[str]) -> tuple[str, 
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
         wrong.append("anti_prompts is not a list of texts")
         return ()
-    usable = [each for each in dict.fromkeys(values) if each and len(each) <= MAX_FIELD]
+    usable = [each for each in dict.fromkeys(values) if each and len(each) <= validation.MAX_NAME]
     return tuple(usable[:MAX_ANTI_PROMPTS])

@@ -1,4 +1,4 @@
-"""What is in the zoo? Languages, categories, and a personality by its path.
+"""The zoo: languages, categories, and personalities by their paths.
 
 A personality is a folder with a config.yaml: two levels deep in a zoo without
 languages, which is wrapped as `english`, three levels deep in one with them.
@@ -14,9 +14,15 @@ from typing import Any
 
 from gateway.errors import PersonalityNotFound
 from gateway.personalities.personality import Personality, from_config
-from gateway.storage import untrusted_yaml as yamlfile
-from gateway.storage.file_warnings import Complaint, Complaints
-from gateway.storage.folder_cache import Fresh, Signature, signature, unchanged
+from gateway.storage import untrusted_yaml
+from gateway.storage.folder_cache import (
+    Defect,
+    Defects,
+    FolderCache,
+    Signature,
+    signature,
+    unchanged,
+)
 from gateway.storage.untrusted_files import inside, is_plain
 from gateway.validation import shown
 
@@ -28,7 +34,7 @@ LOGOS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _Entry:
     """What a folder held when it was read; None for one that could not be."""
 
     at: Signature
@@ -36,12 +42,12 @@ class _Looked:
 
 
 @dataclass(slots=True)
-class _Seen:
-    looked: dict[str, _Looked] = field(default_factory=dict)
+class _Snapshot:
+    entries: dict[str, _Entry] = field(default_factory=dict)
     by_path: dict[str, Personality] = field(default_factory=dict)
     avatars: dict[str, Personality] = field(default_factory=dict)
     listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    complaints: frozenset[Complaint] = frozenset()
+    defects: frozenset[Defect] = frozenset()
     readable: bool = True
 
 
@@ -50,17 +56,17 @@ class Zoo:
 
     def __init__(self, path: Path) -> None:
         self.root = path
-        self._seen = Fresh(self._look)
+        self._cache = FolderCache(self._read)
 
     async def listing(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """{language: {category: [entry]}}, sorted; shared: leave it as it is.
 
         Raise PersonalityNotFound when the zoo itself cannot be read.
         """
-        seen = await self._seen.get()
-        if not seen.readable:
+        snapshot = await self._cache.get()
+        if not snapshot.readable:
             raise PersonalityNotFound("the folder of the personalities cannot be read")
-        return seen.listing
+        return snapshot.listing
 
     async def languages(self) -> list[str]:
         return list(await self.listing())
@@ -80,49 +86,49 @@ class Zoo:
 
     async def get(self, path: str) -> Personality:
         """By `category/name` or `language/category/name`. Raise PersonalityNotFound."""
-        one = await self._find(lambda seen: seen.by_path.get(path))
+        one = await self._find(lambda snapshot: snapshot.by_path.get(path))
         if one is None:
             raise PersonalityNotFound(f"there is no personality at {shown(path)}")
         return one
 
     async def avatar(self, path: str) -> Path | None:
         """The file of a listed avatar, by its path relative to the zoo; None for all else."""
-        one = await self._find(lambda seen: seen.avatars.get(path))
+        one = await self._find(lambda snapshot: snapshot.avatars.get(path))
         return self.root / path if one else None
 
-    async def _find(self, among: Callable[[_Seen], Personality | None]) -> Personality | None:
+    async def _find(self, among: Callable[[_Snapshot], Personality | None]) -> Personality | None:
         """Every prompt asks, and a page of avatars: three system calls do for one that is
         known, where the whole zoo takes a thousand."""
-        known = self._seen.last
+        known = self._cache.last
         one = among(known) if known else None
-        if known and one and unchanged(known.looked[one.path].at, self._sign(one.path)):
+        if known and one and unchanged(known.entries[one.path].at, self._sign(one.path)):
             return one
-        return among(await self._seen.get())
+        return among(await self._cache.get())
 
     def _sign(self, path: str) -> Signature:
         folder = f"{self.root}/{path}"
         return signature(folder, f"{folder}/config.yaml", f"{folder}/assets")
 
-    def _look(self, before: _Seen | None) -> _Seen:
+    def _read(self, before: _Snapshot | None) -> _Snapshot:
         """In a thread."""
-        before = before or _Seen()
-        complaints = Complaints(log, before.complaints)
-        looked: dict[str, _Looked] = {}
-        for path in _folders(str(self.root), complaints):
+        before = before or _Snapshot()
+        defects = Defects(log, before.defects)
+        entries: dict[str, _Entry] = {}
+        for path in _folders(str(self.root), defects):
             signed = self._sign(path)
-            old = before.looked.get(path)
+            old = before.entries.get(path)
             if old and unchanged(old.at, signed):
-                looked[path] = old
-                complaints.keep(path)
+                entries[path] = old
+                defects.keep(path)
             else:
-                looked[path] = _Looked(signed, _read(self.root, path, complaints))
-        if looked == before.looked:
-            seen = before
-            seen.complaints = complaints.all()
+                entries[path] = _Entry(signed, _read_one(self.root, path, defects))
+        if entries == before.entries:
+            snapshot = before
+            snapshot.defects = defects.all()
         else:
-            seen = _sorted_out(looked, complaints.all())
-        seen.readable = os.path.isdir(self.root)
-        return seen
+            snapshot = _sorted_out(entries, defects.all())
+        snapshot.readable = os.path.isdir(self.root)
+        return snapshot
 
 
 def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[dict[str, Any]]:
@@ -133,41 +139,45 @@ def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[di
     return [listing[language]]
 
 
-def _sorted_out(looked: dict[str, _Looked], complaints: frozenset[Complaint]) -> _Seen:
-    seen = _Seen(looked, complaints=complaints)
-    for one in sorted((each.personality for each in looked.values() if each.personality), key=_key):
-        seen.listing.setdefault(one.language, {}).setdefault(one.category, []).append(one.entry())
-        seen.by_path[one.path] = one
+def _sorted_out(entries: dict[str, _Entry], defects: frozenset[Defect]) -> _Snapshot:
+    snapshot = _Snapshot(entries, defects=defects)
+    for one in sorted(
+        (each.personality for each in entries.values() if each.personality), key=_key
+    ):
+        snapshot.listing.setdefault(one.language, {}).setdefault(one.category, []).append(
+            one.entry()
+        )
+        snapshot.by_path[one.path] = one
         if one.avatar:
-            seen.avatars[one.avatar] = one
-    for one in list(seen.by_path.values()):
+            snapshot.avatars[one.avatar] = one
+    for one in list(snapshot.by_path.values()):
         # Clients build the path from the listing, in which every zoo has languages.
-        seen.by_path.setdefault(f"{one.language}/{one.category}/{one.folder}", one)
-    return seen
+        snapshot.by_path.setdefault(f"{one.language}/{one.category}/{one.folder}", one)
+    return snapshot
 
 
 def _key(personality: Personality) -> tuple[str, str, str]:
     return personality.language, personality.category, personality.folder
 
 
-def _folders(root: str, complaints: Complaints) -> Iterator[str]:
+def _folders(root: str, defects: Defects) -> Iterator[str]:
     """Where the personalities are, relative to the zoo."""
-    for first in _subfolders(root, "", complaints):
-        for second in _subfolders(root, first, complaints):
+    for first in _subfolders(root, "", defects):
+        for second in _subfolders(root, first, defects):
             if os.path.exists(f"{root}/{second}/config.yaml"):
                 yield second
                 continue  # what is deeper belongs to it
-            for third in _subfolders(root, second, complaints):
+            for third in _subfolders(root, second, defects):
                 if os.path.exists(f"{root}/{third}/config.yaml"):
                     yield third
 
 
-def _subfolders(root: str, path: str, complaints: Complaints) -> list[str]:
+def _subfolders(root: str, path: str, defects: Defects) -> list[str]:
     try:
         with os.scandir(f"{root}/{path}") as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        complaints.add(path or root, error.strerror or "cannot be read")
+        defects.add(path or root, error.strerror or "cannot be read")
         return []
     below = []
     for entry in found:
@@ -176,27 +186,27 @@ def _subfolders(root: str, path: str, complaints: Complaints) -> list[str]:
         if entry.name.startswith(".") or not os.path.isdir(entry.path):
             continue
         if not is_plain(entry.name):
-            complaints.add(ascii(name), "such a name cannot be sent to clients")
+            defects.add(ascii(name), "such a name cannot be sent to clients")
         elif entry.is_symlink() and inside(Path(entry.path), Path(root)) is None:
-            complaints.add(name, "the link leads out of the zoo")
+            defects.add(name, "the link leads out of the zoo")
         else:
             below.append(name)
     return below
 
 
-def _read(root: Path, path: str, complaints: Complaints) -> Personality | None:
+def _read_one(root: Path, path: str, defects: Defects) -> Personality | None:
     folder, parts = root / path, path.split("/")
     config = inside(folder / "config.yaml", root)
     if config is None:
-        complaints.add(path, "the link to its config.yaml leads out of the zoo")
+        defects.add(path, "the link to its config.yaml leads out of the zoo")
         return None
     try:
-        content = yamlfile.load(config)
-    except (yamlfile.Unreadable, OSError) as error:
-        complaints.add(path, f"its config.yaml cannot be used: {error}")
+        content = untrusted_yaml.load(config)
+    except (untrusted_yaml.Unreadable, OSError) as error:
+        defects.add(path, f"its config.yaml cannot be used: {error}")
         return None
     if not isinstance(content, dict):
-        complaints.add(path, "its config.yaml cannot be used: it holds no fields")
+        defects.add(path, "its config.yaml cannot be used: it holds no fields")
         return None
     personality, wrong = from_config(
         content,
@@ -208,7 +218,7 @@ def _read(root: Path, path: str, complaints: Complaints) -> Personality | None:
         avatar=_logo(folder, path, root),
     )
     for reason in wrong:
-        complaints.add(path, reason)
+        defects.add(path, reason)
     return personality
 
 

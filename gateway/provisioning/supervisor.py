@@ -1,8 +1,8 @@
-"""How is a worker started and stopped, and how did it end? (supervisor's XML-RPC)
+"""Start, stop and examine worker processes through supervisor.
 
-Restarting what crashed is supervisor's work and nobody else's; the gateway asks
-it for one more process, for one less, and for what it saw of a death. Without
-supervisor the gateway serves whichever workers announce themselves.
+supervisor restarts crashed processes; the gateway asks it for one more process, for one
+less, and for what it saw of a death. Without supervisor the gateway serves the workers
+that say Hello by themselves.
 """
 
 import asyncio
@@ -17,42 +17,46 @@ from supervisor.xmlrpc import Faults
 
 from gateway.config.settings import Settings
 from gateway.errors import NoWorker, StartFailed
-from gateway.provisioning.last_words import last_words
-from gateway.provisioning.post_mortem import ending_of, last_pid_of, name_of
-from gateway.provisioning.supervisor_programs import BadName, check_name, log_file, write_program
-from gateway.provisioning.supervisor_rpc import Refusal, Unreachable, ask
+from gateway.provisioning.post_mortem import ending_of, last_pid_of, last_words, name_of
+from gateway.provisioning.supervisor_programs import (
+    BadName,
+    check_program_name,
+    log_file,
+    write_program,
+)
+from gateway.provisioning.supervisor_rpc import Fault, Unreachable, call_supervisor
 from gateway.workers.fleet import Worker
-from gateway.workers.process_watch import Watch
+from gateway.workers.process_watch import ProcessWatch
 from protocol.run_folder import supervisor_socket
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
 """Of supervisor's process states those in which nothing runs and nothing is about to."""
 HOLD_OFF = 15.0
 """Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
-`RESTART` of `gateway.scheduling.dispatcher`, which keeps a crash loop cheap."""
+`RESTART` of the dispatcher, which keeps a crash loop cheap."""
 POST_MORTEM_SECONDS = 0.3
 """What supervisor gets to tell of a death before the clients are told without it. It is asked
 in some 10 ms; a busy machine needs more, and how a worker died is worth the wait."""
 NOTICE_SECONDS = 2.0
 """And before its word is taken that a process runs which was seen to die."""
-BETWEEN_LOOKS = 0.005
+POLL_SECONDS = 0.005
 """Each look wakes supervisor, too, which notices a death only when its loop turns."""
 LOG_TAIL = 8192
 GRACE = 5.0
 """Seconds after the start in which workers of an earlier gateway may still find this one."""
 
 
-class Supervision:
+class Supervisor:
     """Every method may be called whether supervisor runs or not."""
 
     def __init__(self, settings: Settings, run: Path) -> None:
         self._settings = settings
         self._run = run
         self._socket = supervisor_socket(run)
-        self._since = time.monotonic()
+        self._began = time.monotonic()
         self._had_joined: deque[int] = deque(maxlen=100)
         """Pids of workers that served before they died: their programs start all right."""
 
@@ -71,16 +75,16 @@ class Supervision:
         """
         here = None if arrived is None else present
         try:
-            check_name(binding)
+            check_program_name(binding)
             pid = await self._started(binding, here, insist)
         except Unreachable:
-            await asyncio.sleep(self._since + GRACE - time.monotonic())
+            await asyncio.sleep(self._began + GRACE - time.monotonic())
             raise NoWorker(
                 f"no worker of the binding {binding} is running; start one with "
                 f"`python -m worker {binding}`"
             ) from None
-        except (Refusal, BadName) as error:
-            reason = error.faultString if isinstance(error, Refusal) else str(error)
+        except (Fault, BadName) as error:
+            reason = error.faultString if isinstance(error, Fault) else str(error)
             raise NoWorker(f"the binding {binding} cannot be started: {reason}") from None
         if pid and arrived and not await self._alive_until(arrived, pid):
             raise StartFailed(_cannot(binding, await self._ending(pid, "died")))
@@ -91,18 +95,18 @@ class Supervision:
     ) -> int | None:
         deadline = time.monotonic() + NOTICE_SECONDS
         while True:
-            pid = await self._ask(lambda server: self._start(server, binding, here, insist))
+            pid = await self._call(lambda server: self._start(server, binding, here, insist))
             if pid not in self._had_joined or time.monotonic() > deadline:
                 return pid
-            await asyncio.sleep(BETWEEN_LOOKS)  # dead, and supervisor has not noticed yet
+            await asyncio.sleep(POLL_SECONDS)  # dead, and supervisor has not noticed yet
 
     async def stop_worker(self, worker: Worker) -> bool:
         """Ask for its end, which gives its memory back; whether it will come. Nothing happens
         when nobody supervises it."""
         try:
-            stopping: bool = await self._ask(lambda server: self._stop(server, worker.pid))
+            stopping: bool = await self._call(lambda server: self._stop(server, worker.pid))
             return stopping
-        except (Unreachable, Refusal) as error:
+        except (Unreachable, Fault) as error:
             log.debug("worker %s is not stopped: %s", worker.name, error)
             return False
 
@@ -115,24 +119,24 @@ class Supervision:
     async def programs(self) -> list[dict[str, Any]] | None:
         """The processes of workers as supervisor sees them; None where nobody supervises."""
         try:
-            found: list[dict[str, Any]] = await self._ask(self._listed)
+            found: list[dict[str, Any]] = await self._call(self._listed)
             return found
-        except (Unreachable, Refusal):
+        except (Unreachable, Fault):
             return None
 
     async def _ending(self, pid: int, how: str) -> str:
         try:
             async with asyncio.timeout(POST_MORTEM_SECONDS):
                 while True:
-                    if ending := await self._ask(lambda server: self._look(server, pid)):
+                    if ending := await self._call(lambda server: self._death(server, pid)):
                         return ending
-                    await asyncio.sleep(BETWEEN_LOOKS)
-        except (Unreachable, Refusal, TimeoutError):
+                    await asyncio.sleep(POLL_SECONDS)
+        except (Unreachable, Fault, TimeoutError):
             return how
 
     async def _alive_until(self, arrived: asyncio.Event, pid: int) -> bool:
         died = asyncio.Event()
-        watch = Watch(pid, died.set)
+        watch = ProcessWatch(pid, died.set)
         waiting = [asyncio.ensure_future(each.wait()) for each in (arrived, died)]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -174,8 +178,8 @@ class Supervision:
         log.info("starting %s", name)
         try:
             server.supervisor.startProcess(name, False)
-        except Refusal as refusal:
-            if refusal.faultCode != Faults.ALREADY_STARTED:
+        except Fault as fault:
+            if fault.faultCode != Faults.ALREADY_STARTED:
                 raise  # else it had crashed, and supervisor was quicker
         return int(server.supervisor.getProcessInfo(name)["pid"])
 
@@ -218,7 +222,7 @@ class Supervision:
                 return bool(server.supervisor.stopProcess(_full_name(process), False))
         return False
 
-    def _look(self, server: Any, pid: int) -> str:
+    def _death(self, server: Any, pid: int) -> str:
         """What supervisor has seen of this death; "" when nothing yet."""
         names = {p["pid"]: p["name"] for p in server.supervisor.getAllProcessInfo()}
         tail = server.supervisor.readLog(-LOG_TAIL, 0)
@@ -233,8 +237,8 @@ class Supervision:
     def _processes(server: Any, binding: str) -> list[dict[str, Any]]:
         return [p for p in server.supervisor.getAllProcessInfo() if p["group"] == binding]
 
-    async def _ask(self, work: Callable[[Any], Answer]) -> Answer:
-        return await asyncio.to_thread(ask, self._socket, work)
+    async def _call(self, work: Callable[[Any], Result]) -> Result:
+        return await asyncio.to_thread(call_supervisor, self._socket, work)
 
 
 def _full_name(process: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Which programs does supervisor run for the bindings?
+"""supervisor's configuration: one program section for each binding.
 
-One section a binding, in a file of its own in the run folder, which
-`supervisord.conf` includes. Its processes are started when they are needed.
+Each is a file of its own in the run folder, which `supervisord.conf` includes. The
+processes are started when they are needed.
 """
 
 import re
@@ -27,7 +27,7 @@ exitcodes = 0,78
 startsecs = {startsecs}
 startretries = {retries}
 stopwaitsecs = 5
-; what only the gateway may know
+; secrets of the gateway
 environment = LOLLMS_API_KEY="",LOLLMS_SUPERVISOR_KEY=""
 stopasgroup = true
 killasgroup = true
@@ -63,7 +63,7 @@ def folder(run: Path) -> Path:
     return run / "programs"
 
 
-def check_name(binding: str) -> None:
+def check_program_name(binding: str) -> None:
     """Raise BadName."""
     if not _NAME.fullmatch(binding):
         raise BadName(binding)
@@ -71,7 +71,7 @@ def check_name(binding: str) -> None:
 
 def write_program(settings: Settings, run: Path, binding: str) -> bool:
     """Write the binding's section; whether that changed anything. Raise BadName."""
-    check_name(binding)
+    check_program_name(binding)
     path = folder(run) / f"{binding}.conf"
     path.parent.mkdir(mode=0o700, exist_ok=True)
     text = section(settings, binding)

@@ -1,4 +1,4 @@
-"""How is supervisor asked something? XML-RPC over its Unix socket, and never for long."""
+"""XML-RPC calls to supervisor, over its Unix socket and with a time limit."""
 
 import base64
 import http.client
@@ -11,9 +11,9 @@ from xml.parsers.expat import ExpatError
 
 from protocol.run_folder import supervisor_key
 
-Answer = TypeVar("Answer")
-Refusal = xmlrpc.client.Fault
-"""supervisor's own "no"; `faultString` says why."""
+Result = TypeVar("Result")
+Fault = xmlrpc.client.Fault
+"""supervisor refused; `faultString` says why."""
 
 USER = "lollms"
 LIMIT = 2.0
@@ -21,20 +21,20 @@ LIMIT = 2.0
 
 
 class Unreachable(Exception):
-    """Nobody supervises this home, or does not answer. Asking later may help."""
+    """No supervisor runs for this home, or it does not answer. A later call may succeed."""
 
 
-def ask(path: Path, work: Callable[[Any], Answer]) -> Answer:
+def call_supervisor(path: Path, work: Callable[[Any], Result]) -> Result:
     """What `work` makes of supervisor's functions, called as `server.supervisor.getState()`.
 
-    What supervisor wants to hear is read from beside its socket.
+    The password is read from the run folder.
     Blocks, so it belongs into a thread; one connection a call, because the transport is not
-    made for threads. Raise Unreachable, or Refusal.
+    made for threads. Raise Unreachable, or Fault.
     """
     transport = _Transport(path, _key(path))
     try:
         return work(xmlrpc.client.ServerProxy("http://supervisor", transport=transport))
-    except Refusal:
+    except Fault:
         raise
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
         raise Unreachable(str(error)) from None
@@ -46,7 +46,7 @@ def _key(path: Path) -> str:
     try:
         return supervisor_key(path.parent).read_text()
     except OSError:
-        return ""  # somebody runs it without
+        return ""  # it runs without a password
 
 
 class _Transport(xmlrpc.client.Transport):

@@ -1,7 +1,7 @@
-"""What failed lately, and when is another try worth it? (pure)
+"""Circuit breakers: leave alone what failed to start or load, longer each time. (pure)
 
 A binding whose processes die before they say Hello, and a model that does not load,
-are not tried again and again: an open circuit says at once what went wrong. It stays
+are not tried again and again: an open circuit answers at once with what went wrong. It stays
 open for twice as long after each further failure, and closes when a try succeeds.
 Times come in as arguments, in seconds of any clock that does not jump.
 """
@@ -42,7 +42,7 @@ class Circuit:
         }
 
 
-class Circuits:
+class CircuitBreaker:
     def __init__(self) -> None:
         self._failed: dict[Key, Circuit] = {}
 
@@ -84,7 +84,7 @@ class Circuits:
         return f"{circuit.error}; the next try is in {seconds}, or when the {what} is selected"
 
     def spared(self, binding: str, model: str, now: float) -> bool:
-        """Nobody should try it without being asked to."""
+        """Whether nobody should try it unasked."""
         return any(self.open((binding, each), now) for each in ("", model))
 
     def status(self, now: float) -> list[dict[str, Any]]:

@@ -1,13 +1,12 @@
-"""Which request kills its workers, and is refused from now on? (pure)
+"""Quarantine: refuse requests that crash their workers, for a while. (pure)
 
-A request is known by its fingerprint. When a worker dies or is ended because it
-hangs, all that ran in it are suspects; who then runs to its end is none any more.
-A suspect of two deaths is refused, unless somebody else was there each time, who may
-have been the cause as well: then the next death tells the two apart.
+A request is known by its fingerprint. When a worker crashes or hangs, each request that
+ran in it gets an entry; a request that then runs to its end loses it. After two crashes
+a request is refused, unless another request was there each time, which may be the
+cause as well: then the next crash tells the two apart.
 Times come in as arguments, in seconds of any clock that does not jump.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,12 +14,10 @@ from typing import Any
 
 from gateway.errors import Quarantined
 
-log = logging.getLogger(__name__)
-
-DEATHS = 2
-"""Of this many workers a request may be the cause; then it is refused."""
+CRASHES = 2
+"""After this many a request is refused."""
 MOST = 256
-"""Suspects that are remembered; the one whose worker died longest ago goes first."""
+"""Entries that are kept; the one whose last crash is the oldest goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +33,49 @@ class Fingerprint:
 
 
 @dataclass(slots=True)
-class Suspect:
-    deaths: set[str] = field(default_factory=set)
-    """Names of the workers that died with it."""
+class Entry:
+    crashes: set[str] = field(default_factory=set)
+    """Names of the workers that crashed with it."""
     how: str = ""
     """The last one's end."""
     at: float = 0.0
     refused: int = 0
 
 
-class Poison:
+class Quarantine:
     def __init__(self, time: float) -> None:
-        """Seconds for which a request is refused after its last death; 0 is never."""
+        """Seconds for which a request is refused after its last crash; 0 is never."""
         self._time = time
-        self._suspects: dict[Fingerprint, Suspect] = {}
+        self._entries: dict[Fingerprint, Entry] = {}
 
-    def blame(self, prints: Iterable[Fingerprint], worker: str, how: str, now: float) -> None:
-        """The worker of that name ended while these ran in it."""
+    def record_crash(
+        self, prints: Iterable[Fingerprint], worker: str, how: str, now: float
+    ) -> None:
+        """The worker of that name crashed while these ran in it; `how` is a sentence's end."""
         if not self._time:
             return
         self._forget(now)
         for each in set(prints):
-            suspect = self._suspects.pop(each, None) or Suspect()
-            suspect.deaths.add(worker)
-            suspect.how, suspect.at = how, now
-            self._suspects[each] = suspect
+            entry = self._entries.pop(each, None) or Entry()
+            entry.crashes.add(worker)
+            entry.how, entry.at = how, now
+            self._entries[each] = entry
 
-    def acquit(self, fingerprint: Fingerprint) -> None:
-        """It ran to its end."""
-        self._suspects.pop(fingerprint, None)
+    def clear(self, fingerprint: Fingerprint) -> None:
+        """It ran to its end: its entry is removed."""
+        self._entries.pop(fingerprint, None)
 
     def check(self, fingerprint: Fingerprint, now: float) -> None:
-        """Raise Quarantined for what may not run."""
+        """Raise Quarantined for a request that may not run."""
         self._forget(now)
-        if not self.convicts(fingerprint):
+        if not self.is_quarantined(fingerprint):
             return
-        suspect = self._suspects[fingerprint]
-        suspect.refused += 1
+        entry = self._entries[fingerprint]
+        entry.refused += 1
         why = (
-            f"is refused for {suspect.at + self._time - now:.0f} s: {len(suspect.deaths)} workers "
-            f"of the binding {fingerprint.binding} died with it, the last one {suspect.how}"
+            f"is refused for {entry.at + self._time - now:.0f} s: {len(entry.crashes)} workers "
+            f"of the binding {fingerprint.binding} died with it, the last one {entry.how}"
         )
-        if suspect.refused == 1:
-            log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
         raise Quarantined(f"this request {why}")
 
     def status(self, now: float) -> list[dict[str, Any]]:
@@ -89,30 +86,30 @@ class Poison:
                 "fingerprint": each.digest,
                 "binding": each.binding,
                 "model": each.model,
-                "deaths": len(suspect.deaths),
-                "how": suspect.how,
-                "refused": suspect.refused,
-                "forgotten_in": round(suspect.at + self._time - now, 1),
+                "deaths": len(entry.crashes),
+                "how": entry.how,
+                "refused": entry.refused,
+                "forgotten_in": round(entry.at + self._time - now, 1),
             }
-            for each, suspect in self._suspects.items()
-            if self.convicts(each)
+            for each, entry in self._entries.items()
+            if self.is_quarantined(each)
         ]
 
-    def convicts(self, fingerprint: Fingerprint) -> bool:
-        """Whether it, and nobody else, may be the cause of what happened."""
-        suspect = self._suspects.get(fingerprint)
-        if not suspect or len(suspect.deaths) < DEATHS:
+    def is_quarantined(self, fingerprint: Fingerprint) -> bool:
+        """Whether it, and no other request, may be the cause of all its crashes."""
+        entry = self._entries.get(fingerprint)
+        if not entry or len(entry.crashes) < CRASHES:
             return False
         return not any(
-            suspect.deaths <= other.deaths
-            for each, other in self._suspects.items()
+            entry.crashes <= other.crashes
+            for each, other in self._entries.items()
             if each != fingerprint
         )
 
     def _forget(self, now: float) -> None:
-        """They are in the order of their last deaths."""
-        while self._suspects:
-            first = next(iter(self._suspects))
-            if len(self._suspects) <= MOST and now - self._suspects[first].at < self._time:
+        """They are in the order of their last crashes."""
+        while self._entries:
+            first = next(iter(self._entries))
+            if len(self._entries) <= MOST and now - self._entries[first].at < self._time:
                 return
-            del self._suspects[first]
+            del self._entries[first]

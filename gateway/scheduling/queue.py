@@ -1,47 +1,50 @@
-"""Who waits for a worker, in which order, and what brings each of them nearer to one? (pure)
+"""The request queue: order, limit, and what brings each request nearer to a worker. (pure)
 
-One line for all. It is walked whenever something has changed; `gateway.scheduling.dispatcher` does
-what `walk` returns. Times come in as arguments, in seconds.
+One queue for all. It is scheduled whenever something has changed; the dispatcher
+executes the actions that `schedule` returns. Times come in as arguments, in seconds.
 """
 
 from dataclasses import dataclass
 
 from gateway.errors import LoadFailed, NoWorker
-from gateway.scheduling.circuit_breaker import Circuits
-from gateway.workers.fleet import Fleet, Step, Worker
+from gateway.scheduling.circuit_breaker import CircuitBreaker
+from gateway.scheduling.placement import Step, place, stop_draining
+from gateway.workers.fleet import Fleet, Worker
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
+    """A request that waits."""
+
     binding: str
     model: str
     """"" is any: a worker of the binding is all that is wanted."""
     slot: bool
     """Wants to run there, not only to know that the model is loaded."""
     first: bool = False
-    """Had run already, when its worker died: it was admitted long ago."""
+    """Was running when its worker died: it was admitted long ago."""
     insists: bool = False
-    """Wants a try though the last one has failed a moment ago."""
+    """Wants a try although the last one has failed a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """It has left the line. With `slot`, the worker's `reserved` counts it until it is sent."""
+class Serve:
+    """It has left the queue. With `slot`, a slot of the worker is reserved until it is sent."""
 
     waiter: Waiter
     worker: Worker
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
-    """It has left the line."""
+class Reject:
+    """It has left the queue."""
 
     waiter: Waiter
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class ToLoad:
+class LoadModel:
     """The worker is marked as loading."""
 
     worker: Worker
@@ -49,19 +52,20 @@ class ToLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class ToStart:
-    """One more process may help. Asked for in each walk until there is one, or `full`."""
+class StartWorker:
+    """Start another worker process. Repeated on every scheduling pass until one joins or the
+    binding is `full`."""
 
     binding: str
     insist: bool
 
 
-Action = Given | Denied | ToLoad | ToStart
+Action = Serve | Reject | LoadModel | StartWorker
 
 
-class Line:
+class RequestQueue:
     def __init__(self, fleet: Fleet, max_queue: int) -> None:
-        self.circuits = Circuits()
+        self.circuits = CircuitBreaker()
         """What could not be started or loaded, and is left alone for a while."""
         self.full: set[str] = set()
         """Bindings all of whose processes run: no use in asking for one more."""
@@ -75,7 +79,7 @@ class Line:
         return sum(waiter.slot for waiter in self._waiters)
 
     def join(self, waiter: Waiter) -> None:
-        """At the end, or behind those who had run before."""
+        """At the end, or behind those that were running before."""
         before = sum(each.first for each in self._waiters) if waiter.first else len(self._waiters)
         self._waiters.insert(before, waiter)
 
@@ -85,57 +89,60 @@ class Line:
             self._waiters.remove(waiter)
 
     def too_many(self, waiter: Waiter) -> bool:
-        """It waits, and those who came before it are all that may."""
+        """It waits, and the queue was full before it came."""
         queued = waiter.slot and not waiter.first and waiter in self._waiters
         return queued and self.waiting > self._max_queue
 
-    def walk(self, now: float) -> list[Action]:
-        self._fleet.stop_draining({(waiter.binding, waiter.model) for waiter in self._waiters})
+    def schedule(self, now: float) -> list[Action]:
+        """One pass over all that wait, in order."""
+        wanted = {(waiter.binding, waiter.model) for waiter in self._waiters}
+        stop_draining(self._fleet, wanted)
         actions = [self._advance(waiter, now) for waiter in self._waiters]
-        done = {each.waiter for each in actions if isinstance(each, Given | Denied)}
+        done = {each.waiter for each in actions if isinstance(each, Serve | Reject)}
         self._waiters = [waiter for waiter in self._waiters if waiter not in done]
         return [action for action in actions if action]
 
-    def deny(
-        self, error: Exception, binding: str, model: str | None = None, *, runners: bool = True
-    ) -> list[Denied]:
-        """Nobody who waits for this has any hope left; None is every model of the binding.
-        Without `runners` those who want to run there go on waiting."""
+    def reject(
+        self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
+    ) -> list[Reject]:
+        """All that wait for this model, or with None for any model of the binding, leave.
+        Without `slots`, those that want to run there go on waiting."""
         hopeless = [
             waiter
             for waiter in self._waiters
             if waiter.binding == binding
             and model in (None, waiter.model)
-            and (runners or not waiter.slot)
+            and (slots or not waiter.slot)
         ]
         for waiter in hopeless:
             self._waiters.remove(waiter)
-        return [Denied(waiter, error) for waiter in hopeless]
+        return [Reject(waiter, error) for waiter in hopeless]
 
-    def load(self, worker: Worker, model: str) -> ToLoad:
-        worker.loading, worker.draining = model, ""
-        return ToLoad(worker, model)
+    def load(self, worker: Worker, model: str) -> LoadModel:
+        self._fleet.start_loading(worker, model)
+        return LoadModel(worker, model)
 
     def _advance(self, waiter: Waiter, now: float) -> Action | None:
         binding, model = waiter.binding, waiter.model
         workers = self._fleet.of(binding)
         if not model and workers:
-            return Given(waiter, workers[0])
+            return Serve(waiter, workers[0])
         startable = not workers or binding not in self.full
-        step, worker = self._fleet.place(binding, model, slot=waiter.slot, startable=startable)
-        if step in (Step.START, Step.LOAD) and (error := self._open(waiter, step, now)):
-            return Denied(waiter, error)
+        step, worker = place(self._fleet, binding, model, slot=waiter.slot, startable=startable)
+        if step in (Step.START, Step.LOAD) and (error := self._open_circuit(waiter, step, now)):
+            return Reject(waiter, error)
         if step is Step.START:
-            return ToStart(binding, waiter.insists)
+            return StartWorker(binding, waiter.insists)
         if worker and step is Step.LOAD:
             return self.load(worker, model)
         if worker and step is Step.SERVE:
-            worker.reserved += waiter.slot
-            return Given(waiter, worker)
+            if waiter.slot:
+                self._fleet.reserve(worker)
+            return Serve(waiter, worker)
         return None
 
-    def _open(self, waiter: Waiter, step: Step, now: float) -> Exception | None:
-        """What has failed so lately that it is not even tried."""
+    def _open_circuit(self, waiter: Waiter, step: Step, now: float) -> Exception | None:
+        """What has failed so recently that it is not even tried."""
         if waiter.insists:
             return None
         if step is Step.START and (why := self.circuits.barred((waiter.binding, ""), now)):

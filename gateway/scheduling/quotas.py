@@ -1,28 +1,29 @@
-"""How much may one who has a token have generated at the same time, and waiting?"""
+"""Quotas: running and waiting generations of a token, and the event rate of a client."""
 
+import time
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.errors import Busy
-from gateway.security.access import Holder
+from gateway.security.tokens_file import TokenHolder
 
 
-class Allowance:
-    """One holder's, shared by all of its sessions. In the order in which they came."""
+class Quota:
+    """Of one token holder, shared by all its sessions; first come, first served."""
 
-    def __init__(self, holder: Holder) -> None:
+    def __init__(self, holder: TokenHolder) -> None:
         self.holder = holder
         self.running = 0
-        self._line: deque[Future[None]] = deque()
+        self._queue: deque[Future[None]] = deque()
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._queue)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def admit(self) -> AsyncIterator[None]:
         """For one generation. Raise Busy at once when too many wait for one already."""
         await self._enter()
         try:
@@ -38,37 +39,37 @@ class Allowance:
         if self.waiting >= self.holder.waiting:
             raise Busy
         turn: Future[None] = get_running_loop().create_future()
-        self._line.append(turn)
+        self._queue.append(turn)
         try:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self._leave()  # it was given a place in the moment in which it gave up
-            elif turn in self._line:
-                self._line.remove(turn)
+            elif turn in self._queue:
+                self._queue.remove(turn)
             raise
 
     def _leave(self) -> None:
         """The place goes to who waits longest, if anybody does."""
-        while self._line:
-            turn = self._line.popleft()
+        while self._queue:
+            turn = self._queue.popleft()
             if not turn.done():
                 return turn.set_result(None)
         self.running -= 1
 
 
-class Allowances:
-    """Of all holders that are or were here."""
+class Quotas:
+    """Of all token holders that are or were connected."""
 
     def __init__(self) -> None:
-        self._of: dict[str, Allowance] = {}
+        self._of: dict[str, Quota] = {}
 
-    def of(self, holder: Holder) -> Allowance:
+    def of(self, holder: TokenHolder) -> Quota:
         if holder.name not in self._of:
-            self._of[holder.name] = Allowance(holder)
-        allowance = self._of[holder.name]
-        allowance.holder = holder  # its limits may be others than the last time
-        return allowance
+            self._of[holder.name] = Quota(holder)
+        quota = self._of[holder.name]
+        quota.holder = holder  # its limits may be others than the last time
+        return quota
 
     def status(self) -> dict[str, dict[str, int]]:
         """Of each token's name what runs and what waits."""
@@ -77,3 +78,25 @@ class Allowances:
             for name, each in self._of.items()
             if name
         }
+
+
+class RateLimit:
+    """A token bucket: a second's worth at once, and that again every second."""
+
+    def __init__(self, rate: int) -> None:
+        """Events a second; 0 is no limit."""
+        self._rate = rate
+        self._left = float(rate)
+        self._at = time.monotonic()
+
+    def admits(self) -> bool:
+        """Whether one more is allowed now; if so, it is counted."""
+        if not self._rate:
+            return True
+        now = time.monotonic()
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -1,4 +1,4 @@
-"""Which web pages may talk to this server, and by which names may it be called?"""
+"""Allow-lists of web pages' origins and of Host names: against other sites and DNS rebinding."""
 
 import ipaddress
 import socket

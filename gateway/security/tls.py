@@ -1,4 +1,4 @@
-"""How is the server reached through TLS, and how do we know that it is ours?"""
+"""TLS contexts: the server's own, and a client's that trusts exactly its certificate."""
 
 import ssl
 

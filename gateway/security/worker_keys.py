@@ -1,7 +1,7 @@
-"""Which workers on other machines may join? Those whose keys we have made.
+"""CURVE key allow-list for remote workers, and the gateway's own key.
 
-A line of the list is one worker: its name, its public key, and a digest of what
-it says in Hello. It is read whenever somebody comes: who is struck out stays out.
+A line of the list is one worker: its name, its public key, and a digest of the secret
+in its Hello. The list is read at each handshake: delete a line to revoke a key.
 """
 
 import hashlib
@@ -51,23 +51,23 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-class Guests:
-    """Every method reads the list anew; what is wrong with it is said, and nobody is on it."""
+class WorkerKeys:
+    """Every method reads the list anew. A list that cannot be read is logged, and empty."""
 
     def __init__(self, home: Path) -> None:
         self._path = list_file(home)
-        self._limited_log = RateLimitedLog(log)
+        self._log = RateLimitedLog(log)
 
-    def knows_key(self, key: bytes) -> bool:
+    def has_key(self, key: bytes) -> bool:
         """Public, as ZeroMQ writes it."""
         known = [entry[1] for entry in self.entries() if entry[1] == key.decode(errors="replace")]
         if not known:
-            self._limited_log.warning("refused a worker on another machine: its key is not known")
+            self._log.warning("refused a worker on another machine: its key is not known")
         return bool(known)
 
-    def knows_secret(self, secret: str) -> bool:
-        said = digest(secret)
-        return sum(hmac.compare_digest(entry[2], said) for entry in self.entries()) > 0
+    def has_secret(self, secret: str) -> bool:
+        given = digest(secret)
+        return sum(hmac.compare_digest(entry[2], given) for entry in self.entries()) > 0
 
     def entries(self) -> list[tuple[str, str, str]]:
         """Name, public key, digest."""
@@ -77,7 +77,7 @@ class Guests:
         except FileNotFoundError:
             return []
         except (Exposed, OSError, ValueError) as error:
-            self._limited_log.warning("no worker on another machine is let in: %s", error)
+            self._log.warning("no worker on another machine is let in: %s", error)
             return []
         words = [line.split() for line in lines if not line.startswith("#")]
         return [(each[0], each[1], each[2]) for each in words if len(each) == 3]

@@ -1,30 +1,42 @@
-"""What do we know about one client?"""
+"""What the server knows about one client."""
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.inference.generation import Generation
-from gateway.personalities.prompts import Discussion
-from gateway.scheduling.quotas import Allowance
-from gateway.scheduling.rate_limit import Pace
-from gateway.socketio.send_queue import Outlet
-from gateway.storage.discussions import Selected
+from gateway.inference.listener import Listener
+from gateway.scheduling.quotas import Quota, RateLimit
+from gateway.sessions.discussion import Discussion
+from gateway.storage.discussions import SavedSelection
 
 MAX_DISCUSSIONS = 16
 """Of one session; the one that was used longest ago goes first."""
 
 
+class Connection(Listener, Protocol):
+    """A client's connection, through which everything is sent to it, in order."""
+
+    def event(self, name: str, data: dict[str, Any]) -> None:
+        """Of the frontend's own vocabulary."""
+
+    def drop(self, why: str) -> None:
+        """End the connection; `why` is for the log."""
+
+    def close(self) -> None:
+        """The connection has ended."""
+
+
 @dataclass(slots=True, eq=False)
 class Session:
-    """From connect to disconnect, and some time longer: see `gateway.sessions.resumption`. What it
-    selected goes with it, the saved default stays."""
+    """From connect to disconnect, and some time longer: see `gateway.sessions.resumption`.
+    Its selection goes with it, the saved default stays."""
 
     sid: str
-    outlet: Outlet
-    allowance: Allowance
+    connection: Connection
+    quota: Quota
     """Of the token that it came with."""
-    pace: Pace
+    rate_limit: RateLimit
     binding: str | None = None
     """Its own selection; None is the server's default."""
     model: str | None = None
@@ -39,17 +51,17 @@ class Session:
     """Held while a selection is made: a request that comes after it is served by it."""
 
     token: str = ""
-    """Who has it is this session's client."""
-    returns: bool = False
-    """Its client knows of tokens, and may come back."""
+    """A client that has it may resume this session."""
+    resumable: bool = False
+    """Its client knows of session tokens, and may come back."""
     resumed: bool = False
-    """It has."""
+    """It has come back."""
     lost: str = ""
     """Id of the generation that an earlier gateway took with it."""
-    noted: Selected = field(default_factory=Selected)
-    """As it was written down."""
+    saved: SavedSelection = field(default_factory=SavedSelection)
+    """As it was saved last."""
     last: Generation | None = None
-    """Of a client that may come back: it may not have heard of the end."""
+    """Of a client that may come back: it may have missed the end."""
 
     def discussion(self, personality: str) -> Discussion:
         found = self.discussions.pop(personality, None) or Discussion()
@@ -58,6 +70,8 @@ class Session:
             del self.discussions[next(iter(self.discussions))]
         return found
 
-    def unheard(self, id: str) -> Generation | None:
-        """The last generation, for a client that says that it has not seen its end."""
-        return self.last if self.last and self.last.stream.id == id else None
+    def unfinished(self, id: str) -> Generation | None:
+        """What runs, or the last generation for a client that has not seen its end."""
+        if self.running:
+            return self.running
+        return self.last if self.last and self.last.state.id == id else None

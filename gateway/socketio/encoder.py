@@ -1,15 +1,15 @@
-"""What can be sent to a client, and how does it read on the wire? (pure)"""
+"""What is sent to clients, encoded as Socket.IO packets. (pure)"""
 
 import json
-from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
+from gateway.inference.listener import Taken
+
+PACKETS_A_POLL = 16
+"""What a client takes in one answer to its long poll; more is an error to it."""
 CHUNK = 0
 """MSG_TYPE_CHUNK of the 2023 clients, who look it up by number."""
-
-Taken = Callable[[int], None]
-"""Told how many tokens have left for the client."""
 
 
 class Event:
@@ -46,8 +46,8 @@ class TextChunk:
         self.tokens = tokens
         self.taken = taken
 
-    def swallow(self, later: "TextChunk") -> bool:
-        """Become one with the chunk that comes next, if it is of the same generation."""
+    def merge(self, later: "TextChunk") -> bool:
+        """Merge the next chunk into this one, if it is of the same generation."""
         if later.stream != self.stream or later.taken != self.taken:
             return False
         self.text += later.text

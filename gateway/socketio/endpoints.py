@@ -1,33 +1,28 @@
-"""Which event calls what, and what does it answer?
+"""LoLLMs' Socket.IO endpoints: the table of docs/events.md, in code.
 
-The table of `docs/events.md`, in code. Every request is answered to its sender
-only, by its reply event and as the Socket.IO acknowledgement.
+Every request is answered to its sender only, by its reply event and as the Socket.IO
+acknowledgement.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core import Server
-from gateway.errors import (
-    BadRequest,
-    NothingSelected,
-    RequestError,
-)
-from gateway.inference.generation import Generation, run
+from gateway.core import Core
+from gateway.errors import BadRequest, NothingSelected, RequestError
+from gateway.observability.request_log import RequestLog
 from gateway.sessions.session import Session
-from gateway.socketio import payloads
+from gateway.socketio import payloads, replies
 from gateway.socketio.payloads import Activation, Reader, Unread
 from gateway.validation import MAX_NAME, Payload, shown
-
-log = logging.getLogger(__name__)
 
 Reply = dict[str, Any]
 
 MAX_WAITING = 32
 """Requests of one client that are being answered; one more is refused."""
+LABELS = {"finished": "done", "gone": "left"}
+"""The log's words for outcomes, where it has others: those of all requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +40,9 @@ class Route:
 class Endpoints:
     """Finds the handler of an event, and turns what it returns or raises into the reply."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        prompt = payloads.prompt(server.settings.max_prompt)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        prompt = payloads.prompt(core.settings.max_prompt)
         self._routes = {
             "list_available_bindings": Route(
                 "bindings_list", payloads.nothing, self.bindings, {"bindings": []}
@@ -91,18 +86,21 @@ class Endpoints:
     def knows(self, event: str) -> bool:
         return event in self._routes or event in ("generate_text", "cancel_generation")
 
-    async def handle(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
+    async def handle(
+        self, session: Session, event: str, arguments: tuple[Any, ...], log: RequestLog
+    ) -> Reply:
+        """Answer one event; what it returns is the acknowledgement."""
         if event == "cancel_generation":
-            return self.cancel_generation(session)
+            return self.cancel_generation(session, log)
         if reason := self._too_much(session):
             arguments = (Unread(reason),)
         if event == "generate_text":
-            return await self.generate_text(session, arguments)
+            return await self.generate_text(session, arguments, log)
         if event not in self._routes:
-            return self._unknown(session, event, arguments)
+            return self._unknown(session, event, arguments, log)
         route = self._routes[event]
         data: Payload = {}
-        reply = route.reply
+        reply, end = route.reply, "done"
         try:
             data = payloads.payload(arguments)
             answer = {"success": True, **await route.handler(session, route.read(data))}
@@ -111,135 +109,143 @@ class Endpoints:
             if event == "select_binding":  # the pages show this text as it is
                 reason = f"Couldn't load binding:\n{reason}"
             answer = {"success": False, **route.failure, **_echoed(event, data), "error": reason}
-            reply = self._failure_event(session, event, reply, answer)
-        session.outlet.event(reply, answer)
+            reply, end = self._failure_event(session, event, reply, answer), "failed"
+        log.finish(end, answer)
+        session.connection.event(reply, answer)
         return answer
 
     def _too_much(self, session: Session) -> str:
-        """Why this client's request is not looked at; "" when it is."""
-        if not session.pace.admits():
-            rate = f"{self._server.settings.event_rate:,}"
-            return f"a client may send {rate} events a second: this one was not looked at"
+        """Why this client's request is refused unread; "" when it is not."""
+        if not session.rate_limit.admits():
+            rate = f"{self._core.settings.event_rate:,}"
+            return f"rate limit exceeded: {rate} events per second; this event was ignored"
         if len(session.handlers) > MAX_WAITING:
-            return f"{MAX_WAITING} requests of this client wait for their answers: wait, too"
+            return f"{MAX_WAITING} requests of this client are still being answered; wait for one"
         return ""
 
     def _failure_event(self, session: Session, event: str, reply: str, answer: Reply) -> str:
         """Two requests fail under another name; one of them under both, says the document."""
         if event == "activate_personality":
-            session.outlet.event(
+            session.connection.event(
                 "personality_add_failed", {"success": False, "error": answer["error"]}
             )
         return "personality_add_failed" if event == "add_personality" else reply
 
-    def _unknown(self, session: Session, event: str, arguments: tuple[Any, ...]) -> Reply:
+    def _unknown(
+        self, session: Session, event: str, arguments: tuple[Any, ...], log: RequestLog
+    ) -> Reply:
         name = shown(event).strip("'\"")
         error = f"there is no event named {shown(event)}"
         if arguments and isinstance(arguments[0], Unread):
             error = arguments[0].why
         answer = {"success": False, "error": error, "event": name}
-        session.outlet.event("error", answer)
+        log.finish("failed", answer)
+        session.connection.event("error", answer)
         return answer
 
     # Listings.
 
     async def bindings(self, session: Session, nothing: None) -> Reply:
-        return {"bindings": await self._server.catalog.bindings()}
+        return {"bindings": await self._core.catalog.bindings()}
 
     async def personalities(self, session: Session, nothing: None) -> Reply:
-        return {"personalities": await self._server.zoo.listing()}
+        return {"personalities": await self._core.zoo.listing()}
 
     async def languages(self, session: Session, nothing: None) -> Reply:
-        return {"available_personalities_languages": await self._server.zoo.languages()}
+        return {"available_personalities_languages": await self._core.zoo.languages()}
 
     async def categories(self, session: Session, language: str | None) -> Reply:
-        return {"available_personalities_categories": await self._server.zoo.categories(language)}
+        return {"available_personalities_categories": await self._core.zoo.categories(language)}
 
     async def names(self, session: Session, wanted: tuple[str | None, str]) -> Reply:
-        names = await self._server.zoo.names(*wanted)
+        names = await self._core.zoo.names(*wanted)
         return {"list_available_personalities_names": names}
 
     async def models(self, session: Session, nothing: None) -> Reply:
-        binding, _ = self._server.selection(session)
+        binding, _ = self._core.selections.of(session)
         if not binding:
             raise NothingSelected("No binding selected")
-        models = await self._server.catalog.models(binding)
+        models = await self._core.catalog.models(binding)
         # The document says available_models, the pages of 2023 read models.
         return {"available_models": models, "models": models}
 
     async def active_personalities(self, session: Session, nothing: None) -> Reply:
-        return {"personalities": await self._server.mounted_names()}
+        return {"personalities": await self._core.mounted.names()}
 
     # Selections.
 
     async def select_binding(self, session: Session, name: str) -> Reply:
         async with session.changing:
-            await self._server.select_binding(session, name)
+            await self._core.selections.select_binding(session, name)
         return {"binding_name": name}
 
     async def select_model(self, session: Session, name: str) -> Reply:
         async with session.changing:
-            await self._server.select_model(session, name)
+            await self._core.selections.select_model(session, name)
         return {"model_name": name}
 
     async def add_personality(self, session: Session, path: str) -> Reply:
         async with session.changing:
-            personality, id = await self._server.mount(path)
+            personality, id = await self._core.mounted.mount(path)
         return {"name": personality.name, "id": id}
 
     async def activate_personality(self, session: Session, wanted: Activation) -> Reply:
         async with session.changing:
-            name, id = await self._server.activate(session, wanted)
+            name, id = await self._core.selections.activate(session, wanted.id, wanted.name)
         return {"name": name, "id": id}
 
     # The model's vocabulary.
 
     async def tokenize(self, session: Session, prompt: str) -> Reply:
-        return {"tokens": await self._server.tokenize(session, prompt)}
+        return {"tokens": await self._core.unary.tokenize(*self._selected(session), prompt)}
 
     async def detokenize(self, session: Session, tokens: list[int]) -> Reply:
-        return {"text": await self._server.detokenize(session, tokens)}
+        return {"text": await self._core.unary.detokenize(*self._selected(session), tokens)}
 
     async def embed(self, session: Session, prompt: str) -> Reply:
-        return {"embedding": await self._server.embed(session, prompt)}
+        return {"embedding": await self._core.unary.embed(*self._selected(session), prompt)}
+
+    def _selected(self, session: Session) -> tuple[str, str]:
+        return self._core.selections.required(session)
 
     # Generations.
 
-    async def generate_text(self, session: Session, arguments: tuple[Any, ...]) -> Reply:
-        """Return when it has ended; what the client sees meanwhile goes through its outlet."""
-        generation = Generation(session.outlet, self._server.metrics)
-        if session.running or self._server.draining:
-            generation.tell(generation.stream.refuse())
-            return await generation.ended
-        try:
-            request = payloads.generate_text(arguments, self._server.settings.max_prompt)
-        except BadRequest as error:
-            generation.tell(generation.stream.fail(str(error)))
-            return await generation.ended
-        session.running = generation
-        generation.task = asyncio.create_task(
-            run(
-                generation,
-                lambda: self._server.plan(session, request),
-                self._server.dispatch,
-                self._server.link,
-                session.allowance,
-            )
-        )
-        generation.task.add_done_callback(lambda _: self._server.leave(session, generation))
-        return await asyncio.shield(generation.ended)
+    async def generate_text(
+        self, session: Session, arguments: tuple[Any, ...], log: RequestLog
+    ) -> Reply:
+        """Return when it has ended; meanwhile the client's connection gets the chunks."""
+        core = self._core
+        generation = core.generations.accept(session.connection)
+        log.selected(*core.selections.of(session))
+        if session.running or core.sessions.draining:
+            generation.end(generation.state.refuse())
+        else:
+            try:
+                request = payloads.generate_text(arguments, core.settings.max_prompt)
+            except BadRequest as error:
+                generation.end(generation.state.fail(str(error)))
+            else:
+                session.running = generation
+                task = core.generations.start(
+                    generation, lambda: core.planning.plan(session, request), session.quota
+                )
+                task.add_done_callback(lambda _: core.sessions.finished(session, generation))
+        outcome = await asyncio.shield(generation.ended)
+        answer = replies.acknowledgement(generation.state.id, outcome)
+        end = LABELS.get(outcome.label, outcome.label)
+        log.finish(end, answer, ours=("id", "code", "reason"))
+        return answer
 
-    def cancel_generation(self, session: Session) -> Reply:
+    def cancel_generation(self, session: Session, log: RequestLog) -> Reply:
         """Answered every time; what runs or waits ends here for the client."""
+        name, answer = replies.CANCELED
         generation, session.running = session.running, None
-        if generation and not generation.stream.end:
+        if generation and not generation.state.outcome:
             generation.cancel()
         else:
-            session.outlet.event(*CANCELED)
-        return CANCELED[1]
-
-
-CANCELED = ("generation_canceled", {"message": "Generation is canceled."})
+            session.connection.event(name, answer)
+        log.finish("done", answer)
+        return answer
 
 
 def _echoed(event: str, data: Payload) -> Reply:

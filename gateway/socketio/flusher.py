@@ -1,52 +1,53 @@
-"""When is what waits for clients written, and which client has waited for too long?"""
+"""Flush all send queues once per event-loop turn; drop clients that stopped reading."""
 
 import asyncio
+from typing import Self
 
-from gateway.socketio.send_queue import Counts, Outlet
+from gateway.socketio.send_queue import Counts, SendQueue
 
-AGAIN = 0.01
-"""Seconds until blocked outlets look for room; asyncio tells nobody but aiohttp."""
+POLL_SECONDS = 0.01
+"""Seconds between checks for room of blocked queues; asyncio tells nobody but aiohttp."""
 
 
-class Desk:
-    """Shared by all outlets of a server; `close` forgets them."""
+class Flusher:
+    """Shared by all send queues of a server. Only for the event loop's thread."""
 
     def __init__(self, stall_limit: float, counts: Counts) -> None:
         """After `stall_limit` seconds without reading a client is dropped; 0 is never."""
         self.counts = counts
         self._stall_limit = stall_limit
         self._loop = asyncio.get_running_loop()
-        self._marked: list[Outlet] = []
-        self._blocked: dict[Outlet, tuple[int, int, float]] = {}  # writes, backlog, since when
+        self._marked: list[SendQueue] = []
+        self._blocked: dict[SendQueue, tuple[int, int, float]] = {}  # writes, backlog, since when
         self._scheduled = False
         self._eager = False
         self._crowded = False
-        self._news = False
+        self._room_freed = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def mark(self, outlet: Outlet) -> None:
+    def schedule(self, queue: SendQueue) -> None:
         if self._eager:
-            outlet.flush()
-        outlet.dirty = True
-        self._marked.append(outlet)
+            queue.flush()
+        queue.scheduled = True
+        self._marked.append(queue)
         self._schedule()
 
-    def block(self, outlet: Outlet) -> None:
-        if outlet not in self._blocked:
-            self._blocked[outlet] = outlet.writes, outlet.backlog(), self._loop.time()
+    def await_room(self, queue: SendQueue) -> None:
+        if queue not in self._blocked:
+            self._blocked[queue] = queue.writes, queue.backlog(), self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(AGAIN, self._tick)
+            self._timer = self._loop.call_later(POLL_SECONDS, self._tick)
 
-    def look_again(self) -> None:
-        """Some connection has room now."""
+    def room_freed(self) -> None:
+        """Some connection has room again."""
         if self._blocked:
-            self._news = True
+            self._room_freed = True
             self._schedule()
 
     def hold(self) -> None:
-        """A flush is sure to come. Until then an outlet's first item is written at once, which
-        spares it the others' reading, and what follows goes together; where much follows, as in
-        a flood, the first goes with it the next time."""
+        """A flush is sure to come. Until then a queue's first item is written at once, so that
+        it need not wait until all messages are read, and what follows goes together; when much
+        follows, as in a flood, the first goes with it the next time."""
         self._scheduled = True
         self._eager = not self._crowded
 
@@ -56,19 +57,26 @@ class Desk:
         if self._marked:
             alone = 0 if self._eager else 1
             marked, self._marked = self._marked, []
-            self._crowded = any(outlet.waiting > alone for outlet in marked)
-            for outlet in marked:
-                outlet.flush()
+            self._crowded = any(queue.waiting > alone for queue in marked)
+            for queue in marked:
+                queue.flush()
         self._eager = False
-        if self._news:
+        if self._room_freed:
             self._flush_blocked()
 
     async def drained(self) -> None:
         """Return when nothing waits."""
         while self._marked or self._blocked:
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
 
     def close(self) -> None:
+        """What waits is forgotten."""
         self._marked.clear()
         self._blocked.clear()
         if self._timer:
@@ -81,23 +89,23 @@ class Desk:
             self._loop.call_soon(self.flush)
 
     def _flush_blocked(self) -> None:
-        self._news = False
-        for outlet in list(self._blocked):
-            outlet.flush()
-            if not outlet.waits:
-                del self._blocked[outlet]
+        self._room_freed = False
+        for queue in list(self._blocked):
+            queue.flush()
+            if not queue.waits:
+                del self._blocked[queue]
 
     def _tick(self) -> None:
         self._timer = None
         self._flush_blocked()
         now = self._loop.time()
-        for outlet, (writes, backlog, since) in list(self._blocked.items()):
-            left = outlet.backlog()
-            if outlet.writes != writes or left < backlog:
+        for queue, (writes, backlog, since) in list(self._blocked.items()):
+            left = queue.backlog()
+            if queue.writes != writes or left < backlog:
                 since = now
-            self._blocked[outlet] = outlet.writes, left, since
+            self._blocked[queue] = queue.writes, left, since
             if self._stall_limit and now - since > self._stall_limit:
-                del self._blocked[outlet]
-                outlet.drop(f"has not read for {now - since:.0f} s")
+                del self._blocked[queue]
+                queue.drop(f"has not read for {now - since:.0f} s")
         if self._blocked and self._timer is None:
-            self._timer = self._loop.call_later(AGAIN, self._tick)
+            self._timer = self._loop.call_later(POLL_SECONDS, self._tick)

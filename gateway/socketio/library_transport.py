@@ -1,7 +1,7 @@
-"""How does an event reach a client in python-socketio's own way?
+"""Fallback transport: send through `AsyncServer.emit`.
 
-The reference, and what serves where `gateway.socketio.direct_transport` does not know the installed
-engineio. What has left is known in packets only, and later than there.
+The reference, and what serves when `engineio_hooks` does not know the installed engineio.
+What has left is known in packets only, and later than in `direct_transport`.
 """
 
 import asyncio
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 import socketio
 
-from gateway.socketio.direct_transport import PACKETS, end, unsent
-from gateway.socketio.encoder import Item
+from gateway.socketio.encoder import PACKETS_A_POLL, Item
+from gateway.socketio.engineio_hooks import end_session, unsent
 
 ROOM = 64 * 1024
 PAUSE = 0.05
 """Seconds between the events for a client that polls: it takes 16 an answer at most."""
 
 
-class Ordinary:
-    """A Way to one client; owns the task that emits."""
+class LibraryTransport:
+    """A Transport to one client; owns the task that emits."""
 
     def __init__(self, sio: socketio.AsyncServer, sid: str, done: Callable[[], None]) -> None:
         """`done` is called when there is room again."""
@@ -38,7 +38,7 @@ class Ordinary:
         return ROOM if self.settled() else 0
 
     def settled(self) -> bool:
-        return self._task is None and self.backlog() < PACKETS
+        return self._task is None and self.backlog() < PACKETS_A_POLL
 
     def backlog(self) -> int:
         return unsent(self._sio, self._sid)
@@ -48,7 +48,7 @@ class Ordinary:
 
     def drop(self) -> None:
         self.close()
-        self._task = asyncio.create_task(end(self._sio, self._sid))
+        self._task = asyncio.create_task(end_session(self._sio, self._sid))
 
     def close(self) -> None:
         if self._task:

@@ -1,4 +1,4 @@
-"""What does a client's packet say? Whatever it is, it becomes a request, so that it is answered.
+"""Decode a client's packet: whatever it is, it becomes a request, so that it is answered.
 
 python-socketio takes this class in place of its own. Its handlers are found by
 the names that clients send, so here every event has the one name `REQUEST`, and
@@ -34,8 +34,10 @@ Read = tuple[int | None, str, list[Any]]
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
-    def decode(self, encoded: str) -> int:
+    def decode(self, encoded: str | bytes) -> int:
         """Never raises. Return how many attachments to wait for: none."""
+        if not isinstance(encoded, str):
+            encoded = refused("binary data is not accepted", "")
         kind = encoded[:1]
         if kind in ("0", "1"):
             self.packet_type, self.id = int(kind), None

@@ -1,4 +1,4 @@
-"""What do clients really send? From an event's arguments to a typed request, or one sentence.
+"""Parse the arguments of clients' events into typed requests, or one sentence why not. (pure)
 
 Every event passes through a reader of this module, and nothing of what a client
 sent goes anywhere else. Lenient where real clients are sloppy: no payload at
@@ -6,23 +6,26 @@ all, extra keys, numbers as text, three positional arguments instead of an objec
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.validation import Payload, integer, number, shown, text, texts
-from protocol.sampling import Sampling
+from gateway.sessions.planning import RAW, GenerateText
+from gateway.validation import (
+    MAX_ID,
+    MAX_PREDICT,
+    MAX_PROMPT,
+    Payload,
+    integer,
+    sampling_parameters,
+    shown,
+    text,
+    texts,
+)
 
-MAX_PROMPT = 1_000_000
-"""Characters, where nobody has set more or less."""
-MAX_GRAMMAR = 100_000
-"""Characters of a grammar or a JSON schema."""
-MAX_BIASES = 1000
-MAX_PREDICT = 1_000_000
 MAX_IDS = 2**20
-MAX_ID = 2**31 - 1
-RAW = -1
-"""The `personality` that means: the prompt goes to the model as it is."""
+MAX_TOKEN = 64
+"""Characters of a session token."""
 
 Reader = Callable[[Payload], Any]
 """Takes what its event needs from a payload. Raises BadRequest."""
@@ -34,16 +37,6 @@ class Unread:
 
     why: str
     """One sentence for the client."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateText:
-    prompt: str
-    personality: int
-    n_predict: int | None
-    sampling: dict[str, Any]
-    """What the request itself sets, checked; the rest is the personality's or the default."""
-    stop: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +107,7 @@ def generate_text(arguments: Sequence[Any], limit: int = MAX_PROMPT) -> Generate
         prompt=text(data, "prompt", limit=limit),
         personality=integer(data, "personality", RAW, RAW, 2**31),
         n_predict=_n_predict(data),
-        sampling=sampling(parameters),
+        sampling=sampling_parameters(parameters),
         stop=_stops(parameters.get("stop")),
     )
 
@@ -125,43 +118,6 @@ def _n_predict(data: Payload) -> int | None:
     if wanted == 0:
         raise BadRequest(f"n_predicts must be from 1 to {MAX_PREDICT}, not 0")
     return None if wanted == -1 else wanted
-
-
-def sampling(parameters: Payload) -> dict[str, Any]:
-    """The known ones among a client's parameters, each checked against its range."""
-    taken: dict[str, Any] = {}
-    for known in fields(Sampling):
-        value = parameters.get(known.name)
-        if value is not None:
-            taken[known.name] = _parameter(known, parameters)
-    return taken
-
-
-def _parameter(known: Any, parameters: Payload) -> Any:
-    name, value = known.name, parameters[known.name]
-    if "low" in known.metadata:
-        read = number if known.type is float else integer
-        return read(parameters, name, known.default, known.metadata["low"], known.metadata["high"])
-    if known.type is bool:
-        if not isinstance(value, bool):
-            raise BadRequest(f"{name} must be true or false, not {shown(value)}")
-        return value
-    if known.default is not MISSING:
-        return text(parameters, name, limit=MAX_GRAMMAR)
-    if name == "logit_bias":
-        return _biases(name, value)
-    return list(texts(name, value))
-
-
-def _biases(name: str, value: Any) -> dict[str, float]:
-    if not isinstance(value, dict) or len(value) > MAX_BIASES:
-        what = f"an object of up to {MAX_BIASES} token ids"
-        raise BadRequest(f"{name} must be {what}, not {shown(value)}")
-    biases = {}
-    for token, bias in value.items():
-        id = integer({f"a token id in {name}": token}, f"a token id in {name}", 0, 0, MAX_ID)
-        biases[str(id)] = number({f"a bias in {name}": bias}, f"a bias in {name}", 0, -1e9, 1e9)
-    return biases
 
 
 def token_ids(data: Payload) -> list[int]:
@@ -178,3 +134,29 @@ def token_ids(data: Payload) -> list[int]:
 
 def _stops(value: Any) -> tuple[str, ...]:
     return () if value is None else tuple(stop for stop in texts("stop", value) if stop)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAuth:
+    """What a client says of its session when it connects, in `auth`."""
+
+    resumable: bool
+    """It knows of sessions, and may come back."""
+    token: str
+    """Of the session to resume, or ""."""
+    id: str
+    """Of the generation whose beginning it has, or ""."""
+    have: int
+    """Characters that it has of that."""
+
+
+def resume_auth(auth: Any) -> ResumeAuth:
+    """Lenient: whatever does not fit is as if it were not there."""
+    given = auth if isinstance(auth, dict) else {}
+    token, id, have = given.get("session"), given.get("id"), given.get("have")
+    return ResumeAuth(
+        resumable=token is not None,
+        token=token if isinstance(token, str) and len(token) <= MAX_TOKEN else "",
+        id=id if isinstance(id, str) else "",
+        have=have if isinstance(have, int) and have > 0 else 0,
+    )

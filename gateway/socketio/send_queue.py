@@ -1,10 +1,10 @@
-"""What goes out to one client, in which order, and how much of it may wait?
+"""A client's send queue: ordered, bounded, with flow-control credit for the worker.
 
-Everything that is sent to a client passes through its outlet, so that chunks,
-ends and replies keep their order. What waits goes out together, as soon as the
-client's connection has room. Nothing here grows without bound: the worker is
-given credit for what has really left, so that a generation pauses whose client
-does not read; and a client that asks on and on without reading is dropped.
+Everything that is sent to a client passes through its queue, so that chunks, ends and
+replies keep their order. What waits is written together, as soon as the connection has
+room. Nothing here grows without bound: the worker gets credit for what has really left,
+so the generation of a client that does not read pauses; and a client that sends requests
+without reading the replies is dropped.
 """
 
 import logging
@@ -12,7 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.socketio.encoder import Event, Item, Taken, TextChunk
+from gateway.inference.listener import Taken
+from gateway.inference.outcomes import Outcome
+from gateway.socketio import replies
+from gateway.socketio.encoder import Event, Item, TextChunk
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +26,8 @@ MAX_BYTES = 4 * 2**20
 """Of replies that wait for a client which does not read; more, and it is dropped."""
 
 
-class Way(Protocol):
-    """To one client. Nothing here waits."""
+class Transport(Protocol):
+    """The connection to one client. Nothing here waits."""
 
     @property
     def merges(self) -> bool:
@@ -50,39 +53,39 @@ class Way(Protocol):
 
 
 class Counts(Protocol):
-    """What the operator may read of it."""
+    """Metrics of all send queues."""
 
     chunks: int
     merged: int
     dropped: int
 
 
-class Desk(Protocol):
-    """Calls `Outlet.flush` some time soon, if asked."""
+class FlushScheduler(Protocol):
+    """Calls `SendQueue.flush` some time soon, if asked."""
 
     @property
     def counts(self) -> Counts: ...
 
-    def mark(self, outlet: "Outlet") -> None:
-        """In this turn of the event loop: it has got something to write."""
+    def schedule(self, queue: "SendQueue") -> None:
+        """In this turn of the event loop: it has something to write."""
 
-    def block(self, outlet: "Outlet") -> None:
+    def await_room(self, queue: "SendQueue") -> None:
         """When there may be room: something waits, or has not left."""
 
 
-class Outlet:
+class SendQueue:
     """Owned by a session; `close` drops what waits. Only for the event loop's thread."""
 
-    def __init__(self, way: Way, desk: Desk) -> None:
-        self.dirty = False
-        """The desk has been told."""
+    def __init__(self, transport: Transport, flusher: FlushScheduler) -> None:
+        self.scheduled = False
+        """The flusher will call `flush` in this turn of the event loop."""
         self._full = False  # something waited, the last time
         self.closed = False
         self.writes = 0
         """Grows whenever there was room."""
-        self._way = way
-        self._desk = desk
-        self._counts = desk.counts
+        self._transport = transport
+        self._flusher = flusher
+        self._counts = flusher.counts
         self._waiting: deque[Item] = deque()
         self._events = 0
         self._bytes = 0  # of the events
@@ -93,7 +96,7 @@ class Outlet:
         item = Event(name, data)
         if self.closed:
             return
-        if self._events >= MAX_EVENTS or self._bytes + self._way.backlog() > MAX_BYTES:
+        if self._events >= MAX_EVENTS or self._bytes + self._transport.backlog() > MAX_BYTES:
             return self.drop(f"does not read: {self._events} replies wait for it")
         self._waiting.append(item)
         self._events += 1
@@ -101,15 +104,19 @@ class Outlet:
         self.flush()
 
     def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
-        """One piece of an answer; `taken` is called with `tokens` once it has left."""
+        """One piece of an answer: see `Listener`."""
         if self.closed:
             return
         item = TextChunk(stream, text, tokens, taken)
         if self._full and len(self._waiting) >= MERGE_BEYOND and self._joins_last(item):
             return
         self._waiting.append(item)
-        if not self.dirty:
-            self._desk.mark(self)
+        if not self.scheduled:
+            self._flusher.schedule(self)
+
+    def ended(self, stream: str, outcome: Outcome) -> None:
+        for name, data in replies.of_outcome(stream, outcome):
+            self.event(name, data)
 
     @property
     def waiting(self) -> int:
@@ -123,33 +130,33 @@ class Outlet:
 
     def backlog(self) -> int:
         """Bytes written that have not left."""
-        return self._way.backlog()
+        return self._transport.backlog()
 
     def flush(self) -> None:
         """Write what there is room for, and give credit for what has left."""
-        self.dirty = False
-        way = self._way
-        while self._waiting and (room := way.room()) > 0:
-            way.write(self._take(room, way.merges))
+        self.scheduled = False
+        transport = self._transport
+        while self._waiting and (room := transport.room()) > 0:
+            transport.write(self._take(room, transport.merges))
             self.writes += 1
-        if self._owed and way.settled():
+        if self._owed and transport.settled():
             owed, self._owed = self._owed, []
             for taken, tokens in owed:
                 taken(tokens)
         self._full = self.waits
         if self._full:
-            self._desk.block(self)
+            self._flusher.await_room(self)
 
     def drop(self, why: str) -> None:
-        """It cannot be helped; the session ends when the connection has."""
+        """End the connection; the session ends when that has happened."""
         log.warning("a client was dropped: it %s", why)
         self._counts.dropped += 1
         self._forget()
-        self._way.drop()
+        self._transport.drop()
 
     def close(self) -> None:
         self._forget()
-        self._way.close()
+        self._transport.close()
 
     def _forget(self) -> None:
         self.closed = True
@@ -158,7 +165,7 @@ class Outlet:
 
     def _joins_last(self, item: TextChunk) -> bool:
         last = self._waiting[-1]
-        if not isinstance(last, TextChunk) or not last.swallow(item):
+        if not isinstance(last, TextChunk) or not last.merge(item):
             return False
         self._counts.merged += 1
         return True
@@ -175,7 +182,7 @@ class Outlet:
                 self._owed.append((item.taken, item.tokens))
                 if merges and taken:
                     last = taken[-1]
-                    if isinstance(last, TextChunk) and last.swallow(item):
+                    if isinstance(last, TextChunk) and last.merge(item):
                         self._counts.merged += 1
                         continue
                 self._counts.chunks += 1

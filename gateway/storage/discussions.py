@@ -1,7 +1,7 @@
-"""What did a session select and say, in case the gateway is another when its client returns?
+"""A database of sessions and their discussions, which survives a restart of the gateway.
 
-A SQLite file in the home, written behind the event loop's back by one thread. It is a copy:
-when it cannot be written, the conversation in memory goes on, and the log says so once.
+A SQLite file in the home, written by one thread of its own. It is a copy:
+when it cannot be written, conversations go on in memory, and the log says so once.
 Tokens are in it as hashes only.
 """
 
@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.personalities.prompts import MAX_EXCHANGES
-from gateway.storage.saved_state import keep_aside
+from gateway.storage.atomic_file import keep_aside
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 MAX_SESSIONS = 1000
 MAX_DAYS = 30.0
@@ -44,7 +43,7 @@ CREATE INDEX IF NOT EXISTS of_session ON exchanges (token, personality, number);
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SavedSelection:
     """What a session has chosen, and the id of the generation that runs for it, or ""."""
 
     binding: str | None = None
@@ -53,27 +52,31 @@ class Selected:
     running: str = ""
 
 
-Said = tuple[str, str, str]
+Exchange = tuple[str, str, str]
 """Path of a personality, prompt, answer."""
 
 
-class History:
+class DiscussionStore:
     """Every method returns at once but `find`; `close` waits until all is written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_exchanges: int) -> None:
+        """`max_exchanges` are kept of each session, the newest."""
         self._path = path
-        self._thread = ThreadPoolExecutor(1, "history")
+        self._max_exchanges = max_exchanges
+        self._thread = ThreadPoolExecutor(1, "discussions")
         self._database: sqlite3.Connection | None = None
         self._failing = False
         self._thread.submit(self._guarded, self._open)
 
-    def note(self, token: str, holder: str, selected: Selected) -> None:
-        self._thread.submit(self._guarded, lambda: self._note(_hash(token), holder, selected))
+    def save_selection(self, token: str, holder: str, selected: SavedSelection) -> None:
+        self._thread.submit(
+            self._guarded, lambda: self._save_selection(_hash(token), holder, selected)
+        )
 
-    def add(self, token: str, said: Said) -> None:
-        self._thread.submit(self._guarded, lambda: self._add(_hash(token), said))
+    def add_exchange(self, token: str, exchange: Exchange) -> None:
+        self._thread.submit(self._guarded, lambda: self._add(_hash(token), exchange))
 
-    async def find(self, token: str, holder: str) -> tuple[Selected, list[Said]] | None:
+    async def find(self, token: str, holder: str) -> tuple[SavedSelection, list[Exchange]] | None:
         """What was kept of this holder's session; None when nothing was, or cannot be read."""
         work = self._thread.submit(self._guarded, lambda: self._find(_hash(token), holder))
         return await asyncio.wrap_future(work)
@@ -84,15 +87,15 @@ class History:
 
     # From here on in the thread.
 
-    def _guarded(self, work: Callable[[], Answer]) -> Answer | None:
+    def _guarded(self, work: Callable[[], Result]) -> Result | None:
         try:
             try:
-                answer = work()
+                result = work()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
                 self._forget(MAX_SESSIONS // 2)
-                answer = work()
+                result = work()
         except (sqlite3.Error, OSError) as error:
             if not self._failing:
                 log.warning("discussions are not kept over a restart: %s", error)
@@ -101,7 +104,7 @@ class History:
         if self._failing and self._database:
             log.info("discussions are kept again")
             self._failing = False
-        return answer
+        return result
 
     def _open(self) -> None:
         try:
@@ -125,7 +128,7 @@ class History:
                 (time.time() - MAX_DAYS * 86400, left),
             )
 
-    def _note(self, token: str, holder: str, selected: Selected) -> None:
+    def _save_selection(self, token: str, holder: str, selected: SavedSelection) -> None:
         if self._database is None:
             return
         values = (selected.binding, selected.model, selected.active, selected.running)
@@ -139,21 +142,21 @@ class History:
             )
         self._forget()
 
-    def _add(self, token: str, said: Said) -> None:
+    def _add(self, token: str, exchange: Exchange) -> None:
         if self._database is None:
             return
         with self._database as database:
             database.execute(
                 "INSERT INTO exchanges (token, personality, prompt, answer) VALUES (?, ?, ?, ?)",
-                (token, *said),
+                (token, *exchange),
             )
             database.execute(
                 "DELETE FROM exchanges WHERE token = ? AND number NOT IN "
                 "(SELECT number FROM exchanges WHERE token = ? ORDER BY number DESC LIMIT ?)",
-                (token, token, MAX_EXCHANGES),
+                (token, token, self._max_exchanges),
             )
 
-    def _find(self, token: str, holder: str) -> tuple[Selected, list[Said]] | None:
+    def _find(self, token: str, holder: str) -> tuple[SavedSelection, list[Exchange]] | None:
         if self._database is None:
             return None
         row = self._database.execute(
@@ -162,11 +165,11 @@ class History:
         ).fetchone()
         if row is None:
             return None
-        said = self._database.execute(
+        exchanges = self._database.execute(
             "SELECT personality, prompt, answer FROM exchanges WHERE token = ? ORDER BY number",
             (token,),
         ).fetchall()
-        return Selected(*row), said
+        return SavedSelection(*row), exchanges
 
     def _shut(self) -> None:
         if self._database:

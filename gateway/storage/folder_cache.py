@@ -1,24 +1,27 @@
-"""When is what was read from the disk read again? When somebody asks, and it has changed.
+"""Cache what was read from folders, read again when they change, and log each defect once.
 
-The check itself is many system calls, so it runs in a thread; those who ask
-while one runs share the next one.
+The check itself is many system calls, so it runs in a thread; requests that arrive
+during one check share the next one.
 """
 
 import asyncio
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 Snapshot = TypeVar("Snapshot")
 Signature = tuple[int, ...] | None
+Defect = tuple[str, str]
+"""The file or folder that has it, and what is wrong with it."""
 
 RACY_NS = 50_000_000
-"""A file system's clock ticks coarsely: what changed this short a time before it was looked
-at may change again without looking different."""
+"""A file system's clock ticks coarsely: a file that changed this short a time before its
+signature was taken may change again without another signature."""
 
 
-class Fresh(Generic[Snapshot]):
+class FolderCache(Generic[Snapshot]):
     """`read` is called in a thread, with what it returned the last time."""
 
     def __init__(self, read: Callable[[Snapshot | None], Snapshot]) -> None:
@@ -64,3 +67,27 @@ def signature(*paths: str | os.PathLike[str]) -> Signature:
 
 def unchanged(before: Signature, now: Signature) -> bool:
     return now is not None and before == now
+
+
+class Defects:
+    """Of one reading of the folders. A defect is logged once, for as long as it lasts."""
+
+    def __init__(self, log: logging.Logger, before: Collection[Defect] = ()) -> None:
+        """`before` are those of the reading before this one."""
+        self._log = log
+        self._before: dict[str, set[str]] = {}
+        for subject, what in before:
+            self._before.setdefault(subject, set()).add(what)
+        self._now: set[Defect] = set()
+
+    def add(self, subject: str, what: str) -> None:
+        if what not in self._before.get(subject, ()) and (subject, what) not in self._now:
+            self._log.warning("%s: %s", subject, what)
+        self._now.add((subject, what))
+
+    def keep(self, subject: str) -> None:
+        """It was not read again: its defects last."""
+        self._now |= {(subject, what) for what in self._before.get(subject, ())}
+
+    def all(self) -> frozenset[Defect]:
+        return frozenset(self._now)

@@ -1,5 +1,6 @@
-"""Whose is the run folder? One gateway's at a time, and it cleans up behind itself."""
+"""Locks in the run folder: one gateway, one launcher. And the gateway's handshake secret."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -7,31 +8,65 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import CannotStart
-from gateway.storage.file_lock import Taken, locked
 from protocol.run_folder import lock_file, secret_file, workers_address
 
 
-@contextmanager
-def claimed(run: Path) -> Iterator[str]:
-    """Hold the run folder; yields this gateway's secret, which only its owner can read.
+class LockHeld(Exception):
+    """Another process holds the lock. Nothing has changed."""
 
-    The lock is there because libzmq would let a second gateway steal the first one's
-    workers without a word. Raise CannotStart when another one holds it.
+
+@contextmanager
+def run_lock(run: Path) -> Iterator[str]:
+    """Hold the run folder; yield this gateway's new secret, which only its owner can read.
+
+    Without the lock, libzmq would let a second gateway take over the first one's workers
+    silently. Raise CannotStart when another gateway holds it.
     """
     try:
-        with locked(lock_file(run)):
+        with file_lock(lock_file(run)):
             try:
                 yield new_secret(secret_file(run))
             finally:
                 socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
                 for left in (secret_file(run), Path(socket)):
                     left.unlink(missing_ok=True)
-    except Taken:
+    except LockHeld:
         raise CannotStart(f"another gateway uses the run folder {run}") from None
 
 
+@contextmanager
+def launch_lock(run: Path) -> Iterator[None]:
+    """Of two `make run` in the same moment neither would find the other. Raise CannotStart."""
+    try:
+        with file_lock(run / "launch.lock"):
+            yield
+    except LockHeld:
+        raise CannotStart(f"another server is starting or stopping in {run}") from None
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Lock the file, and remove it afterwards. Raise LockHeld.
+
+    The kernel releases the lock of a process that dies; the file it leaves behind is no lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise BlockingIOError  # its last owner removed it a moment ago
+    except BlockingIOError:
+        os.close(descriptor)
+        raise LockHeld from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def new_secret(path: Path) -> str:
-    """Written to a new file that only its owner can read."""
+    """Write a random secret to a new file that only its owner can read."""
     secret = secrets.token_hex(16)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.unlink(missing_ok=True)

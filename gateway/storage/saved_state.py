@@ -1,20 +1,18 @@
-"""What is remembered over a restart, and is it really on the disk?
+"""The state that survives a restart: default model, mounted personalities, active one.
 
-Binding and model that serve whoever selected none, the mounted personalities,
-and which of them is active. Memory changes only after the file has.
+Memory changes only after the file has.
 """
 
 import asyncio
 import json
 import logging
-import os
 import threading
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import StateNotSaved
+from gateway.storage.atomic_file import backup, keep_aside, write_atomically
 from gateway.storage.untrusted_files import read_regular
 
 log = logging.getLogger(__name__)
@@ -23,11 +21,10 @@ MAX_MOUNTED = 1000
 MAX_BINDINGS = 200
 MAX_NAME = 1000
 MAX_BYTES = 2**22
-MAX_KEPT_ASIDE = 9
 
 
 class Damaged(ValueError):
-    """This is not a state."""
+    """The content is not a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +44,37 @@ class SavedState:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = threading.Lock()
-        self._now = _load(path)
+        self._lock = threading.Lock()
+        self._state = _load(path)
+
+    @property
+    def default(self) -> tuple[str, str]:
+        """Binding and model of clients that selected none; "" for what is not selected."""
+        return self._state.default_binding, self._state.default_model
 
     @property
     def default_binding(self) -> str:
-        return self._now.default_binding
+        return self._state.default_binding
 
     @property
     def default_model(self) -> str:
-        return self._now.default_model
+        return self._state.default_model
 
     @property
     def mounted(self) -> tuple[str, ...]:
-        return tuple(self._now.mounted)
+        return tuple(self._state.mounted)
 
     @property
     def active(self) -> int | None:
-        return self._now.active
+        return self._state.active
 
     def last_model(self, binding: str) -> str:
         """The model that was selected last for it; "" if none was."""
-        return self._now.models.get(binding, "")
+        return self._state.models.get(binding, "")
+
+    def wanted(self, binding: str) -> str:
+        """The default model, for a worker of the default binding that holds nothing yet."""
+        return self.default_model if binding == self.default_binding else ""
 
     async def change(self, **fields: Any) -> None:
         """Set fields of State, on disk first. Raise StateNotSaved, with nothing changed.
@@ -81,20 +87,20 @@ class SavedState:
     async def mount(self, path: str) -> int:
         """The id of a personality, which is appended if it is not there. Raise StateNotSaved."""
         await self.change(mounted=[path])
-        return self._now.mounted.index(path)
+        return self._state.mounted.index(path)
 
     def _change(self, fields: dict[str, Any]) -> None:
-        with self._turn:
-            new = _changed(self._now, fields)
-            if new == self._now:
+        with self._lock:
+            new = _changed(self._state, fields)
+            if new == self._state:
                 return
             try:
-                _write(self._path, _encode(new))
+                write_atomically(self._path, _encode(new))
             except OSError as error:
                 log.error("the state could not be saved to %s: %s", self._path, error.strerror)
                 reason = error.strerror or "the disk refused it"
                 raise StateNotSaved(f"the change could not be saved: {reason}") from None
-            self._now = new
+            self._state = new
 
 
 def _changed(state: State, fields: dict[str, Any]) -> State:
@@ -151,10 +157,6 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME
 
 
-def _backup(path: Path) -> Path:
-    return path.with_name(path.name + ".bak")
-
-
 def _load(path: Path) -> State:
     try:
         return _decode(read_regular(path, MAX_BYTES))
@@ -164,56 +166,10 @@ def _load(path: Path) -> State:
         reason = f"{error}".splitlines()[0][:100]
     aside = keep_aside(path)
     try:
-        state = _decode(read_regular(_backup(path), MAX_BYTES))
+        state = _decode(read_regular(backup(path), MAX_BYTES))
         instead = "the state before its last change"
     except (OSError, Damaged):
         state, instead = State(), "the defaults"
     where = f"it is kept as {aside.name}" if aside else "it could not be moved away"
     log.warning("the saved state %s is damaged (%s): using %s; %s", path, reason, instead, where)
     return state
-
-
-def keep_aside(path: Path) -> Path | None:
-    """Its new name; None when it cannot be moved. The newest of many takes the last name."""
-    candidates = [path.with_name(f"{path.name}.corrupt-{n}") for n in range(1, MAX_KEPT_ASIDE + 1)]
-    free = (candidate for candidate in candidates if not os.path.lexists(candidate))
-    aside = next(free, candidates[-1])
-    try:
-        os.replace(path, aside)
-    except OSError:
-        return None
-    return aside
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Atomic, and on the disk when it returns: a power cut leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        _keep_backup(path)
-        os.replace(new, path)
-    except OSError:
-        with suppress(OSError):
-            new.unlink()
-        raise
-    # The change has happened; a folder that cannot be synced only makes it less certain.
-    with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _keep_backup(path: Path) -> None:
-    """A second name for the last good file; where that cannot be had, it goes without."""
-    link = path.with_name(path.name + ".bak.new")
-    with suppress(OSError):
-        link.unlink(missing_ok=True)
-        os.link(path, link)
-        os.replace(link, _backup(path))

@@ -1,4 +1,4 @@
-"""Which files may be touched? Regular ones that really lie inside their folder.
+"""Files that strangers name or write: only regular ones that really lie inside their folder.
 
 Names come from clients and from zoos that somebody else packed. What is refused
 here is answered like what does not exist, so that nobody learns about the rest
@@ -18,7 +18,7 @@ class NotAFile(OSError):
 
 
 class Exposed(Exception):
-    """Somebody else can read what is secret; the text is one sentence for the operator."""
+    """Others can read a file that holds secrets. The text is one sentence for the operator."""
 
 
 def check_private(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How is a YAML file read that somebody else wrote?
+"""Read YAML files that strangers wrote, within limits.
 
 `safe_load` is not enough: 272 bytes of aliases become 39 MB of JSON, 100 kB of
 brackets overflow the C stack, and a FIFO under the name never ends.

@@ -1,12 +1,11 @@
-"""Which workers exist, what does each hold, and who takes the next request?
+"""The workers that exist, what each one holds and runs, and the verbs that change it. (pure)
 
-Plain state: no sockets, no tasks, no clock; times come in as arguments.
-`gateway.workers.link` feeds it what arrived and what was lost, `gateway.scheduling.dispatcher`
-asks it where a request can go and acts on the answer.
+No sockets, tasks or clock; times come in as arguments. `gateway.workers.link` reports
+what arrived and what was lost, `gateway.scheduling` reads the rest. Attributes of a
+worker are set here and nowhere else.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from protocol.messages import Heartbeat, Hello, Loaded
 
@@ -27,12 +26,12 @@ class Worker:
     sandbox: dict[str, str] = field(default_factory=dict)
     """As Hello says."""
     loading: str = ""
-    """What it is asked to hold; it serves nobody meanwhile."""
+    """The model that it is asked to load; it serves nobody meanwhile."""
     draining: str = ""
-    """What it is to hold as soon as its running requests are done: no new ones until then."""
+    """The model that it loads as soon as its running requests are done: no new ones until then."""
     requests: set[int] = field(default_factory=set)
     retiring: bool = False
-    """It was idle for long and has been asked to go."""
+    """It was asked to stop: no new requests, and its end is no crash."""
     reserved: int = 0
     """Slots promised to requests that are about to be sent."""
     steps: int = -1
@@ -55,19 +54,35 @@ class Worker:
         return len(self.requests) + self.reserved
 
 
-class Step(Enum):
-    """What has to happen before a request can run."""
-
-    SERVE = auto()  # the worker takes it now
-    LOAD = auto()  # the worker is free to load the model
-    START = auto()  # another process of the binding may help
-    WAIT = auto()  # something else must end first
-
-
 class Fleet:
     def __init__(self) -> None:
         self._workers: dict[bytes, Worker] = {}
         self._orphans: list[tuple[str, str]] = []
+
+    # Read.
+
+    def find(self, identity: bytes) -> Worker | None:
+        return self._workers.get(identity)
+
+    def of(self, binding: str) -> list[Worker]:
+        return [worker for worker in self._workers.values() if worker.binding == binding]
+
+    def all(self) -> list[Worker]:
+        return list(self._workers.values())
+
+    def holders(self, binding: str, model: str) -> list[Worker]:
+        """Workers that serve the model now."""
+        return [worker for worker in self.of(binding) if worker.serves(model)]
+
+    def expected(self, binding: str, model: str) -> bool:
+        """Some worker holds the model, or soon will."""
+        return any(model in (w.model, w.loading, w.draining) for w in self.of(binding))
+
+    def sharers(self) -> int:
+        """How many workers hold a model or are about to: they share the cores."""
+        return sum(bool(w.model or w.loading) for w in self.all())
+
+    # Come and go.
 
     def join(self, identity: bytes, hello: Hello, now: float) -> Worker:
         """A worker said Hello, for the first time or again: what it ran is gone."""
@@ -87,29 +102,45 @@ class Fleet:
         self._workers[identity] = worker
         return worker
 
-    def find(self, identity: bytes) -> Worker | None:
-        return self._workers.get(identity)
-
-    def hear(self, worker: Worker, beat: Heartbeat, now: float) -> None:
-        if beat.steps != worker.steps or not beat.active:
-            worker.steps = beat.steps
-            worker.progress_at = now
-        worker.last_heard = now
-
     def lose(self, identity: bytes) -> Worker | None:
-        """Forget a worker. What it held is wanted again, unless it was meant to go."""
+        """Forget a worker. The model it held is wanted again, unless it was retiring."""
         worker = self._workers.pop(identity, None)
         if worker and worker.model and not worker.retiring:
             self._orphans.append((worker.binding, worker.model))
         return worker
 
-    def orphan(self, binding: str) -> str:
+    def take_orphan(self, binding: str) -> str:
         """A model that a lost worker held and nobody holds now; "" if there is none."""
         for pair in [each for each in self._orphans if each[0] == binding]:
             self._orphans.remove(pair)
             if not self.holders(*pair):
                 return pair[1]
         return ""
+
+    def retire(self, worker: Worker, now: float) -> None:
+        """It is asked to stop, or somebody else stopped it: nothing new goes there."""
+        worker.retiring, worker.used_at = True, now
+
+    def keep(self, worker: Worker) -> None:
+        """It will not stop after all."""
+        worker.retiring = False
+
+    # Signs of life.
+
+    def hear(self, worker: Worker, now: float) -> None:
+        """Any message came from it."""
+        worker.last_heard = now
+
+    def beat(self, worker: Worker, beat: Heartbeat, now: float) -> None:
+        if beat.steps != worker.steps or not beat.active:
+            worker.steps = beat.steps
+            worker.progress_at = now
+        worker.last_heard = now
+
+    # Models.
+
+    def start_loading(self, worker: Worker, model: str) -> None:
+        worker.loading, worker.draining = model, ""
 
     def loaded(self, worker: Worker, answer: Loaded) -> None:
         worker.model = answer.model
@@ -118,22 +149,30 @@ class Fleet:
         worker.details = answer.details
         worker.loading = ""
 
-    def of(self, binding: str) -> list[Worker]:
-        return [worker for worker in self._workers.values() if worker.binding == binding]
+    def load_failed(self, worker: Worker) -> None:
+        """It holds what it held before."""
+        worker.loading = ""
 
-    def all(self) -> list[Worker]:
-        return list(self._workers.values())
+    def unload(self, worker: Worker) -> None:
+        """It said that it holds nothing."""
+        worker.model = ""
 
-    def holders(self, binding: str, model: str) -> list[Worker]:
-        return [worker for worker in self.of(binding) if worker.serves(model)]
+    def drain(self, worker: Worker, model: str) -> None:
+        """It gets no new requests, so that it can load the model when the running ones are done."""
+        worker.draining = model
 
-    def expected(self, binding: str, model: str) -> bool:
-        """Some worker holds it, or soon will."""
-        return any(model in (w.model, w.loading, w.draining) for w in self.of(binding))
+    def stop_draining(self, worker: Worker) -> None:
+        worker.draining = ""
 
-    def sharers(self) -> int:
-        """How many workers hold a model or are about to: they share the cores."""
-        return sum(bool(w.model or w.loading) for w in self.all())
+    # Requests.
+
+    def reserve(self, worker: Worker) -> None:
+        """A slot, until the request is sent."""
+        worker.reserved += 1
+
+    def free(self, worker: Worker) -> None:
+        """A reserved slot: its request is sent, or will not be."""
+        worker.reserved -= 1
 
     def assign(self, worker: Worker, request: int, now: float) -> None:
         worker.requests.add(request)
@@ -142,48 +181,3 @@ class Fleet:
     def release(self, worker: Worker, request: int, now: float) -> None:
         worker.requests.discard(request)
         worker.used_at = worker.progress_at = now
-
-    def place(
-        self, binding: str, model: str, *, slot: bool = True, startable: bool
-    ) -> tuple[Step, Worker | None]:
-        """What brings a request for `model` nearer to running.
-
-        With `slot`, SERVE means a free slot; without, that the model is there.
-        A model is never taken from a worker while another way is open: an empty
-        worker first, then one more process, then the idle worker that was used
-        longest ago, and at last a busy one, which is drained.
-        """
-        holders = self.holders(binding, model)
-        free = [w for w in holders if w.occupied < w.slots and not w.draining]
-        if free or (holders and not slot):
-            return Step.SERVE, min(free or holders, key=lambda w: w.occupied / w.slots)
-        if holders and not all(w.draining for w in holders):
-            return Step.WAIT, None
-        workers = [w for w in self.of(binding) if not w.retiring]
-        if any(model in (w.loading, w.draining) for w in workers):
-            return self._drained(workers, model)
-        open_to_load = [w for w in workers if not w.loading and not w.draining]
-        for worker in open_to_load:
-            if not worker.model and worker.idle:
-                return Step.LOAD, worker
-        if startable:
-            return Step.START, None
-        if not open_to_load:
-            return Step.WAIT, None
-        oldest = min(open_to_load, key=lambda w: (not w.idle, w.used_at))
-        if oldest.idle:
-            return Step.LOAD, oldest
-        oldest.draining = model
-        return Step.WAIT, None
-
-    def stop_draining(self, wanted: set[tuple[str, str]]) -> None:
-        """Who waited for a model may have left: nobody is drained for what nobody wants."""
-        for worker in self.all():
-            if worker.draining and (worker.binding, worker.draining) not in wanted:
-                worker.draining = ""
-
-    def _drained(self, workers: list[Worker], model: str) -> tuple[Step, Worker | None]:
-        for worker in workers:
-            if worker.draining == model and worker.idle:
-                return Step.LOAD, worker
-        return Step.WAIT, None

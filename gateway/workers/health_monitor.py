@@ -1,10 +1,10 @@
-"""Which workers are silent, hung, or idle for too long?
+"""Health checks: end silent, hung and frozen workers; stop idle ones.
 
-A pidfd sees deaths; this sees what is alive and of no use. A heartbeat says how
-many steps a worker's model thread has made: a busy worker whose steps stand
+A pidfd tells of deaths; this finds workers that are alive and of no use. A heartbeat says
+how many steps a worker's model thread has made: a busy worker whose steps stand
 still is hung, even when heartbeats come, because native code that released the
 interpreter's lock hangs behind a healthy thread. Loading has a limit of its own,
-because a binding need not tell how far it is.
+because a binding need not report its progress.
 """
 
 import asyncio
@@ -15,41 +15,41 @@ from gateway.workers.link import Link
 
 SILENCE = 3
 """Missed heartbeats after which a worker is given up."""
-LOOKS = 4
+CHECKS = 4
 """For each heartbeat. A process that somebody stopped is found by the second."""
 
 
-class Minder:
+class HealthMonitor:
     def __init__(
         self,
         link: Link,
+        stop_worker: Callable[[Worker], Awaitable[bool]],
         *,
         stall_limit: float,
         load_limit: float,
         keep_alive: float,
-        stop_worker: Callable[[Worker], Awaitable[bool]],
     ) -> None:
-        """Limits in seconds, 0 is none."""
+        """`stop_worker` says whether the worker will stop. Limits in seconds, 0 is none."""
         self._link = link
+        self._stop_worker = stop_worker
         self._stall_limit = stall_limit
         self._load_limit = load_limit
         self._keep_alive = keep_alive
-        self._stop_worker = stop_worker
-        self._stopped: set[Worker] = set()  # at the last look
+        self._frozen: set[Worker] = set()  # at the last check
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(self._link.heartbeat / LOOKS)
+            await asyncio.sleep(self._link.heartbeat / CHECKS)
             now = asyncio.get_running_loop().time()
-            stopped = {worker for worker in self._link.fleet.all() if self._link.stopped(worker)}
-            for worker in stopped & self._stopped:
+            frozen = {worker for worker in self._link.fleet.all() if self._link.stopped(worker)}
+            for worker in frozen & self._frozen:
                 self._link.kill(worker, "was frozen and was ended")
-            self._stopped = stopped
+            self._frozen = frozen
             for worker in self._link.fleet.all():
-                await self._look_at(worker, now)
+                await self._check(worker, now)
 
-    async def _look_at(self, worker: Worker, now: float) -> None:
+    async def _check(self, worker: Worker, now: float) -> None:
         stalled = now - worker.progress_at
         limit = self._load_limit if worker.loading else self._stall_limit
         if now - worker.last_heard > SILENCE * self._link.heartbeat:
@@ -57,8 +57,7 @@ class Minder:
         elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
-            worker.used_at = now  # not asked again for as long
-            worker.retiring = True  # no new requests while it is asked
-            worker.retiring = await self._stop_worker(worker)
-            if not worker.retiring:
-                self._link.stays(worker)
+            # No new requests while supervisor is asked, and not asked again for as long.
+            self._link.fleet.retire(worker, now)
+            if not await self._stop_worker(worker):
+                self._link.keep(worker)

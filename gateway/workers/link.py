@@ -1,30 +1,26 @@
-"""How does a message reach a worker, and its answers come back?"""
+"""The ZeroMQ link: send requests to workers, and hand their chunks and answers on."""
 
 import asyncio
 import itertools
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import Protocol, Self
+from typing import Protocol
 
 from gateway.observability.metrics import Metrics
-from gateway.scheduling.quarantine import Fingerprint, Poison
+from gateway.workers.call import Answer, Call, Feed, no_chunks, too_late
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.handshake import Greeter
-from gateway.workers.process_watch import Watch
-from gateway.workers.zmq_router import Router, Sent
+from gateway.workers.handshake import Handshake
+from gateway.workers.process_watch import ProcessWatch
+from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
-    Chunk,
     Chunks,
-    Credit,
-    Detokenized,
-    Embedded,
     Failed,
     Finished,
     Heartbeat,
@@ -33,23 +29,17 @@ from protocol.messages import (
     Loaded,
     Message,
     Refused,
-    Tokenized,
     Welcome,
 )
 
 log = logging.getLogger(__name__)
 
-Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
-"""A message of these kinds is the last one of its request."""
-
-PORTION = 64
-"""Tokens that are granted at once: a message for every token would cost more than the token."""
 DIED = "died"
 """How a worker was lost, as long as nobody knows more: worth a post-mortem."""
 
 
-class Watcher(Protocol):
-    """Is told what happens to workers; must not wait."""
+class WorkerObserver(Protocol):
+    """Is told what happens to workers. Called from the event loop; must not wait."""
 
     def joined(self, worker: Worker) -> None: ...
 
@@ -58,40 +48,14 @@ class Watcher(Protocol):
     def lost(self, worker: Worker, how: str) -> None: ...
 
 
-class Call:
-    """One request in a worker, from its first frame to its answer."""
+class _Nobody:
+    """Observes until `serving` begins; there are no workers before that."""
 
-    __slots__ = ("_link", "_owed", "answer", "cancelled_at", "feed", "fingerprint", "id", "worker")
+    def joined(self, worker: Worker) -> None: ...
 
-    def __init__(
-        self, link: "Link", id: int, worker: Worker, feed: "Feed", fingerprint: Fingerprint | None
-    ):
-        self._link = link
-        self.id = id
-        self.worker = worker
-        self.feed = feed
-        self.fingerprint = fingerprint
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.cancelled_at = 0.0
-        self._owed = 0
+    def released(self, worker: Worker) -> None: ...
 
-    def grant(self, tokens: int) -> None:
-        """Let the worker send so many tokens more; it hears of it in portions."""
-        self._owed += tokens
-        if self._owed >= PORTION and not self.answer.done():
-            self._link.send(self.worker, Credit(self.id, self._owed))
-            self._owed = 0
-
-
-Feed = Callable[[Call, Chunk], None]
-
-
-def _too_late(call: Call, chunk: Chunk) -> None:
-    """Nobody waits for this any more; the worker knows, or will in a moment."""
-
-
-def _no_chunks(call: Call, chunk: Chunk) -> None:
-    raise ProtocolError(f"a chunk for request {chunk.id}, which streams nothing")
+    def lost(self, worker: Worker, how: str) -> None: ...
 
 
 OVERDUE = 1.5
@@ -103,52 +67,61 @@ class Link:
         self,
         fleet: Fleet,
         address: str,
-        greeter: Greeter,
-        watcher: Watcher,
+        handshake: Handshake,
+        metrics: Metrics,
+        *,
+        remote: RemoteEndpoint | None = None,
+        batch: Batch | None = None,
         heartbeat: float = 1.0,
     ) -> None:
+        """`remote` is where workers on other machines join. `batch` is told when a batch of
+        messages begins and ends. `heartbeat` in seconds."""
         self.fleet = fleet
-        self._greeter = greeter
-        self._watcher = watcher
-        self.metrics = Metrics()
-        self.poison = Poison(0)
+        self._handshake = handshake
+        self._metrics = metrics
         self.heartbeat = heartbeat
         self._epoch = secrets.randbits(31)
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
-        self._watches: dict[bytes, Watch] = {}
+        self._watches: dict[bytes, ProcessWatch] = {}
         self._refused = RateLimitedLog(log)
         self._dropped = RateLimitedLog(log)
-        self.router = Router(address, self._take)
+        self._router = Router(address, self._take, remote=remote, batch=batch)
+        self._observer: WorkerObserver = _Nobody()
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def serving(self, observer: WorkerObserver) -> AsyncIterator[None]:
+        """Listen until the block ends; `observer` is told of workers from here on.
+
+        Raise CannotStart when the address for remote workers cannot be had.
+        """
         self._loop = asyncio.get_running_loop()
-        await self.router.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        for watch in self._watches.values():
-            watch.stop()
-        for call in self._calls.values():
-            call.answer.cancel()
-        await self.router.__aexit__(*exc_info)
+        self._observer = observer
+        async with self._router:
+            try:
+                yield
+            finally:
+                for watch in self._watches.values():
+                    watch.stop()
+                for call in self._calls.values():
+                    call.answer.cancel()
 
     @asynccontextmanager
     async def request(
         self,
         worker: Worker,
         build: Callable[[int], Message],
-        feed: Feed = _no_chunks,
-        fingerprint: Fingerprint | None = None,
+        feed: Feed = no_chunks,
+        tag: Hashable | None = None,
     ) -> AsyncIterator[Call]:
         """Send one request and take its chunks as they come; `call.answer` is its end.
 
         `feed` is called from the event loop and must neither wait nor raise. Leaving the
         block before the answer, by error or by cancellation, cancels the request in the
-        worker; its slot is free again when the worker says so. What has a `fingerprint` is
-        a suspect when the worker dies meanwhile.
+        worker; its slot is free again when the worker says so. `tag` is the caller's: see
+        `tags`.
         """
-        call = Call(self, next(self._ids), worker, feed, fingerprint)
+        call = Call(self.send, next(self._ids), worker, feed, tag)
         self._calls[call.id] = call
         self.fleet.assign(worker, call.id, self._loop.time())
         try:
@@ -162,7 +135,7 @@ class Link:
             if call.answer.done() and not call.answer.cancelled():
                 self._calls.pop(call.id, None)
             else:
-                call.feed, call.cancelled_at = _too_late, self._loop.time()
+                call.feed, call.cancelled_at = too_late, self._loop.time()
                 call.answer.cancel()
                 self.send(worker, Cancel(call.id))
 
@@ -170,7 +143,7 @@ class Link:
         self._send(worker.identity, message)
 
     def _send(self, identity: bytes, message: Message) -> None:
-        match self.router.send(identity, encode(message)):
+        match self._router.send(identity, encode(message)):
             case Sent.FULL:
                 self.lose(identity, "does not read its messages any more")
             case Sent.UNREACHABLE:
@@ -193,21 +166,22 @@ class Link:
             self._dropped.warning("dropped a frame from %r: %s", frames[0][:64], error)
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
-        if reason := self._greeter.objection(identity, hello):
+        if reason := self._handshake.objection(identity, hello):
             name = identity[:64].decode(errors="replace")
             self._refused.warning("refused worker %s: %s", name, reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")
-        elif hello.host == socket.gethostname() and not self._greeter.is_guest(hello):
-            self._watches[identity] = Watch(hello.pid, lambda: self.lose(identity, DIED))
+        elif hello.host == socket.gethostname() and not self._handshake.is_remote(hello):
+            self._watches[identity] = ProcessWatch(hello.pid, lambda: self.lose(identity, DIED))
         worker = self.fleet.join(identity, hello, self._loop.time())
         self._send(identity, Welcome(self.heartbeat, self._epoch))
         log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
-        self._watcher.joined(worker)
+        self._observer.joined(worker)
 
     def _deliver(self, worker: Worker, message: Message) -> None:
-        worker.last_heard = self._loop.time()
+        now = self._loop.time()
+        self.fleet.hear(worker, now)
         if isinstance(message, Chunks):
             for chunk in message.chunks:
                 if call := self._call(worker, chunk.id):
@@ -216,7 +190,7 @@ class Link:
             if call := self._call(worker, message.id):
                 self._answer(call, message)
         elif isinstance(message, Heartbeat):
-            self.fleet.hear(worker, message, worker.last_heard)
+            self.fleet.beat(worker, message, now)
         else:
             raise ProtocolError(f"{type(message).__name__} is for workers to hear")
 
@@ -233,14 +207,14 @@ class Link:
         self._count(call, answer)
         if not call.answer.done():
             call.answer.set_result(answer)
-        self._watcher.released(call.worker)
+        self._observer.released(call.worker)
 
     def _count(self, call: Call, answer: Answer) -> None:
         if call.cancelled_at:
-            self.metrics.cancel.observe(self._loop.time() - call.cancelled_at)
+            self._metrics.cancel.observe(self._loop.time() - call.cancelled_at)
         if isinstance(answer, Finished):
-            self.metrics.prompt_tokens += answer.prompt_tokens
-            self.metrics.reused_tokens += answer.reused_tokens
+            self._metrics.prompt_tokens += answer.prompt_tokens
+            self._metrics.reused_tokens += answer.reused_tokens
 
     def lose(self, identity: bytes, how: str) -> None:
         """Forget a worker at once; its requests are told when it is known how it ended."""
@@ -248,7 +222,7 @@ class Link:
             watch.stop()
         if worker := self.fleet.lose(identity):
             log.warning("worker %s %s", worker.name, how)
-            self._watcher.lost(worker, how)
+            self._observer.lost(worker, how)
 
     def stopped(self, worker: Worker) -> bool:
         """Its process is on this machine and does not run, because somebody has stopped it."""
@@ -265,17 +239,20 @@ class Link:
         """Whether a heartbeat is overdue; it may be about to be given up."""
         return self._loop.time() - worker.last_heard > OVERDUE * self.heartbeat
 
-    def stays(self, worker: Worker) -> None:
-        """It was meant to go and will not: who waits may have it."""
-        self._watcher.released(worker)
+    def keep(self, worker: Worker) -> None:
+        """It was asked to stop and will not: requests that wait may have it."""
+        self.fleet.keep(worker)
+        self._observer.released(worker)
+
+    def tags(self, worker: Worker) -> list[Hashable]:
+        """Of the requests that it has not answered, as `request` got them."""
+        calls = [self._calls[id] for id in worker.requests if id in self._calls]
+        return [call.tag for call in calls if call.tag is not None]
 
     def fail(self, worker: Worker, how: str) -> None:
         """End what a lost worker left unanswered."""
         if not worker.retiring:
-            self.metrics.lost(how)
-            calls = [self._calls[id] for id in worker.requests if id in self._calls]
-            prints = [call.fingerprint for call in calls if call.fingerprint]
-            self.poison.blame(prints, worker.name, how, self._loop.time())
+            self._metrics.worker_lost(how)
         self._abandon(worker, how)
 
     def _abandon(self, worker: Worker, how: str) -> None:

@@ -1,4 +1,4 @@
-"""When did a process on this machine die? The moment it does.
+"""Learn that a process on this machine died, the moment it does.
 
 Heartbeats take seconds to miss. A pidfd becomes readable as soon as its process
 is gone, and unlike SIGCHLD it works for processes that are nobody's child here.
@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Watch:
+class ProcessWatch:
     """Calls back once, from the event loop, when `pid` exits; until `stop`."""
 
     def __init__(self, pid: int, callback: Callable[[], object]) -> None:

@@ -1,9 +1,8 @@
-"""How is ZeroMQ read and written from the event loop?
+"""A ZeroMQ ROUTER in the event loop, drained by hand.
 
-The descriptor of a ROUTER is drained by hand: `zmq.asyncio` makes a future for
-every message, which costs more than the message. That descriptor is
-edge-triggered and knows nothing of single messages, so whoever has sent or
-received looks once more before the loop may sleep.
+`zmq.asyncio` makes a future for every message, which costs more than the message. The
+ROUTER's descriptor is edge-triggered and knows nothing of single messages, so after each
+send or receive it is read once more before the loop may sleep.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Self
+from typing import Protocol, Self
 
 import zmq
 from zmq.auth.asyncio import AsyncioAuthenticator
@@ -31,20 +30,34 @@ LAST_WORDS = 200
 DOMAIN = "workers"
 
 
+class Batch(Protocol):
+    """Is told around each batch of messages: what they set off can be done at once."""
+
+    def hold(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class _NoBatch:
+    def hold(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Tcp:
-    """For workers on other machines: CURVE only, and only keys that are known."""
+class RemoteEndpoint:
+    """For workers on other machines: CURVE only, and only keys of the allow-list."""
 
     address: str
     """`tcp://host:port`."""
     key: bytes
     """Our secret one."""
-    knows: Callable[[bytes], bool]
-    """Whether this public key may come in."""
+    has_key: Callable[[bytes], bool]
+    """Whether this public key is on the allow-list."""
 
     def callback(self, domain: str, key: bytes) -> bool:
         """What pyzmq calls for each handshake."""
-        return self.knows(key)
+        return self.has_key(key)
 
 
 class Sent(Enum):
@@ -55,16 +68,23 @@ class Sent(Enum):
 
 class Router:
     """A bound ROUTER. `take` is called with the frames of each message, from the event loop,
-    between `before_drain` and `after_drain`: what a batch sets off can be done at once."""
+    between `batch.hold` and `batch.flush`."""
 
-    def __init__(self, address: str, take: Callable[[list[bytes]], None]) -> None:
+    def __init__(
+        self,
+        address: str,
+        take: Callable[[list[bytes]], None],
+        *,
+        remote: RemoteEndpoint | None = None,
+        batch: Batch | None = None,
+    ) -> None:
+        """`remote` is where it listens besides."""
         self._address = address
         self._take = take
+        self._remote = remote
+        batch = batch or _NoBatch()
+        self._hold, self._flush = batch.hold, batch.flush
         self._scheduled = False
-        self.tcp: Tcp | None = None
-        """Where to listen besides; set before it is entered."""
-        self.before_drain: Callable[[], None] = lambda: None
-        self.after_drain: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -73,36 +93,36 @@ class Router:
         self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
         self._socket.maxmsgsize = MAX_FRAME
         self._socket.bind(self._address)
-        if self.tcp:
-            self._bind(self.tcp)
+        if self._remote:
+            self._bind(self._remote)
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._descriptor, self._readable)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._loop.remove_reader(self._descriptor)
-        if self.tcp:
+        if self._remote:
             self._authenticator.stop()
         self._context.destroy(linger=LAST_WORDS)
 
-    def _bind(self, tcp: Tcp) -> None:
+    def _bind(self, remote: RemoteEndpoint) -> None:
         """What is set on a socket is for what it binds from then on: the Unix socket stays as it
         is. Raise CannotStart when the address is taken, or nobody's."""
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=tcp)
+        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=remote)
         self._socket.zap_domain = DOMAIN.encode()
         self._socket.curve_server = True
-        self._socket.curve_secretkey = tcp.key
-        self._socket.ipv6 = "[" in tcp.address
+        self._socket.curve_secretkey = remote.key
+        self._socket.ipv6 = "[" in remote.address
         for option, value in TCP_KEEPALIVE.items():
             self._socket.setsockopt(getattr(zmq, option), value)
         try:
-            self._socket.bind(tcp.address)
+            self._socket.bind(remote.address)
         except zmq.ZMQError as error:
             self._authenticator.stop()
             self._context.destroy(linger=0)
-            raise CannotStart(f"cannot listen on {tcp.address}: {error.strerror}") from None
+            raise CannotStart(f"cannot listen on {remote.address}: {error.strerror}") from None
 
     def send(self, identity: bytes, frame: bytes) -> Sent:
         """Never waits."""
@@ -123,7 +143,7 @@ class Router:
         if self._socket.closed:
             return
         self._scheduled = more = True  # whoever sends meanwhile need not have us look again
-        self.before_drain()
+        self._hold()
         deadline = time.monotonic() + BUDGET
         try:
             while more and time.monotonic() < deadline:
@@ -137,7 +157,7 @@ class Router:
             self._scheduled = more
             if more:
                 self._rest(REST)
-            self.after_drain()
+            self._flush()
 
     def _readable(self) -> None:
         if not self._scheduled:

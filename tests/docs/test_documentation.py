@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.settings import load_settings, markdown_table
+from gateway.config.command_line import markdown_table
+from gateway.config.loading import load_settings
 from gateway.personalities.personality import from_config
 from gateway.socketio import endpoints as events
 from protocol.codec import vocabulary

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-from gateway.provisioning.supervisor_rpc import ask
+from gateway.provisioning.supervisor_rpc import call_supervisor
 from protocol.run_folder import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ class Home:
     def supervised_pids(self) -> dict[str, int]:
         """Process name to pid, from supervisor itself."""
         path = supervisor_socket(run_folder(self.folder))
-        processes = ask(path, lambda server: server.supervisor.getAllProcessInfo())
+        processes = call_supervisor(path, lambda server: server.supervisor.getAllProcessInfo())
         return {process["name"]: process["pid"] for process in processes if process["pid"]}
 
     def gateway_pid(self) -> int:

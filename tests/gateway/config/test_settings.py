@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Settings, load_settings, markdown_table, table
+from gateway.config.command_line import markdown_table
+from gateway.config.loading import load_settings
+from gateway.config.settings import Settings, table
 from gateway.errors import BadSetting
 from protocol.run_folder import CHECKOUT
 

@@ -1,7 +1,8 @@
 """Each accepted generation ends exactly once with the text that it should have, whatever happens.
 
-The real line, fleet and streams, driven through queue, load, generate, cancel, crash, continue,
-disconnect and reconnect. What has I/O is played here: workers, their processes and the clients.
+The real request queue, fleet and generation states, driven through queue, load, generate,
+cancel, crash, continue, disconnect and reconnect. What has I/O is played here: workers, their
+processes and the clients.
 """
 
 import itertools
@@ -19,9 +20,19 @@ from hypothesis.stateful import (
 )
 
 from gateway.errors import LoadFailed, NoWorker
-from gateway.inference.state import End, Event, Stream
-from gateway.scheduling.queue import Action, Denied, Given, Line, ToLoad, ToStart, Waiter
+from gateway.inference.outcomes import Busy, Cancelled, Finished, Outcome
+from gateway.inference.state import GenerationState
+from gateway.scheduling.queue import (
+    Action,
+    LoadModel,
+    Reject,
+    RequestQueue,
+    Serve,
+    StartWorker,
+    Waiter,
+)
 from gateway.workers.fleet import Fleet, Worker
+from protocol import messages
 from protocol.messages import Hello, Loaded
 
 BINDINGS = ("firm", "frail")
@@ -49,7 +60,7 @@ class Client:
 
     connected: bool = True
     text: str = ""
-    ends: list[Event] = field(default_factory=list)
+    ends: list[Outcome] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -58,11 +69,11 @@ class Asked:
     model: str
     seed: int
     length: int
-    stream: Stream
+    state: GenerationState
     client: Client = field(default_factory=Client)
     waiter: Waiter | None = None
     lost: bool = False
-    told: list[Event] = field(default_factory=list)
+    told: list[Outcome] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -85,7 +96,7 @@ class Serving(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now = 0.0
         self.fleet = Fleet()
-        self.line = Line(self.fleet, MAX_QUEUE)
+        self.queue = RequestQueue(self.fleet, MAX_QUEUE)
         self.ids = itertools.count(1)
         self.asked: list[Asked] = []
         self.runs: dict[Worker, list[Run]] = {}
@@ -102,69 +113,72 @@ class Serving(RuleBasedStateMachine):
 
     # What the gateway does.
 
-    def walk(self) -> None:
-        for action in self.line.walk(self.now):
+    def schedule(self) -> None:
+        for action in self.queue.schedule(self.now):
             self.do(action)
 
     def do(self, action: Action) -> None:
         match action:
-            case Given(waiter, worker):
+            case Serve(waiter, worker):
                 self.run(self.of(waiter), worker)
-            case Denied(waiter, error):
+            case Reject(waiter, error):
                 asked = self.of(waiter)
                 asked.waiter = None
-                self.tell(asked, asked.stream.fail(str(error)))
-            case ToLoad(worker, _):
+                self.tell(asked, asked.state.fail(str(error)))
+            case LoadModel(worker, _):
                 self.loads[worker] = next(self.ids)
                 self.fleet.assign(worker, self.loads[worker], self.now)
-            case ToStart(binding, _):
+            case StartWorker(binding, _):
                 processes = len(self.fleet.of(binding)) + self.starting.count(binding)
                 if processes < PROCESSES and binding not in self.starting:
                     self.starting.append(binding)
                 elif binding not in self.starting:
-                    self.line.full.add(binding)
+                    self.queue.full.add(binding)
 
     def of(self, waiter: Waiter) -> Asked:
         return next(asked for asked in self.asked if asked.waiter is waiter)
 
     def run(self, asked: Asked, worker: Worker) -> None:
         asked.waiter = None
-        worker.reserved -= 1
+        self.fleet.free(worker)
         assert (worker.binding, worker.model, worker.loading) == (asked.binding, asked.model, "")
-        assert worker.resumable or not (asked.stream.tokens or asked.stream.length)
-        run = Run(next(self.ids), asked, len(asked.stream.tokens), asked.stream.length)
+        assert worker.resumable or not (asked.state.tokens or asked.state.length)
+        run = Run(next(self.ids), asked, len(asked.state.tokens), asked.state.length)
         self.runs[worker].append(run)
         self.fleet.assign(worker, run.id, self.now)
 
     def wait(self, asked: Asked, *, first: bool) -> None:
         asked.waiter = Waiter(asked.binding, asked.model, slot=True, first=first)
-        self.line.join(asked.waiter)
-        self.walk()
-        if asked.waiter and self.line.too_many(asked.waiter):
-            self.line.leave(asked.waiter)
+        self.queue.join(asked.waiter)
+        self.schedule()
+        if asked.waiter and self.queue.too_many(asked.waiter):
+            self.queue.leave(asked.waiter)
             asked.waiter = None
-            self.tell(asked, asked.stream.refuse())
+            self.tell(asked, asked.state.refuse())
 
-    def tell(self, asked: Asked, events: list[Event]) -> None:
-        asked.told += events
-        if asked.client.connected:
-            asked.client.ends += events
+    def tell(self, asked: Asked, outcome: Outcome | None) -> None:
+        if outcome:
+            asked.told.append(outcome)
+            if asked.client.connected:
+                asked.client.ends.append(outcome)
 
     def stop(self, asked: Asked) -> None:
         """Nobody waits for it any more; its worker hears of it later."""
         if asked.waiter:
-            self.line.leave(asked.waiter)
+            self.queue.leave(asked.waiter)
             asked.waiter = None
         for run in itertools.chain.from_iterable(self.runs.values()):
             run.cancelled |= run.asked is asked
-        self.walk()
+        self.schedule()
 
     # What happens.
 
     @rule(pick=PICK, length=st.integers(1, 9))
     def generate(self, pick: int, length: int) -> None:
         binding, model = BINDINGS[pick % 5 == 0], MODELS[pick % 3]
-        asked = Asked(binding, model, len(self.asked), length, Stream(str(len(self.asked))))
+        asked = Asked(
+            binding, model, len(self.asked), length, GenerationState(str(len(self.asked)))
+        )
         self.asked.append(asked)
         self.wait(asked, first=False)
 
@@ -174,13 +188,13 @@ class Serving(RuleBasedStateMachine):
         binding = self.starting.pop()
         if comes:
             self.come(binding)
-            self.line.full.discard(binding)
-            self.line.circuits.close((binding, ""))
+            self.queue.full.discard(binding)
+            self.queue.circuits.close((binding, ""))
         elif not self.fleet.of(binding):
-            self.line.circuits.failed((binding, ""), "it died", self.now, 5, barred=True)
-            for denied in self.line.deny(NoWorker("it died"), binding):
-                self.do(denied)
-        self.walk()
+            self.queue.circuits.failed((binding, ""), "it died", self.now, 5, barred=True)
+            for rejected in self.queue.reject(NoWorker("it died"), binding):
+                self.do(rejected)
+        self.schedule()
 
     @precondition(lambda self: self.loads)
     @rule(pick=PICK, fine=st.integers(0, 9))
@@ -189,18 +203,18 @@ class Serving(RuleBasedStateMachine):
         id, model = self.loads.pop(worker), worker.loading
         if fine:
             self.fleet.loaded(worker, Loaded(id, model, 0, slots=SLOTS))
-            self.line.circuits.close((worker.binding, model))
+            self.queue.circuits.close((worker.binding, model))
         self.fleet.release(worker, id, self.now)
         if not fine:
-            worker.loading = ""
+            self.fleet.load_failed(worker)
             self.load_failed(worker, model, deadly=False)
-        self.walk()
+        self.schedule()
 
     def load_failed(self, worker: Worker, model: str, *, deadly: bool) -> None:
         key = worker.binding, model
-        self.line.circuits.failed(key, "it broke", self.now, 2, barred=deadly)
-        for denied in self.line.deny(LoadFailed("it broke"), worker.binding, model):
-            self.do(denied)
+        self.queue.circuits.failed(key, "it broke", self.now, 2, barred=deadly)
+        for rejected in self.queue.reject(LoadFailed("it broke"), worker.binding, model):
+            self.do(rejected)
 
     def running(self) -> list[tuple[Worker, Run]]:
         return [(worker, run) for worker, runs in self.runs.items() for run in runs]
@@ -213,7 +227,7 @@ class Serving(RuleBasedStateMachine):
         for _ in range(count):
             if run in self.runs[worker]:
                 self.one_token(worker, run)
-        self.walk()
+        self.schedule()
 
     @precondition(lambda self: self.running())
     @rule()
@@ -221,23 +235,23 @@ class Serving(RuleBasedStateMachine):
         for worker, run in self.running():
             if run in self.runs[worker]:
                 self.one_token(worker, run)
-        self.walk()
+        self.schedule()
 
     def one_token(self, worker: Worker, run: Run) -> None:
-        asked, stream = run.asked, run.asked.stream
+        asked, state = run.asked, run.asked.state
         if run.tokens < asked.length:
             run.tokens += 1
             self.chunk(run, visible(asked.seed, run.tokens), [run.tokens])
         if run.cancelled or run.tokens == asked.length:
             self.chunk(run, words(asked.seed, run.tokens), [])
             self.release(worker, run)
-            self.tell(asked, stream.finish())
+            self.tell(asked, state.finish(messages.Finished(run.id, "stop", run.tokens)))
 
     def chunk(self, run: Run, text: str, tokens: list[int]) -> None:
         new = text[run.sent :]
         run.sent += len(new)
         asked = run.asked
-        if asked.stream.take(new, tokens, len(tokens)) and asked.client.connected:
+        if asked.state.take(new, tokens, len(tokens)) and asked.client.connected:
             asked.client.text += new
 
     def release(self, worker: Worker, run: Run) -> None:
@@ -252,7 +266,7 @@ class Serving(RuleBasedStateMachine):
         busy = [worker for worker, runs in self.runs.items() if runs]
         workers = busy if busy and pick % 4 else list(self.runs)
         worker = workers[pick % len(workers)]
-        self.line.full.discard(worker.binding)
+        self.queue.full.discard(worker.binding)
         self.fleet.lose(worker.identity)
         runs, loading = self.runs.pop(worker), self.loads.pop(worker, None)
         if loading is not None:
@@ -260,15 +274,15 @@ class Serving(RuleBasedStateMachine):
         for run in runs:
             if run.cancelled:
                 continue
-            if run.asked.stream.outlive(resumable=worker.resumable):
+            if run.asked.state.fail_over(resumable=worker.resumable):
                 run.asked.lost = True
                 self.wait(run.asked, first=True)
             else:
-                self.tell(run.asked, run.asked.stream.fail("its worker died"))
-        self.walk()
+                self.tell(run.asked, run.asked.state.fail("its worker died"))
+        self.schedule()
 
     def living(self) -> list[Asked]:
-        return [asked for asked in self.asked if not asked.stream.end]
+        return [asked for asked in self.asked if not asked.state.outcome]
 
     @precondition(lambda self: self.living())
     @rule(pick=PICK, does=SELDOM)
@@ -276,7 +290,7 @@ class Serving(RuleBasedStateMachine):
         if not does:
             return
         asked = self.living()[pick % len(self.living())]
-        self.tell(asked, asked.stream.cancel())
+        self.tell(asked, asked.state.cancel())
         self.stop(asked)
 
     @precondition(lambda self: self.living())
@@ -287,7 +301,7 @@ class Serving(RuleBasedStateMachine):
 
     def away(self) -> list[Asked]:
         return [asked for asked in self.asked if (not asked.client.connected and asked.told != [])
-                or (not asked.client.connected and not asked.stream.end)]  # fmt: skip
+                or (not asked.client.connected and not asked.state.outcome)]  # fmt: skip
 
     @precondition(lambda self: self.away())
     @rule(pick=PICK)
@@ -296,7 +310,7 @@ class Serving(RuleBasedStateMachine):
         asked = self.away()[pick % len(self.away())]
         client = asked.client
         client.connected = True
-        client.text += asked.stream.text[len(client.text) :]
+        client.text += asked.state.text[len(client.text) :]
         client.ends += asked.told[len(client.ends) :]
 
     @precondition(lambda self: any(not asked.client.connected for asked in self.living()))
@@ -306,13 +320,13 @@ class Serving(RuleBasedStateMachine):
             return
         gone = [asked for asked in self.living() if not asked.client.connected]
         asked = gone[pick % len(gone)]
-        self.tell(asked, asked.stream.abandon())
+        self.tell(asked, asked.state.abandon())
         self.stop(asked)
 
     @rule(seconds=st.integers(1, 10))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
-        self.walk()
+        self.schedule()
 
     # What is always so.
 
@@ -328,33 +342,27 @@ class Serving(RuleBasedStateMachine):
     @invariant()
     def each_ends_once_and_is_somewhere_until_then(self) -> None:
         for asked in getattr(self, "asked", []):
-            stream, client = asked.stream, asked.client
+            state, client = asked.state, asked.client
             here = [run for _, run in self.running() if run.asked is asked and not run.cancelled]
-            assert len(here) + (asked.waiter is not None) == (stream.end is None)
-            names = [name for name, _ in asked.told]
-            expected = {
-                None: [], End.GONE: [], End.BUSY: ["buzzy"], End.FAILED: ["generation_error"],
-                End.FINISHED: ["text_generated"],
-                End.CANCELLED: ["generation_canceled", "text_generated"],
-            }  # fmt: skip
-            assert names == expected[stream.end]
+            assert len(here) + (asked.waiter is not None) == (state.outcome is None)
+            assert asked.told == ([state.outcome] if state.outcome else [])
             assert client.ends == asked.told[: len(client.ends)]
-            assert stream.text.startswith(client.text)
+            assert state.text.startswith(client.text)
             if client.connected:
-                assert client.text == stream.text and client.ends == asked.told
-            assert words(asked.seed, asked.length).startswith(stream.text)
-            assert stream.outlived == asked.lost
-            assert not (asked.lost and stream.end is End.BUSY), "it was admitted long ago"
-            if names[-1:] == ["text_generated"]:
-                assert asked.told[-1][1]["text"] == stream.text
-            if stream.end is End.FINISHED:
-                assert stream.text == words(asked.seed, asked.length)
-                assert stream.tokens == list(range(1, asked.length + 1))
+                assert client.text == state.text and client.ends == asked.told
+            assert words(asked.seed, asked.length).startswith(state.text)
+            assert state.failovers == asked.lost
+            assert not (asked.lost and isinstance(state.outcome, Busy)), "it was admitted long ago"
+            if isinstance(state.outcome, Finished | Cancelled):
+                assert state.outcome.text == state.text
+            if isinstance(state.outcome, Finished):
+                assert state.text == words(asked.seed, asked.length)
+                assert state.tokens == list(range(1, asked.length + 1))
 
     @invariant()
     def no_more_wait_than_may(self) -> None:
         Serving.steps += 1
-        if hasattr(self, "line"):
+        if hasattr(self, "queue"):
             new = [a.waiter for a in self.asked if a.waiter and not a.waiter.first]
             assert len(new) <= MAX_QUEUE
 

@@ -5,70 +5,60 @@ from collections.abc import Callable
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.inference.state import End, Event, Stream
+from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
+from gateway.inference.state import GenerationState
+from protocol import messages
 
-ENDS: dict[End, tuple[Callable[[Stream], list[Event]], list[str]]] = {
-    End.FINISHED: (lambda stream: stream.finish(tokens=3), ["text_generated"]),
-    End.FAILED: (lambda stream: stream.fail("it broke", code="x"), ["generation_error"]),
-    End.CANCELLED: (Stream.cancel, ["generation_canceled", "text_generated"]),
-    End.BUSY: (Stream.refuse, ["buzzy"]),
-    End.GONE: (Stream.abandon, []),
+ANSWER = messages.Finished(1, "stop", 3)
+ENDS: dict[str, Callable[[GenerationState], Outcome | None]] = {
+    "finished": lambda state: state.finish(ANSWER),
+    "failed": lambda state: state.fail("it broke", "x", 3),
+    "cancelled": GenerationState.cancel,
+    "busy": GenerationState.refuse,
+    "gone": GenerationState.abandon,
 }
 
 
-class Streams(RuleBasedStateMachine):
+class States(RuleBasedStateMachine):
     """The model: the texts that went out, and how it ended first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream = Stream("name")
+        self.state = GenerationState("name")
         self.shown = ""
         self.tokens: list[int] = []
-        self.end: End | None = None
+        self.outcome: Outcome | None = None
 
     @rule(text=st.text(max_size=5), tokens=st.lists(st.integers(0, 9), max_size=3))
     def take(self, text: str, tokens: list[int]) -> None:
-        goes_out = self.stream.take(text, tokens)
-        assert goes_out == (self.end is None and text != "")
-        if self.end is None:
+        goes_out = self.state.take(text, tokens)
+        assert goes_out == (self.outcome is None and text != "")
+        if self.outcome is None:
             self.shown += text
             self.tokens += tokens
 
-    @rule(end=st.sampled_from(End))
-    def ends(self, end: End) -> None:
-        act, expected = ENDS[end]
-        events = act(self.stream)
-        if self.end is not None:
-            assert events == []
+    @rule(end=st.sampled_from(list(ENDS)))
+    def ends(self, end: str) -> None:
+        outcome = ENDS[end](self.state)
+        if self.outcome is not None:
+            assert outcome is None
             return
-        self.end = end
-        assert [name for name, _ in events] == expected
-        assert all(data["id"] == "name" for _, data in events)
-        for name, data in events:
-            if name == "text_generated":
-                assert data["text"] == self.shown
-            else:
-                assert "text" not in data
+        self.outcome = outcome
+        assert outcome == {
+            "finished": Finished(self.shown, ANSWER),
+            "failed": Failed("it broke", "x", 3),
+            "cancelled": Cancelled(self.shown),
+            "busy": Busy(),
+            "gone": Gone(),
+        }[end]  # fmt: skip
+        assert outcome and outcome.label == end
 
     @invariant()
     def says_what_was_shown(self) -> None:
-        stream = self.stream
-        assert (stream.text, stream.tokens, stream.end) == (self.shown, self.tokens, self.end)
-        assert stream.length == len(self.shown) and stream.untouched == (not self.shown)
+        state = self.state
+        shown = (self.shown, self.tokens, self.outcome)
+        assert (state.text, state.tokens, state.outcome) == shown
+        assert state.length == len(self.shown) and state.untouched == (not self.shown)
 
 
-TestStreams = Streams.TestCase
-
-
-def test_an_end_carries_its_details() -> None:
-    stream = Stream("name")
-    stream.take("a", [1])
-    assert stream.finish(tokens=1, reason="stop") == [
-        ("text_generated", {"text": "a", "tokens": 1, "reason": "stop", "id": "name"})
-    ]
-    assert Stream("name").fail("because", code="c") == [
-        ("generation_error", {"error": "because", "code": "c", "id": "name"})
-    ]
-    assert Stream("name").refuse() == [
-        ("buzzy", {"message": "I am buzzy. Come back later.", "id": "name"})
-    ]
+TestStates = States.TestCase

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observability.metrics import SECONDS, Distribution, Metrics, Now
+from gateway.observability.metrics import SECONDS, Distribution, Metrics
+from gateway.observability.prometheus import Exporter, Gauges
 
 HISTOGRAMS = (
     "time_to_first_token", "time_between_tokens", "request_duration", "queue_time",
@@ -18,14 +19,13 @@ COUNTERS = (
 )  # fmt: skip
 
 
-def read(metrics: Metrics) -> dict[str, Any]:
-    return {
-        family.name: family for family in text_string_to_metric_families(metrics.text().decode())
-    }
+def read(metrics: Metrics, gauges: Gauges | None = None) -> dict[str, Any]:
+    text = Exporter(metrics, lambda: gauges or Gauges()).text().decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float:
-    for family in read(metrics).values():
+def value(metrics: Metrics, name: str, gauges: Gauges | None = None, **labels: str) -> float:
+    for family in read(metrics, gauges).values():
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
                 return float(sample.value)
@@ -58,14 +58,15 @@ def test_a_value_on_a_bound_is_within_it_and_one_beyond_all_is_counted() -> None
 
 
 def test_what_is_counted_is_read() -> None:
-    metrics = Metrics(lambda: Now(sessions=7, running=3, waiting=2, workers=Counter(echo=2)))
+    metrics = Metrics()
+    now = Gauges(sessions=7, running=3, waiting=2, workers=Counter(echo=2))
     metrics.first_token.observe(0.25)
     metrics.ends["finished"] += 2
     metrics.chunks += 5
-    assert value(metrics, "lollms_sessions") == 7
-    assert value(metrics, "lollms_requests_running") == 3
-    assert value(metrics, "lollms_requests_waiting") == 2
-    assert value(metrics, "lollms_workers_up", binding="echo") == 2
+    assert value(metrics, "lollms_sessions", now) == 7
+    assert value(metrics, "lollms_requests_running", now) == 3
+    assert value(metrics, "lollms_requests_waiting", now) == 2
+    assert value(metrics, "lollms_workers_up", now, binding="echo") == 2
     assert value(metrics, "lollms_requests_total", end="finished") == 2
     assert value(metrics, "lollms_chunks_sent_total") == 5
     assert value(metrics, "lollms_time_to_first_token_seconds_count") == 1
@@ -87,5 +88,5 @@ def test_what_is_counted_is_read() -> None:
 )
 def test_why_a_worker_was_lost_becomes_one_of_few_labels(how: str, reason: str) -> None:
     metrics = Metrics()
-    metrics.lost(how)
+    metrics.worker_lost(how)
     assert value(metrics, "lollms_worker_restarts_total", reason=reason) == 1

@@ -1,13 +1,11 @@
-"""What does the model see? Personality, discussion and prompt as one text."""
+"""The model sees personality, discussion and prompt as one text."""
 
 from datetime import datetime
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from gateway.personalities.personality import Personality
-from gateway.personalities.prompts import MAX_CHARACTERS, MAX_EXCHANGES, Discussion, compose
+from gateway.personalities.prompts import compose
+from gateway.sessions.discussion import Discussion
 
 PLACE: dict[str, Any] = {"path": "e/f/p", "language": "e", "category": "f", "folder": "p"}
 PIRATE = Personality(
@@ -37,13 +35,6 @@ def test_conditioning_discussion_and_prompt_in_the_personality_s_words() -> None
     assert len(blocks) == 2
 
 
-def test_as_a_conversation_nothing_stands_around_what_was_said() -> None:
-    discussion = Discussion()
-    discussion.add("Hi", "  Ahoy!\n")
-    discussion.add("Who?", "Me")
-    assert discussion.turns() == ["Hi", "Ahoy!", "Who?", "Me"]
-
-
 def test_a_personality_without_prefixes_has_lollms_own() -> None:
     plain = Personality(**PLACE)
     assert compose(plain, [], "Hi") == ("", [], "## Human: Hi\n## lollms:")
@@ -57,28 +48,3 @@ def test_the_date_is_filled_in_where_the_conditioning_asks_for_it() -> None:
         "Tuesday, August 01, 2023|14:05:09|Tuesday, August 01, 2023 02:05:09 PM|{{user}}|{date}"
     )
     assert "{{date}}" in prompt
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.text(), st.text())))
-def test_a_discussion_keeps_what_was_said_in_order(exchanges: list[tuple[str, str]]) -> None:
-    discussion = Discussion()
-    for prompt, answer in exchanges:
-        discussion.add(prompt, answer)
-    bare = Personality(**PLACE, user_message_prefix="", ai_message_prefix="", link_text="|")
-    kept = exchanges[-MAX_EXCHANGES:]
-    assert discussion.blocks(bare) == [f"{q}|{a.strip()}" for q, a in kept]
-
-
-def test_a_discussion_is_bounded_and_loses_the_oldest_first() -> None:
-    discussion = Discussion()
-    for number in range(MAX_EXCHANGES + 10):
-        discussion.add(str(number), "a")
-    blocks = discussion.blocks(PIRATE)
-    assert len(blocks) == MAX_EXCHANGES and ": 10\n" in blocks[0]
-    discussion.add("b", "a" * (MAX_CHARACTERS - 10))
-    assert len(discussion.blocks(PIRATE)) < 10
-    discussion.add("c", "a" * (MAX_CHARACTERS + 1))
-    assert discussion.blocks(PIRATE) == []
-    discussion.add("d", "fits again")
-    assert len(discussion.blocks(PIRATE)) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.provisioning.last_words import FRESH, LONGEST, last_words, telling_line
+from gateway.provisioning.post_mortem import FRESH, LONGEST, last_words, telling_line
 
 USUAL = "2026-11-23 05:54:25,614 INFO worker.link: the gateway welcomes us\n"
 TRACEBACK = """\

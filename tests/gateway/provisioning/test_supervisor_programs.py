@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
-from gateway.config.settings import Settings, load_settings
+from gateway.config.loading import load_settings
+from gateway.config.settings import Settings
 from gateway.provisioning.post_mortem import ending_of
 from gateway.provisioning.supervisor_programs import folder, section, write_programs
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.provisioning import supervisor_rpc as control
-from gateway.provisioning.supervisor_rpc import Unreachable, ask
+from gateway.provisioning.supervisor_rpc import Unreachable, call_supervisor
 
 
 def state(server: Any) -> Any:
@@ -42,10 +42,10 @@ def answering(path: Path, answer: bytes | None) -> Iterator[None]:
 
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
-        ask(tmp_path / "s", state)
+        call_supervisor(tmp_path / "s", state)
     (tmp_path / "s").write_text("a file")
     with pytest.raises(Unreachable):
-        ask(tmp_path / "s", state)
+        call_supervisor(tmp_path / "s", state)
 
 
 def test_a_supervisor_that_is_stuck_is_not_waited_for(
@@ -54,7 +54,7 @@ def test_a_supervisor_that_is_stuck_is_not_waited_for(
     monkeypatch.setattr(control, "LIMIT", 0.2)
     began = time.monotonic()
     with answering(tmp_path / "s", None), pytest.raises(Unreachable):
-        ask(tmp_path / "s", state)
+        call_supervisor(tmp_path / "s", state)
     assert time.monotonic() - began < 5
 
 
@@ -70,4 +70,4 @@ def test_a_supervisor_that_is_stuck_is_not_waited_for(
 )
 def test_what_is_no_answer(tmp_path: Path, answer: bytes) -> None:
     with answering(tmp_path / "s", answer), pytest.raises(Unreachable):
-        ask(tmp_path / "s", state)
+        call_supervisor(tmp_path / "s", state)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gateway.scheduling.circuit_breaker import LONGEST, MOST, Circuits
+from gateway.scheduling.circuit_breaker import LONGEST, MOST, CircuitBreaker
 
 MODEL = ("b", "m")
 BINDING = ("b", "")
 
 
 def test_it_is_open_for_as_long_as_was_said_and_then_worth_a_try() -> None:
-    circuits = Circuits()
+    circuits = CircuitBreaker()
     assert circuits.failed(MODEL, "it broke", 10, 2, barred=False)
     assert circuits.open(MODEL, 11) == (
         "it broke; the next try is in 1 s, or when the model is selected"
@@ -20,7 +20,7 @@ def test_it_is_open_for_as_long_as_was_said_and_then_worth_a_try() -> None:
 
 
 def test_it_is_open_twice_as_long_after_each_failure_in_a_row() -> None:
-    circuits, now, waits = Circuits(), 0.0, []
+    circuits, now, waits = CircuitBreaker(), 0.0, []
     for _ in range(12):
         circuits.failed(MODEL, "it broke", now, 2, barred=False)
         [told] = circuits.status(now)
@@ -37,14 +37,14 @@ def test_it_is_open_twice_as_long_after_each_failure_in_a_row() -> None:
 
 
 def test_news_is_what_was_not_said_the_last_time() -> None:
-    circuits = Circuits()
+    circuits = CircuitBreaker()
     said = [circuits.failed(MODEL, why, 0, 2, barred=False) for why in ("a", "a", "b", "b")]
     assert said == [True, False, True, False]
 
 
 @pytest.mark.parametrize("barred", [True, False])
 def test_only_what_costs_a_process_is_barred_for_those_who_just_ask(barred: bool) -> None:
-    circuits = Circuits()
+    circuits = CircuitBreaker()
     circuits.failed(BINDING, "it died", 0, 30, barred=barred)
     assert circuits.open(BINDING, 1).endswith("or when the binding is selected")
     assert bool(circuits.barred(BINDING, 1)) is barred
@@ -53,7 +53,7 @@ def test_only_what_costs_a_process_is_barred_for_those_who_just_ask(barred: bool
 
 
 def test_no_more_are_remembered_than_fit() -> None:
-    circuits = Circuits()
+    circuits = CircuitBreaker()
     for number in range(MOST + 5):
         circuits.failed(("b", str(number)), "no", number, 2, barred=False)
     assert len(circuits.status(0)) == MOST and circuits.error(("b", "0")) == ""

@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
-from gateway.scheduling.dispatcher import Dispatch
+from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.support.harness import PATIENCE, run
@@ -25,6 +26,8 @@ class Workers:
         """Models whose next load kills the worker, as often as they are named."""
         self.loads: list[tuple[str, str]] = []
         self.failed: list[str] = []
+        self.tagged: list[Hashable] = []
+        self.on_fail: Callable[[], None] = lambda: None
         self.go = asyncio.Event()
         self.go.set()
         self._ids = 0
@@ -55,27 +58,32 @@ class Workers:
         return answer
 
     def fail(self, worker: Worker, how: str) -> None:
+        self.on_fail()
         self.failed.append(how)
+
+    def tags(self, worker: Worker) -> list[Hashable]:
+        return self.tagged
 
 
 class Scene:
-    """A dispatch, and workers that come when they are started."""
+    """A dispatcher, the provider that starts its workers, and the messages that load models."""
 
     def __init__(self, processes: int = 0, slots: int = 1, max_queue: int = 4) -> None:
         self.fleet = Fleet()
         self.started = 0
         self.processes = processes
         self.slots = slots
-        self.dispatch = Dispatch(
-            self.fleet, start=self.start, post_mortem=self.post_mortem, max_queue=max_queue,
-            patience=0.2,
-        )  # fmt: skip
         self.workers = Workers(self.fleet)
+        self.wanted = ""
+        self.quarantine = Quarantine(100)
         link: Any = self.workers
-        self.dispatch.link = link
-        self.dispatch.recipe = self.recipe
+        here: Any = self
+        self.dispatcher = Dispatcher(
+            self.fleet, link, here, here, self.quarantine, wanted=lambda binding: self.wanted,
+            max_queue=max_queue, patience=0.2,
+        )  # fmt: skip
 
-    async def start(self, binding: str, *_: Any) -> bool:
+    async def start_worker(self, binding: str, *_: Any) -> bool:
         if not self.processes:
             raise NoWorker(f"no process of {binding} can be started")
         if self.started == self.processes:
@@ -87,7 +95,7 @@ class Scene:
     async def post_mortem(self, worker: Worker, how: str) -> str:
         return f"{how} of SIGSEGV"
 
-    async def recipe(self, binding: str, model: str) -> Callable[[int], Load]:
+    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
         if model == "missing":
             raise LoadFailed("there is no such model")
         return lambda id: Load(id, model)
@@ -95,7 +103,7 @@ class Scene:
     def join(self, name: str, model: str = "") -> Worker:
         hello = Hello(protocol=0, binding="b", pid=7, slots=self.slots, model=model)
         worker = self.fleet.join(name.encode(), hello, 0)
-        self.dispatch.joined(worker)
+        self.dispatcher.joined(worker)
         return worker
 
     def hold(self, model: str = "m") -> "Held":
@@ -113,14 +121,14 @@ class Held:
 
     async def _run(self) -> None:
         fleet = self._scene.fleet
-        async with self._scene.dispatch.slot("b", self._model) as worker:
+        async with self._scene.dispatcher.slot("b", self._model) as worker:
             fleet.assign(worker, id(self), 0)
             self.on.set_result(worker)
             try:
                 await self._go.wait()
             finally:
                 fleet.release(worker, id(self), 0)
-                self._scene.dispatch.released(worker)
+                self._scene.dispatcher.released(worker)
 
     async def runs(self) -> Worker:
         done, _ = await asyncio.wait(
@@ -147,7 +155,7 @@ def scene(test: Callable[[Scene], Any], **options: int) -> None:
         try:
             await test(made)
         finally:
-            await made.dispatch.close()
+            await made.dispatcher.close()
         assert all(worker.reserved == 0 for worker in made.fleet.all())
 
     run(scenario())
@@ -156,7 +164,7 @@ def scene(test: Callable[[Scene], Any], **options: int) -> None:
 def test_an_empty_worker_loads_once_for_all_who_wait() -> None:
     async def test(here: Scene) -> None:
         worker = here.join("w")
-        got = await asyncio.gather(*(here.dispatch.ensure("b", "m") for _ in range(5)))
+        got = await asyncio.gather(*(here.dispatcher.ensure("b", "m") for _ in range(5)))
         assert got == [worker] * 5 and here.workers.loads == [("w", "m")]
 
     scene(test)
@@ -164,7 +172,7 @@ def test_an_empty_worker_loads_once_for_all_who_wait() -> None:
 
 def test_one_process_is_started_for_all_who_wait() -> None:
     async def test(here: Scene) -> None:
-        await asyncio.gather(*(here.dispatch.ensure("b", "m") for _ in range(5)))
+        await asyncio.gather(*(here.dispatcher.ensure("b", "m") for _ in range(5)))
         assert here.started == 1 and here.workers.loads == [("started1", "m")]
 
     scene(test, processes=3)
@@ -172,7 +180,7 @@ def test_one_process_is_started_for_all_who_wait() -> None:
 
 def test_another_model_gets_another_process_as_long_as_there_are_some() -> None:
     async def test(here: Scene) -> None:
-        one, two, three = [await here.dispatch.ensure("b", model) for model in ("m", "n", "o")]
+        one, two, three = [await here.dispatcher.ensure("b", model) for model in ("m", "n", "o")]
         assert here.started == 2 and one is not two
         assert three is one, "the one used longest ago"
         assert {worker.model for worker in here.fleet.all()} == {"n", "o"}
@@ -187,7 +195,7 @@ def test_a_full_worker_is_waited_for_in_the_order_of_asking() -> None:
         await first.runs()
         waiting = [here.hold() for _ in range(3)]
         await settled()
-        assert here.dispatch.waiting == 3
+        assert here.dispatcher.waiting == 3
         for held, follows in zip([first, *waiting[:-1]], waiting, strict=True):
             assert not follows.on.done()
             await held.let_go()
@@ -206,7 +214,7 @@ def test_a_full_queue_is_busy_at_once_and_forgets_whom_it_refused() -> None:
         await settled()
         with pytest.raises(Busy):
             await here.hold().runs()
-        assert here.dispatch.waiting == 2
+        assert here.dispatcher.waiting == 2
         for held in (running, *waiting):
             await held.runs()
             await held.let_go()
@@ -223,7 +231,7 @@ def test_who_leaves_the_queue_leaves_its_place() -> None:
         await settled()
         leaves.task.cancel()
         await asyncio.gather(leaves.task, return_exceptions=True)
-        assert here.dispatch.waiting == 1
+        assert here.dispatcher.waiting == 1
         await running.let_go()
         await stays.runs()
         await stays.let_go()
@@ -257,8 +265,8 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
         here.workers.go.clear()
         here.join("w1")
         here.join("w2")
-        bad = [asyncio.create_task(here.dispatch.ensure("b", "bad")) for _ in range(2)]
-        good = asyncio.create_task(here.dispatch.ensure("b", "good"))
+        bad = [asyncio.create_task(here.dispatcher.ensure("b", "bad")) for _ in range(2)]
+        good = asyncio.create_task(here.dispatcher.ensure("b", "good"))
         await settled()
         here.workers.go.set()
         for task in bad:
@@ -266,7 +274,7 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
                 await task
         assert (await good).model == "good"
         here.workers.broken.clear()
-        assert (await here.dispatch.ensure("b", "bad")).model == "bad", "it may be tried again"
+        assert (await here.dispatcher.ensure("b", "bad")).model == "bad", "it may be tried again"
 
     scene(test)
 
@@ -274,7 +282,7 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
 def test_who_wants_to_run_outlives_one_death_by_loading_and_not_two() -> None:
     async def test(here: Scene) -> None:
         here.workers.deadly = ["once", "twice", "twice"]
-        asked = asyncio.create_task(here.dispatch.ensure("b", "once"))
+        asked = asyncio.create_task(here.dispatcher.ensure("b", "once"))
         waits = here.hold("once")
         with pytest.raises(LoadFailed, match="the worker died"):
             await asked
@@ -288,7 +296,7 @@ def test_who_wants_to_run_outlives_one_death_by_loading_and_not_two() -> None:
         with pytest.raises(LoadFailed, match="the next try is in 4 s"):
             await here.hold("twice").runs()
         assert len(here.workers.loads) == count
-        await here.dispatch.ensure("b", "twice", insist=True)
+        await here.dispatcher.ensure("b", "twice", insist=True)
 
     scene(test, processes=5)
 
@@ -301,16 +309,16 @@ def test_a_binding_that_does_not_start_is_not_tried_again_unless_it_is_selected(
             tries.append(binding)
             raise StartFailed("it died at once")
 
-        here.dispatch._start = start
+        here.start_worker = start  # type: ignore[method-assign]
         for _ in range(3):
             with pytest.raises(NoWorker, match="it died at once"):
                 await here.hold("m").runs()
         assert len(tries) == 1
         with pytest.raises(NoWorker, match=r"it died at once$"):
-            await here.dispatch.ensure_worker("b")
+            await here.dispatcher.ensure_worker("b")
         assert len(tries) == 2
         here.join("w")
-        await here.dispatch.ensure("b", "m")
+        await here.dispatcher.ensure("b", "m")
 
     scene(test)
 
@@ -321,7 +329,7 @@ def test_a_failing_load_leaves_the_old_model_serving() -> None:
         for name in ("bad", "missing"):
             here.workers.broken["bad"] = "no"
             with pytest.raises(LoadFailed):
-                await here.dispatch.ensure("b", name)
+                await here.dispatcher.ensure("b", name)
         held = here.hold("old")
         assert await held.runs() is worker
         await held.let_go()
@@ -331,12 +339,12 @@ def test_a_failing_load_leaves_the_old_model_serving() -> None:
 
 def test_without_any_process_there_is_no_hope_and_it_is_said() -> None:
     async def test(here: Scene) -> None:
-        for ask in (here.dispatch.ensure("b", "m"), here.dispatch.ensure_worker("b")):
+        for ask in (here.dispatcher.ensure("b", "m"), here.dispatcher.ensure_worker("b")):
             with pytest.raises(NoWorker, match="can be started"):
                 await ask
         with pytest.raises(NoWorker):
             await here.hold().runs()
-        assert here.dispatch.waiting == 0
+        assert here.dispatcher.waiting == 0
 
     scene(test)
 
@@ -345,7 +353,7 @@ def test_a_process_that_never_says_hello_is_not_waited_for_for_ever() -> None:
     async def test(here: Scene) -> None:
         here.join = lambda name, model="": None  # type: ignore[assignment,method-assign,return-value]
         with pytest.raises(NoWorker, match=r"no worker of the binding b answered within 0\.2 s"):
-            await here.dispatch.ensure("b", "m")
+            await here.dispatcher.ensure("b", "m")
 
     scene(test, processes=1)
 
@@ -355,7 +363,7 @@ def test_a_busy_worker_is_drained_and_the_requests_that_came_meanwhile_come_afte
         worker = here.join("w", "m")
         running = here.hold("m")
         await running.runs()
-        other = asyncio.create_task(here.dispatch.ensure("b", "n"))
+        other = asyncio.create_task(here.dispatcher.ensure("b", "n"))
         await settled()
         assert worker.draining == "n"
         late = here.hold("m")
@@ -375,7 +383,7 @@ def test_draining_ends_when_who_wanted_it_leaves() -> None:
         worker = here.join("w", "m")
         running = here.hold("m")
         await running.runs()
-        other = asyncio.create_task(here.dispatch.ensure("b", "n"))
+        other = asyncio.create_task(here.dispatcher.ensure("b", "n"))
         await settled()
         assert worker.draining == "n"
         other.cancel()
@@ -393,7 +401,7 @@ def test_what_a_lost_worker_held_is_loaded_by_its_successor_before_anybody_asks(
     async def test(here: Scene) -> None:
         before = here.join("before", "m")
         here.fleet.lose(before.identity)
-        here.dispatch.lost(before, "died")
+        here.dispatcher.lost(before, "died")
         await settled()
         assert here.workers.failed == ["died of SIGSEGV"]
         after = here.join("after")
@@ -405,7 +413,7 @@ def test_what_a_lost_worker_held_is_loaded_by_its_successor_before_anybody_asks(
 
 def test_the_wanted_model_is_loaded_once_and_not_by_every_newcomer() -> None:
     async def test(here: Scene) -> None:
-        here.dispatch.wanted = lambda binding: "m"
+        here.wanted = "m"
         for name in ("one", "two", "three"):
             here.join(name)
         await settled()
@@ -416,8 +424,8 @@ def test_the_wanted_model_is_loaded_once_and_not_by_every_newcomer() -> None:
 
 def test_a_worker_is_an_answer_where_no_model_is_asked_for() -> None:
     async def test(here: Scene) -> None:
-        await here.dispatch.ensure_worker("b")
-        await here.dispatch.ensure_worker("b")
+        await here.dispatcher.ensure_worker("b")
+        await here.dispatcher.ensure_worker("b")
         assert here.started == 1 and here.workers.loads == []
 
     scene(test, processes=2)
@@ -426,12 +434,46 @@ def test_a_worker_is_an_answer_where_no_model_is_asked_for() -> None:
 def test_a_worker_that_retired_leaves_its_binding_asleep_until_the_next_one() -> None:
     async def test(here: Scene) -> None:
         worker = here.join("w", "m")
-        worker.retiring = True
+        here.fleet.retire(worker, 0)
         here.fleet.lose(worker.identity)
-        here.dispatch.lost(worker, "died")
+        here.dispatcher.lost(worker, "died")
         await settled()
-        assert here.dispatch.asleep == {"b"}
-        await here.dispatch.ensure("b", "m")
-        assert here.dispatch.asleep == set() and here.started == 1
+        assert here.dispatcher.asleep == {"b"}
+        await here.dispatcher.ensure("b", "m")
+        assert here.dispatcher.asleep == set() and here.started == 1
 
     scene(test, processes=1)
+
+
+def test_a_crash_is_in_quarantine_before_its_requests_fail() -> None:
+    """Who is told of the failure may send the request again at once."""
+
+    async def test(here: Scene) -> None:
+        deadly = Fingerprint("b", "m", "deadly")
+        here.workers.tagged = [deadly, "of another kind"]
+        for name in ("first", "second"):
+            worker = here.join(name, "m")
+            here.fleet.lose(worker.identity)
+            here.workers.on_fail = lambda: quarantined.append(
+                here.quarantine.is_quarantined(deadly)
+            )
+            here.dispatcher.lost(worker, "died")
+            await settled()
+        assert quarantined == [False, True]
+
+    quarantined: list[bool] = []
+    scene(test)
+
+
+def test_a_worker_that_was_asked_to_stop_is_no_crash() -> None:
+    async def test(here: Scene) -> None:
+        here.workers.tagged = [Fingerprint("b", "m", "harmless")]
+        for name in ("first", "second"):
+            worker = here.join(name, "m")
+            here.fleet.retire(worker, 0)
+            here.fleet.lose(worker.identity)
+            here.dispatcher.lost(worker, "died")
+            await settled()
+        assert here.quarantine.status(0) == []
+
+    scene(test)

@@ -1,37 +1,37 @@
-"""Who kills its workers is refused, for a while; who was only there is not."""
+"""A request that crashes its workers is refused for a while; one that was only there is not."""
 
 import pytest
 
 from gateway.errors import Quarantined
-from gateway.scheduling.quarantine import MOST, Fingerprint, Poison
+from gateway.scheduling.quarantine import MOST, Fingerprint, Quarantine
 
 TIME = 100.0
 A, B, C = (Fingerprint("b", "m", name) for name in "abc")
 
 
-def refused(poison: Poison, *prints: Fingerprint, now: float = 10.0) -> list[str]:
+def refused(quarantine: Quarantine, *prints: Fingerprint, now: float = 10.0) -> list[str]:
     found = []
     for each in prints:
         try:
-            poison.check(each, now)
+            quarantine.check(each, now)
         except Quarantined:
             found.append(each.digest)
     return found
 
 
 def test_two_deaths_alone_are_enough_and_one_is_not() -> None:
-    poison = Poison(TIME)
-    poison.blame([A], "w1", "died", 1)
-    assert refused(poison, A) == []
-    poison.blame([A], "w2", "was killed by SIGSEGV", 2)
+    quarantine = Quarantine(TIME)
+    quarantine.record_crash([A], "w1", "died", 1)
+    assert refused(quarantine, A) == []
+    quarantine.record_crash([A], "w2", "was killed by SIGSEGV", 2)
     with pytest.raises(Quarantined) as told:
-        poison.check(A, 3)
+        quarantine.check(A, 3)
     assert str(told.value) == (
         "this request is refused for 99 s: 2 workers of the binding b died with it, "
         "the last one was killed by SIGSEGV"
     )
-    assert refused(poison, B) == []
-    assert poison.status(3) == [
+    assert refused(quarantine, B) == []
+    assert quarantine.status(3) == [
         {
             "fingerprint": "a", "binding": "b", "model": "m", "deaths": 2,
             "how": "was killed by SIGSEGV", "refused": 1, "forgotten_in": 99.0,
@@ -40,49 +40,49 @@ def test_two_deaths_alone_are_enough_and_one_is_not() -> None:
 
 
 def test_twice_in_the_same_worker_is_one_death() -> None:
-    poison = Poison(TIME)
-    poison.blame([A, A], "w1", "died", 1)
-    poison.blame([A], "w1", "died", 1)
-    assert refused(poison, A) == []
+    quarantine = Quarantine(TIME)
+    quarantine.record_crash([A, A], "w1", "died", 1)
+    quarantine.record_crash([A], "w1", "died", 1)
+    assert refused(quarantine, A) == []
 
 
 def test_who_shared_both_deaths_may_be_the_cause_until_a_third_tells_them_apart() -> None:
-    poison = Poison(TIME)
-    poison.blame([A, B], "w1", "died", 1)
-    poison.blame([A, B, C], "w2", "died", 2)
-    assert refused(poison, A, B, C) == []
-    poison.blame([A], "w3", "died", 3)
-    assert refused(poison, A, B, C) == ["a"]
+    quarantine = Quarantine(TIME)
+    quarantine.record_crash([A, B], "w1", "died", 1)
+    quarantine.record_crash([A, B, C], "w2", "died", 2)
+    assert refused(quarantine, A, B, C) == []
+    quarantine.record_crash([A], "w3", "died", 3)
+    assert refused(quarantine, A, B, C) == ["a"]
 
 
 def test_who_runs_to_its_end_is_no_suspect_and_no_excuse_for_another() -> None:
-    poison = Poison(TIME)
+    quarantine = Quarantine(TIME)
     for worker in ("w1", "w2"):
-        poison.blame([A, B], worker, "died", 1)
-    poison.acquit(B)
-    assert refused(poison, A, B) == ["a"]
-    poison.acquit(A)
-    assert refused(poison, A) == []
+        quarantine.record_crash([A, B], worker, "died", 1)
+    quarantine.clear(B)
+    assert refused(quarantine, A, B) == ["a"]
+    quarantine.clear(A)
+    assert refused(quarantine, A) == []
 
 
 def test_it_is_forgotten_after_a_while_and_never_begun_with_no_time() -> None:
-    poison, off = Poison(TIME), Poison(0)
-    for each in (poison, off):
-        each.blame([A], "w1", "died", 1)
-        each.blame([A], "w2", "died", 2)
+    quarantine, off = Quarantine(TIME), Quarantine(0)
+    for each in (quarantine, off):
+        each.record_crash([A], "w1", "died", 1)
+        each.record_crash([A], "w2", "died", 2)
     assert refused(off, A) == []
-    assert refused(poison, A, now=2 + TIME - 1) == ["a"]
-    assert refused(poison, A, now=2 + TIME) == [] and poison.status(2 + TIME) == []
+    assert refused(quarantine, A, now=2 + TIME - 1) == ["a"]
+    assert refused(quarantine, A, now=2 + TIME) == [] and quarantine.status(2 + TIME) == []
 
 
 def test_no_more_are_remembered_than_fit() -> None:
-    poison = Poison(TIME)
+    quarantine = Quarantine(TIME)
     prints = [Fingerprint("b", "m", str(n)) for n in range(MOST + 10)]
     for number, each in enumerate(prints):
         for worker in ("w1", "w2"):
-            poison.blame([each], f"{worker}.{number}", "died", 1)
-    assert len(poison.status(1)) == MOST
-    assert refused(poison, prints[0], prints[-1]) == [prints[-1].digest]
+            quarantine.record_crash([each], f"{worker}.{number}", "died", 1)
+    assert len(quarantine.status(1)) == MOST
+    assert refused(quarantine, prints[0], prints[-1]) == [prints[-1].digest]
 
 
 def test_a_fingerprint_tells_prompts_bindings_and_models_apart() -> None:

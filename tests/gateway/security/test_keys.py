@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config.settings import load_settings
+from gateway.config.loading import load_settings
 from gateway.security.access import open_access
 from tests.server.security.test_access import ECHO
 from tests.support.harness import ROOT, Home, client, home, run

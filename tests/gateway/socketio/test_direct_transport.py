@@ -13,28 +13,29 @@ import socketio
 from aiohttp import web
 
 from gateway.observability.metrics import Metrics
-from gateway.socketio import direct_transport as wire
-from gateway.socketio.direct_transport import PACKETS, Packets, Wire, frame
-from gateway.socketio.flusher import Desk
-from gateway.socketio.send_queue import Outlet
+from gateway.socketio import engineio_hooks
+from gateway.socketio.direct_transport import BINARY, PacketQueue, frame
+from gateway.socketio.encoder import PACKETS_A_POLL
+from gateway.socketio.flusher import Flusher
+from gateway.socketio.send_queue import SendQueue
 from tests.support.harness import free_port, run
 
 
 def test_the_installed_engineio_is_as_this_project_needs_it() -> None:
     """Fails when python-socketio or python-engineio changed inside: look through
-    gateway/socketio/direct_transport.py with the new version, then change TESTED there and the
+    gateway/socketio/engineio_hooks.py with the new version, then change TESTED there and the
     pins in pyproject.toml."""
-    assert wire.missing(socketio.AsyncServer(async_mode="aiohttp")) == ""
-    for name, known in wire.TESTED.items():
+    assert engineio_hooks.unknown_engineio(socketio.AsyncServer(async_mode="aiohttp")) == ""
+    for name, known in engineio_hooks.TESTED.items():
         assert version(name).startswith(known)
 
 
 def test_another_engineio_is_noticed_and_named() -> None:
     other = socketio.AsyncServer(async_mode="asgi")
-    assert "websockets in another way" in wire.missing(other)
+    assert "websockets in another way" in engineio_hooks.unknown_engineio(other)
     unlike = socketio.AsyncServer(async_mode="aiohttp")
     del unlike.eio.sockets
-    assert "no sockets any more" in wire.missing(unlike)
+    assert "no sockets any more" in engineio_hooks.unknown_engineio(unlike)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 200_000])
@@ -44,7 +45,7 @@ def test_a_frame_is_what_websocket_clients_read(size: int) -> None:
             socket = web.WebSocketResponse(compress=False)
             await socket.prepare(request)
             assert request.transport
-            text, raw = frame(b"t" * size), frame(b"b" * size, wire.BINARY)
+            text, raw = frame(b"t" * size), frame(b"b" * size, BINARY)
             request.transport.write(text + raw + text)
             await socket.close()
             return socket
@@ -66,7 +67,7 @@ def test_a_frame_is_what_websocket_clients_read(size: int) -> None:
 def test_a_portion_is_no_more_than_a_client_takes() -> None:
     async def scenario() -> None:
         emptied: list[int] = []
-        queue = Packets(lambda: emptied.append(queue.pending))
+        queue = PacketQueue(lambda: emptied.append(queue.pending))
         for n in range(40):
             await queue.put(n)
         portions = []
@@ -79,7 +80,7 @@ def test_a_portion_is_no_more_than_a_client_takes() -> None:
                     queue.task_done()
             except asyncio.QueueEmpty:
                 portions.append(portion)
-        assert [len(portion) for portion in portions] == [PACKETS, PACKETS, 8]
+        assert [len(portion) for portion in portions] == [PACKETS_A_POLL, PACKETS_A_POLL, 8]
         assert [n for portion in portions for n in portion] == list(range(40)) and emptied == [0]
 
     run(scenario())
@@ -99,19 +100,19 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def connected(
-    transports: list[str], on_event: Callable[[Outlet, Any], Any]
+    transports: list[str], on_event: Callable[[SendQueue, Any], Any]
 ) -> AsyncIterator[tuple[list[Any], socketio.AsyncClient]]:
     """A server that answers the event `go` by `on_event`, and what its one client got."""
     sio = socketio.AsyncServer(async_mode="aiohttp")
-    desk = Desk(0, Metrics())
-    wire.install(sio, desk.look_again)
-    outlets: dict[str, Outlet] = {}
+    flusher = Flusher(0, Metrics())
+    engineio_hooks.install(sio, 2**20, flusher.room_freed)
+    queues: dict[str, SendQueue] = {}
 
     async def connect(sid: str, environ: Any, auth: Any) -> None:
-        outlets[sid] = Outlet(Wire(sio, sid), desk)
+        queues[sid] = SendQueue(engineio_hooks.direct_transport(sio, sid), flusher)
 
     async def go(sid: str, data: Any) -> Any:
-        return on_event(outlets[sid], data)
+        return on_event(queues[sid], data)
 
     sio.on("connect", connect)
     sio.on("go", go)
@@ -127,16 +128,16 @@ async def connected(
         finally:
             await client.disconnect()
             await sio.shutdown()
-            desk.close()
+            flusher.close()
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
 def test_events_and_acknowledgements_arrive_in_the_order_in_which_they_were_made(
     transports: list[str],
 ) -> None:
-    def answer(outlet: Outlet, number: int) -> int:
+    def answer(queue: SendQueue, number: int) -> int:
         for n in range(20):
-            outlet.event("reply", {"of": number, "n": n, "text": "é\U0001f600\x1e" * 20})
+            queue.event("reply", {"of": number, "n": n, "text": "é\U0001f600\x1e" * 20})
         return number
 
     async def scenario() -> None:
@@ -155,9 +156,9 @@ def test_events_and_acknowledgements_arrive_in_the_order_in_which_they_were_made
 
 
 def test_large_and_small_ones_stay_whole_and_in_order() -> None:
-    def answer(outlet: Outlet, number: int) -> None:
+    def answer(queue: SendQueue, number: int) -> None:
         for n in range(100):
-            outlet.event("reply", {"n": n, "text": "x" * (200_000 if n % 7 == 0 else 10)})
+            queue.event("reply", {"n": n, "text": "x" * (200_000 if n % 7 == 0 else 10)})
 
     async def scenario() -> None:
         async with connected(["websocket"], answer) as (got, client):

@@ -1,4 +1,4 @@
-"""Is a connection ended that never becomes a session, and only that?"""
+"""A connection that never becomes a session is closed, and only that."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,23 +10,21 @@ import socketio
 from aiohttp import WSMsgType, web
 from socketio.exceptions import ConnectionRefusedError
 
-from gateway.socketio import direct_transport as wire
-from gateway.socketio import idle_connections as lobby
+from gateway.socketio import engineio_hooks
 from tests.gateway.socketio.test_direct_transport import serving
 from tests.support.harness import PATIENCE, run
 
 
 @asynccontextmanager
-async def lobby_of(sio: socketio.AsyncServer) -> AsyncIterator[str]:
-    wire.install(sio, lambda: None)
-    lobby.install(sio, patience=0.2)
+async def served(sio: socketio.AsyncServer) -> AsyncIterator[str]:
+    engineio_hooks.install(sio, 10_000, lambda: None, patience=0.2)
     app = web.Application()
     sio.attach(app)
     async with serving(app) as url:
         yield url
 
 
-async def shown_out(url: str, packet: str = "") -> None:
+async def closed_by_the_server(url: str, packet: str = "") -> None:
     """Come, say that at most, and stay until the server ends it."""
     async with (
         aiohttp.ClientSession() as http,
@@ -40,7 +38,7 @@ async def shown_out(url: str, packet: str = "") -> None:
 
 
 @pytest.mark.parametrize("packet", ["", "40", '40{"token":"wrong"}'])
-def test_who_never_comes_in_is_shown_out(packet: str) -> None:
+def test_who_never_comes_in_is_closed_by_the_server(packet: str) -> None:
     """Silent, or refused and still there."""
 
     async def scenario() -> None:
@@ -50,8 +48,8 @@ def test_who_never_comes_in_is_shown_out(packet: str) -> None:
             raise ConnectionRefusedError("no")
 
         sio.on("connect", connect)
-        async with lobby_of(sio) as url:
-            await shown_out(url, packet)
+        async with served(sio) as url:
+            await closed_by_the_server(url, packet)
             assert not sio.eio.sockets
 
     run(scenario())
@@ -62,10 +60,10 @@ def test_who_is_in_stays() -> None:
         sio = socketio.AsyncServer(async_mode="aiohttp")
         sio.on("connect", lambda sid, environ: None)
         sio.on("echo", lambda sid, data: data)
-        async with lobby_of(sio) as url:
+        async with served(sio) as url:
             client = socketio.AsyncClient(reconnection=False)
             await client.connect(url, transports=["websocket"])
-            await shown_out(url)  # who came later has been looked at
+            await closed_by_the_server(url)  # who came later has been looked at
             assert await client.call("echo", 1) == 1
             await client.disconnect()
 

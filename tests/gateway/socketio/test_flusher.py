@@ -1,4 +1,4 @@
-"""When is what waits written, and who has waited for too long? With clients in memory."""
+"""What waits is written in its turn, and a client that stopped reading is dropped."""
 
 import asyncio
 import json
@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from gateway.inference.generation import Generation
+from gateway.inference.outcomes import Cancelled, Failed, Finished, Outcome
 from gateway.inference.plan import CREDIT
-from gateway.inference.state import End
 from gateway.observability.metrics import Metrics
 from gateway.socketio.encoder import Event, Item, TextChunk
-from gateway.socketio.flusher import Desk
-from gateway.socketio.send_queue import Outlet
+from gateway.socketio.flusher import Flusher
+from gateway.socketio.send_queue import SendQueue
+from protocol import messages
 from protocol.messages import Chunk
 from tests.support.harness import run
 
 
 class Connection:
-    """A Way to a client that reads when it is told to; `got` is what has reached it."""
+    """A Transport to a client that reads when it is told to; `got` is what has reached it."""
 
     def __init__(self) -> None:
         self.merges = False
@@ -72,10 +73,10 @@ class Call:
 class Session:
     """One client and its generations, driven at random."""
 
-    def __init__(self, random: Random, desk: Desk, metrics: Metrics) -> None:
-        self.random, self.desk, self.metrics = random, desk, metrics
+    def __init__(self, random: Random, flusher: Flusher, metrics: Metrics) -> None:
+        self.random, self.flusher, self.metrics = random, flusher, metrics
         self.connection = Connection()
-        self.outlet = Outlet(self.connection, desk)
+        self.queue = SendQueue(self.connection, flusher)
         self.generations: list[Generation] = []
         self.call = Call()
         self.gone = False
@@ -83,7 +84,7 @@ class Session:
     @property
     def running(self) -> Generation | None:
         last = self.generations[-1] if self.generations else None
-        return last if last and not last.stream.end else None
+        return last if last and not last.state.outcome else None
 
     def step(self) -> None:
         steps = [self.generate] * 10 + [self.read, self.read, self.stall, self.resume, self.poll]
@@ -94,7 +95,7 @@ class Session:
 
     def generate(self) -> None:
         if not self.running:
-            self.generations.append(Generation(self.outlet, self.metrics))
+            self.generations.append(Generation(self.queue, self.metrics))
             self.call = Call()
         generation = self.generations[-1]
         for _ in range(min(self.random.choice((1, 1, 1, 40)), self.call.credit)):
@@ -104,12 +105,12 @@ class Session:
             generation.feed(self.call, Chunk(1, text, [1] * count, count))  # type: ignore[arg-type]
 
     def flush(self) -> None:
-        self.desk.flush()
+        self.flusher.flush()
 
     def read(self) -> None:
         self.connection.read()
-        self.desk.look_again()
-        self.desk.flush()
+        self.flusher.room_freed()
+        self.flusher.flush()
 
     def stall(self) -> None:
         self.connection.stalled = True
@@ -122,11 +123,11 @@ class Session:
         self.connection.merges = not self.connection.merges
 
     def ask(self) -> None:
-        self.outlet.event("reply", {"number": self.random.random()})
+        self.queue.event("reply", {"number": self.random.random()})
 
     def finish(self) -> None:
         if generation := self.running:
-            generation.tell(generation.stream.finish(tokens=1))
+            generation.end(generation.state.finish(messages.Finished(1, "stop", 1)))
 
     def cancel(self) -> None:
         if generation := self.running:
@@ -139,87 +140,91 @@ class Session:
     def leave(self) -> None:
         if generation := self.running:
             generation.abandon()
-        self.outlet.close()
+        self.queue.close()
         self.connection.drop()
         self.gone = True
 
     def check(self) -> None:
         """What the client saw: generations one after the other, each in order and whole."""
         order = [data["id"] for _, data in self.connection.got if "id" in data]
-        assert order == sorted(order, key=[g.stream.id for g in self.generations].index)
+        assert order == sorted(order, key=[g.state.id for g in self.generations].index)
         for generation in self.generations:
             self.check_one(generation)
 
     def check_one(self, generation: Generation) -> None:
-        stream = generation.stream
-        seen = [(n, d) for n, d in self.connection.got if d.get("id") == stream.id]
+        state = generation.state
+        seen = [(n, d) for n, d in self.connection.got if d.get("id") == state.id]
         text = "".join(data["chunk"] for name, data in seen if name == "text_chunk")
         ends = [name for name, _ in seen if name != "text_chunk"]
         assert [name for name, _ in seen[len(seen) - len(ends) :]] == ends
-        assert stream.text.startswith(text)
+        assert state.text.startswith(text)
         assert all(data["chunk"] for name, data in seen if name == "text_chunk")
-        if self.gone or not stream.end:
+        if self.gone or not state.outcome:
             return
-        assert text == stream.text
+        assert text == state.text
         assert (
             ends
             == {
-                End.FINISHED: ["text_generated"],
-                End.FAILED: ["generation_error"],
-                End.CANCELLED: ["generation_canceled", "text_generated"],
-            }[stream.end]
+                Finished: ["text_generated"],
+                Failed: ["generation_error"],
+                Cancelled: ["generation_canceled", "text_generated"],
+            }[type(state.outcome)]
         )
+
+
+def _label(outcome: Outcome | None) -> str:
+    return outcome.label if outcome else ""
 
 
 def test_a_thousand_schedules_keep_the_order_and_the_single_end() -> None:
     async def scenario() -> None:
-        metrics, ends = Metrics(), set[End | None]()
-        desk = Desk(0, metrics)
+        metrics, ends = Metrics(), set[str]()
+        flusher = Flusher(0, metrics)
         for seed in range(1000):
             random = Random(seed)
-            session = Session(random, desk, metrics)
+            session = Session(random, flusher, metrics)
             for _ in range(random.randrange(10, 120)):
                 if not session.gone:
                     session.step()
-            ends |= {generation.stream.end for generation in session.generations}
+            ends |= {_label(generation.state.outcome) for generation in session.generations}
             if not session.gone:
                 session.resume()
                 session.finish()
                 session.read()
-                assert not session.outlet.waits
+                assert not session.queue.waits
                 assert session.call.credit == CREDIT  # all of it has come back
             session.check()
-        assert metrics.merged > 100 and ends == {*End, None} - {End.BUSY}
-        desk.close()
+        assert metrics.merged > 100 and ends == {"finished", "failed", "cancelled", "gone", ""}
+        flusher.close()
 
     run(scenario())
 
 
 def test_a_chunk_is_written_in_the_turn_in_which_it_came() -> None:
     async def scenario() -> None:
-        connection, desk = Connection(), Desk(0, Metrics())
-        outlet = Outlet(connection, desk)
-        outlet.chunk("g", "a", 1, lambda tokens: None)
+        connection, flusher = Connection(), Flusher(0, Metrics())
+        queue = SendQueue(connection, flusher)
+        queue.chunk("g", "a", 1, lambda tokens: None)
         await asyncio.sleep(0)
         assert connection.got
-        desk.close()
+        flusher.close()
 
     run(scenario())
 
 
 def test_of_what_is_read_together_the_first_is_not_kept_waiting_but_in_a_flood() -> None:
     async def scenario() -> None:
-        connection, desk = Connection(), Desk(0, Metrics())
-        outlet = Outlet(connection, desk)
+        connection, flusher = Connection(), Flusher(0, Metrics())
+        queue = SendQueue(connection, flusher)
 
         def read(*texts: str) -> list[int]:
             """How many chunks had been written before each of them was read, and at the end."""
-            desk.hold()
+            flusher.hold()
             written = []
             for text in texts:
                 written.append(len(connection.got))
-                outlet.chunk("g", text, 1, lambda tokens: None)
-            desk.flush()
+                queue.chunk("g", text, 1, lambda tokens: None)
+            flusher.flush()
             return [*written, len(connection.got)]
 
         assert read("a") == [0, 1]
@@ -227,7 +232,7 @@ def test_of_what_is_read_together_the_first_is_not_kept_waiting_but_in_a_flood()
         assert read("e", "f") == [4, 4, 6], "many at once: one write for all of them"
         assert read("g") == [6, 7]
         assert read("h", "i") == [7, 8, 9], "that was no flood"
-        desk.close()
+        flusher.close()
 
     run(scenario())
 
@@ -235,23 +240,23 @@ def test_of_what_is_read_together_the_first_is_not_kept_waiting_but_in_a_flood()
 def test_who_reads_slowly_is_kept_and_who_reads_nothing_is_dropped() -> None:
     async def scenario() -> None:
         metrics, connection = Metrics(), Connection()
-        desk = Desk(0.2, metrics)
-        outlet = Outlet(connection, desk)
+        flusher = Flusher(0.2, metrics)
+        queue = SendQueue(connection, flusher)
         connection.stalled = True
         for number in range(40):
-            outlet.event("reply", {"number": number, "text": "x" * 2000})
+            queue.event("reply", {"number": number, "text": "x" * 2000})
         while len(connection.got) < 40:
             await asyncio.sleep(0.02)
             connection.read()
             assert not connection.dropped
         for _ in range(2):
-            outlet.event("reply", {})
+            queue.event("reply", {})
         async with asyncio.timeout(10):
             while not connection.dropped:
                 await asyncio.sleep(0.01)
         assert metrics.dropped == 1
-        await desk.drained()
-        desk.close()
+        await flusher.drained()
+        flusher.close()
 
     run(scenario())
 

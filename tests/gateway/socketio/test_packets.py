@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from socketio import packet
 
-from gateway.socketio.frame_filter import tidied
+from gateway.socketio.frame_filter import filtered
 from gateway.socketio.packets import REQUEST, Packet, announced, read, refused
 from gateway.socketio.payloads import Unread
 
@@ -94,7 +94,7 @@ def test_attachments_are_counted_and_never_waited_for() -> None:
     ],
 )  # fmt: skip
 def test_a_frame_goes_through_or_its_refusal_does(frame: str, fine: bool) -> None:
-    seen = tidied(frame, LIMIT)
+    seen = filtered(frame, LIMIT)
     if fine:
         assert seen == frame
     else:
@@ -105,7 +105,7 @@ def test_a_frame_goes_through_or_its_refusal_does(frame: str, fine: bool) -> Non
 
 def test_of_a_frame_that_is_too_long_the_event_is_still_known() -> None:
     frame = f'42815["generate_text",{{"prompt":"{"x" * LIMIT}"}}]'
-    id, name, (unread,) = read(tidied(frame, LIMIT)[1:])
+    id, name, (unread,) = read(filtered(frame, LIMIT)[1:])
     assert (id, name) == (815, "generate_text") and "1,000 bytes" in unread.why
 
 
@@ -118,7 +118,7 @@ def test_what_is_sent_is_as_python_socketio_writes_it() -> None:
 @settings(max_examples=500, deadline=None)
 @given(st.text() | st.text(alphabet='0123456789-/,[]{}":\0atbrue.\ud800'))
 def test_any_text_is_read(encoded: str) -> None:
-    seen = tidied(encoded, LIMIT)
+    seen = filtered(encoded, LIMIT)
     made = Packet(encoded_packet=seen[1:] or "?")
     if made.packet_type == packet.EVENT:
         assert made.data[0] == REQUEST and isinstance(made.data[1], str)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.socketio.payloads import MAX_PREDICT, generate_text, payload, token_ids
-from gateway.validation import MAX_NAME, integer, number, shown, text
+from gateway.socketio.payloads import generate_text, payload, token_ids
+from gateway.validation import MAX_NAME, MAX_PREDICT, integer, number, shown, text
 
 HUGE = json.loads("1e999")
 NAN = json.loads("NaN")

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.socketio.encoder import Event, Item, TextChunk
-from gateway.socketio.send_queue import MAX_BYTES, MAX_EVENTS, MERGE_BEYOND, Outlet
+from gateway.socketio.send_queue import MAX_BYTES, MAX_EVENTS, MERGE_BEYOND, SendQueue
 
 
-class Line:
-    """A way to a client that reads when the test says so."""
+class Pipe:
+    """A transport to a client that reads when the test says so."""
 
     def __init__(self, merges: bool = False) -> None:
         self.merges = merges
@@ -53,11 +53,11 @@ class Bell:
         self.marked = 0
         self.blocked = 0
 
-    def mark(self, outlet: Outlet) -> None:
-        outlet.dirty = True
+    def schedule(self, queue: SendQueue) -> None:
+        queue.scheduled = True
         self.marked += 1
 
-    def block(self, outlet: Outlet) -> None:
+    def await_room(self, queue: SendQueue) -> None:
         self.blocked += 1
 
 
@@ -100,113 +100,113 @@ ACTIONS = st.lists(
 def test_order_and_text_are_kept_and_credit_is_given_for_what_has_left(
     actions: list[Action], merges: bool
 ) -> None:
-    line, told = Line(merges), {"a": Told(), "b": Told()}
+    line, told = Pipe(merges), {"a": Told(), "b": Told()}
     line.free = 0
-    outlet = Outlet(line, Bell())
+    queue = SendQueue(line, Bell())
     expected: list[Item] = []
     tokens = {"a": 0, "b": 0}
     for number, (action, name, amount) in enumerate(actions):
         if action == "chunk":
             text = f"<{number}>"
-            outlet.chunk(name, text, amount, told[name])
+            queue.chunk(name, text, amount, told[name])
             expected.append(TextChunk(name, text, amount, told[name]))
             tokens[name] += amount
         elif action == "event":
-            outlet.event(name, {"n": number})
+            queue.event(name, {"n": number})
             expected.append(Event(name, {"n": number}))
         elif action == "room":
             line.free = amount
         else:
             line.left = bool(amount)
-            outlet.flush()
+            queue.flush()
         assert all(told[each].tokens <= tokens[each] for each in told)
         whole = "".join(text for _, text in shown(expected))
         assert whole.startswith("".join(text for _, text in shown(line.written)))
     line.free, line.left = 2**30, True
-    outlet.flush()
+    queue.flush()
     assert shown(line.written) == shown(expected)
     assert {name: count.tokens for name, count in told.items()} == tokens
-    assert not outlet.waits
+    assert not queue.waits
 
 
 def test_an_event_goes_at_once_and_takes_the_chunks_before_it_along() -> None:
-    line = Line()
-    outlet = Outlet(line, bell := Bell())
-    outlet.chunk("a", "one", 1, Told())
-    outlet.chunk("a", " two", 1, Told())
+    line = Pipe()
+    queue = SendQueue(line, bell := Bell())
+    queue.chunk("a", "one", 1, Told())
+    queue.chunk("a", " two", 1, Told())
     assert not line.written and bell.marked == 1
-    outlet.event("text_generated", {"n": 0})
+    queue.event("text_generated", {"n": 0})
     assert shown(line.written) == [("a", "one two"), ("text_generated", "0")]
 
 
 def test_chunks_stay_apart_while_there_is_room_and_are_merged_for_who_polls() -> None:
     for merges, count in ((False, 5), (True, 1)):
-        line, told = Line(merges), Told()
-        outlet = Outlet(line, Bell())
+        line, told = Pipe(merges), Told()
+        queue = SendQueue(line, Bell())
         for number in range(5):
-            outlet.chunk("a", str(number), 2, told)
-        outlet.flush()
+            queue.chunk("a", str(number), 2, told)
+        queue.flush()
         assert len(line.written) == count and shown(line.written) == [("a", "01234")]
         assert told.tokens == 10
 
 
 def test_what_waits_for_a_slow_client_is_merged_and_gets_no_credit() -> None:
-    line, told = Line(), Told()
+    line, told = Pipe(), Told()
     line.free = 0
-    outlet = Outlet(line, bell := Bell())
+    queue = SendQueue(line, bell := Bell())
     for number in range(10_000):
-        outlet.chunk("a", "x", 1, told)
+        queue.chunk("a", "x", 1, told)
         if number in (0, 9_999):  # what came in one turn is looked at once
-            outlet.flush()
+            queue.flush()
     assert told.tokens == 0 and bell.counts.merged == 10_000 - MERGE_BEYOND
     line.free, line.left = 2**30, False
-    outlet.flush()
+    queue.flush()
     assert shown(line.written) == [("a", "x" * 10_000)] and len(line.written) == MERGE_BEYOND
     assert told.tokens == 0, "written is not yet gone"
     line.left = True
-    outlet.flush()
+    queue.flush()
     assert told.tokens == 10_000
 
 
 def test_a_chunk_of_another_generation_is_not_merged() -> None:
-    line, told = Line(merges=True), Told()
-    outlet = Outlet(line, Bell())
+    line, told = Pipe(merges=True), Told()
+    queue = SendQueue(line, Bell())
     for stream in ("a", "b", "a"):
-        outlet.chunk(stream, stream, 1, told)
-    outlet.flush()
+        queue.chunk(stream, stream, 1, told)
+    queue.flush()
     assert shown(line.written) == [("a", "a"), ("b", "b"), ("a", "a")]
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, MAX_EVENTS), (2**20, MAX_BYTES // 2**20)])
 def test_a_client_that_asks_and_never_reads_is_dropped(size: int, count: int) -> None:
-    line = Line()
+    line = Pipe()
     line.free = 0
-    outlet = Outlet(line, Bell())
+    queue = SendQueue(line, Bell())
     sent = 0
-    while not outlet.closed:
-        outlet.event("bindings_list", {"n": "x" * size})
+    while not queue.closed:
+        queue.event("bindings_list", {"n": "x" * size})
         sent += 1
         assert sent <= count + 2
     assert line.dropped and sent > count // 2
-    outlet.event("late", {"n": 0})
-    outlet.chunk("a", "late", 1, Told())
+    queue.event("late", {"n": 0})
+    queue.chunk("a", "late", 1, Told())
     line.free = 2**30
-    outlet.flush()
-    assert not line.written and not outlet.waits
+    queue.flush()
+    assert not line.written and not queue.waits
 
 
 def test_after_its_close_nothing_goes_out() -> None:
-    line, told = Line(), Told()
-    outlet = Outlet(line, Bell())
-    outlet.chunk("a", "x", 1, told)
-    outlet.close()
-    outlet.flush()
-    outlet.event("late", {"n": 0})
+    line, told = Pipe(), Told()
+    queue = SendQueue(line, Bell())
+    queue.chunk("a", "x", 1, told)
+    queue.close()
+    queue.flush()
+    queue.event("late", {"n": 0})
     assert line.closed and not line.written and told.tokens == 0
 
 
 def test_what_json_has_not_is_refused() -> None:
-    outlet = Outlet(line := Line(), Bell())
+    queue = SendQueue(line := Pipe(), Bell())
     with pytest.raises(ValueError, match="JSON"):
-        outlet.event("reply", {"n": float("nan")})
+        queue.event("reply", {"n": float("nan")})
     assert not line.written

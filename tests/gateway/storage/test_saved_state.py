@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StateNotSaved
-from gateway.storage.saved_state import MAX_KEPT_ASIDE, MAX_MOUNTED, SavedState
+from gateway.storage.atomic_file import MAX_KEPT_ASIDE
+from gateway.storage.saved_state import MAX_MOUNTED, SavedState
 
 
 def everything(state: SavedState) -> object:

@@ -15,8 +15,9 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from gateway.observability.metrics import Metrics
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.handshake import Greeter
+from gateway.workers.handshake import Handshake
 from gateway.workers.link import DIED, Call, Link
 from protocol import PROTOCOL_VERSION
 from protocol.codec import decode, encode
@@ -139,10 +140,11 @@ class Place:
 async def place(folder: Path) -> AsyncIterator[Place]:
     address = f"ipc://{folder}/w"
     log = Log()
-    greeter = Greeter(SECRET, lambda name: name == "echo")
+    handshake = Handshake(SECRET, lambda name: name == "echo")
     with zmq.asyncio.Context() as context:
-        async with Link(Fleet(), address, greeter, log) as link:
-            log.link = link
+        link = Link(Fleet(), address, handshake, Metrics())
+        log.link = link
+        async with link.serving(log):
             opened = Place(link, log, address, context)
             try:
                 yield opened

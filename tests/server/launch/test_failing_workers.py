@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gateway.config.settings import load_settings
+from gateway.config.loading import load_settings
 from gateway.errors import NoWorker
-from gateway.provisioning.supervisor import Supervision
+from gateway.provisioning.supervisor import Supervisor
 from gateway.provisioning.supervisor_programs import folder, write_program
-from gateway.provisioning.supervisor_rpc import ask
+from gateway.provisioning.supervisor_rpc import call_supervisor
 from protocol.run_folder import run_folder, supervisor_socket
 from tests.support.harness import ROOT, Home, home, run, until
 
@@ -44,9 +44,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield opened
 
 
-def supervision(server: Home) -> Supervision:
+def supervision(server: Home) -> Supervisor:
     settings = load_settings([], server.environment)
-    return Supervision(settings, run_folder(settings.home))
+    return Supervisor(settings, run_folder(settings.home))
 
 
 def refusal(server: Home, binding: str) -> str:
@@ -61,7 +61,7 @@ def refusal(server: Home, binding: str) -> str:
 
 
 def asked(server: Home, work: Any) -> Any:
-    return ask(supervisor_socket(run_folder(server.folder)), work)
+    return call_supervisor(supervisor_socket(run_folder(server.folder)), work)
 
 
 def test_a_worker_that_dies_at_once_is_told_with_its_exit_code_and_its_last_words(
@@ -129,7 +129,7 @@ def test_a_name_that_supervisor_cannot_have_is_left_out_and_said(server: Home, n
 def test_without_a_supervisor_there_is_one_sentence(tmp_path: Path) -> None:
     async def scenario() -> str:
         settings = load_settings(["--home", str(tmp_path)], {})
-        nobody = Supervision(settings, tmp_path)
+        nobody = Supervisor(settings, tmp_path)
         with pytest.raises(NoWorker) as caught:
             await nobody.start_worker("echo", asyncio.Event())
         return str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.provisioning.supervisor_rpc import ask
+from gateway.provisioning.supervisor_rpc import call_supervisor
 from protocol.run_folder import lock_file, run_folder, secret_file, supervisor_socket
 from tests.support.harness import ROOT, client, home, run, until
 from tests.support.processes import all_gone, nothing_left, tree
@@ -38,7 +38,7 @@ def test_a_home_with_spaces_and_brackets_has_its_programs_from_the_start(tmp_pat
     with home(folder, **ECHO) as server:
         launcher = server.launch()
         assert run_folder(folder).is_relative_to(folder), "else nothing is tried"
-        known = ask(
+        known = call_supervisor(
             supervisor_socket(run_folder(folder)), lambda s: s.supervisor.getAllProcessInfo()
         )
         assert {each["name"] for each in known} == {"gateway", "echo_00", "llama_cpp_00"}

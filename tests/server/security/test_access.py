@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 import socketio
 
-from gateway.config.settings import load_settings
+from gateway.config.loading import load_settings
 from gateway.errors import BadSetting
-from gateway.security.access import Holder, bearer, of_this_machine, open_access
+from gateway.security.access import bearer, of_this_machine, open_access
+from gateway.security.tokens_file import TokenHolder
 from tests.support.harness import ROOT, Home, client, home, run
 
 ALICE, BOB = "alice-0123456789abcdef", "bob-0123456789abcdef"
@@ -46,9 +47,9 @@ def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
     tokens(tmp_path, f"alice {ALICE}  # hers\n\nbob {BOB} running=1 waiting=0\n")
     access = opened(tmp_path, "--token_running", "3", "--api_key", "carol-0123456789abcdef")
     assert access.guarded and access.own
-    assert access.holder(ALICE) == Holder("alice", 3, 4)
-    assert access.holder(BOB) == Holder("bob", 1, 0)
-    assert access.holder("carol-0123456789abcdef") == Holder("api_key", 3, 4)
+    assert access.holder(ALICE) == TokenHolder("alice", 3, 4)
+    assert access.holder(BOB) == TokenHolder("bob", 1, 0)
+    assert access.holder("carol-0123456789abcdef") == TokenHolder("api_key", 3, 4)
     for wrong in ("", ALICE[:-1], ALICE + "x", ALICE.upper(), "\ud800", "x" * 100_000):
         assert access.holder(wrong) is None
 
@@ -56,7 +57,7 @@ def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
 def test_without_tokens_everybody_is_the_same_holder(tmp_path: Path) -> None:
     access = opened(tmp_path)
     assert not access.guarded and access.own == ""
-    assert access.holder("") == access.holder("whatever") == Holder("", 0, 4)
+    assert access.holder("") == access.holder("whatever") == TokenHolder("", 0, 4)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o660])

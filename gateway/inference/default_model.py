@@ -1,0 +1,73 @@
+"""The default model: keep it loaded, and say why it cannot serve."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from gateway.errors import Busy, LoadFailed, NoWorker
+from gateway.scheduling.dispatcher import Dispatcher
+from gateway.workers.link import Link
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0
+"""Between checks whether it is still loaded."""
+
+
+class DefaultModel:
+    def __init__(
+        self, selected: Callable[[], tuple[str, str]], dispatcher: Dispatcher, link: Link
+    ) -> None:
+        """`selected` returns binding and model, "" for what is not selected."""
+        self.selected = selected
+        self._dispatcher = dispatcher
+        self._link = link
+
+    async def keep_loaded(self) -> None:
+        """So that the first client does not have to wait for it. Until it is cancelled.
+
+        What failed is left alone for longer each time, but not for ever.
+        """
+        logged = ""
+        while True:
+            try:
+                binding, model = self.selected()
+                spared = self._dispatcher.circuits.spared(binding, model, time.monotonic())
+                if self._missing() and not spared:
+                    await self._dispatcher.ensure(binding, model)
+                    logged = ""
+            except (Busy, LoadFailed, NoWorker) as error:
+                if str(error) != logged:
+                    log.warning("the default model cannot serve yet: %s", error)
+                logged = str(error)
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def unready(self, *, stopping: bool = False) -> str:
+        """Why it cannot serve at the moment; "" when it can."""
+        binding, model = self.selected()
+        if not binding or not model:
+            return "no model is selected"
+        if stopping:
+            return "the server is stopping"
+        fleet, dispatcher = self._link.fleet, self._dispatcher
+        holders = fleet.holders(binding, model)
+        if binding in dispatcher.asleep or not all(map(self._link.silent, holders)):
+            return ""
+        if holders:
+            return f"the worker that holds {model} does not answer"
+        if any(worker.loading == model for worker in fleet.of(binding)):
+            return f"loading {model}"
+        for key in ((binding, model), (binding, "")):
+            if error := dispatcher.circuits.error(key):
+                return error
+        return f"no worker of the binding {binding} holds {model}"
+
+    def _missing(self) -> bool:
+        """Nobody holds it, and loading it would take nothing from anybody."""
+        binding, model = self.selected()
+        workers = self._link.fleet.of(binding)
+        spoken_for = binding in self._dispatcher.asleep or any(
+            w.model or w.loading for w in workers
+        )
+        return bool(binding and model) and not spoken_for

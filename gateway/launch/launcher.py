@@ -1,0 +1,147 @@
+"""The launcher: supervisor as a child process, from its start to the end of all it has started."""
+
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.config.settings import Settings
+from gateway.errors import CannotStart
+from gateway.launch.console import Console
+from gateway.launch.orphans import OrphanedGroups, become_subreaper, end_children
+from gateway.launch.preparation import accepts_connections
+from gateway.provisioning.supervisor_rpc import Fault, Unreachable, call_supervisor
+from gateway.storage.run_lock import run_lock
+from protocol.parent_death import die_with_parent
+from protocol.run_folder import CHECKOUT, supervisor_key, supervisor_socket
+
+MORE_THAN_SUPERVISOR = 10.0
+"""Seconds that it gets beyond those that it gives the gateway."""
+ORPHANS_GRACE = 3.0
+ANOTHER_TERM = 0.5
+"""Seconds. SIGTERM to a whole group comes twice: make passes its own on."""
+CHECK_SECONDS = 2.0
+EXPECTED = (0, 2)
+"""Of the gateway's exit codes those after which supervisor leaves it alone."""
+
+
+class Launcher:
+    """Owns the supervisor process, and inherits what that leaves behind when it is killed."""
+
+    def __init__(self, settings: Settings, run: Path, port: int, token: str) -> None:
+        self._settings = settings
+        self._run = run
+        self._socket = supervisor_socket(run)
+        self._console = Console(settings, port, token)
+        self._stop_at = 0.0
+        self._at_once = False
+        self._awake, self._alarm = os.pipe()
+        for end in (self._awake, self._alarm):
+            os.set_blocking(end, False)
+
+    def run(self, environment: dict[str, str]) -> int:
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop_on)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that a death wakes us
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of a model: gigabytes, and prompts
+        become_subreaper()
+        self._supervisor = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord",
+             "-c", str(CHECKOUT / "supervisord.conf")],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us: we stop the others in order
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread has been started
+        )  # fmt: skip
+        try:
+            self._console.starting()
+            return self._serve()
+        finally:
+            self._stop()
+
+    def _serve(self) -> int:
+        """Until it is asked to stop, which is no failure, or cannot go on."""
+        if self._until_up():
+            self._console.welcome()
+            orphans = OrphanedGroups(self._supervisor.pid)
+            while self._alive and not self._stop_at:
+                if _given_up(self._gateway()):
+                    self._console.failed("the gateway ended and supervisor gave it up")
+                    return 1
+                if ended := orphans.end():
+                    self._console.ended_orphans(ended)
+                self._pause(CHECK_SECONDS)
+        if not self._stop_at and not self._alive:
+            self._console.failed(f"supervisor ended ({self._supervisor.returncode})")
+        return 0 if self._stop_at else 1
+
+    def _until_up(self) -> bool:
+        """Say what it waits for; whether there is something to stay for."""
+        first = 0
+        while self._alive and not self._stop_at:
+            gateway = self._gateway()
+            first = first or gateway.get("pid", 0)
+            again = gateway.get("statename") == "BACKOFF" or gateway.get("pid", first) != first
+            if _given_up(gateway) or (again and not self._console.answered):
+                self._console.failed(self._console.last_line())
+                return False
+            if self._console.is_up():
+                return True
+            self._pause(0.05)
+        return False
+
+    @property
+    def _alive(self) -> bool:
+        return self._supervisor.poll() is None
+
+    def _gateway(self) -> dict[str, Any]:
+        """Asking wakes supervisor, whose loop otherwise turns once a second."""
+        try:
+            answer = call_supervisor(self._socket, lambda s: s.supervisor.getProcessInfo("gateway"))
+            return dict(answer)
+        except (Unreachable, Fault):
+            return {}
+
+    def _pause(self, seconds: float) -> None:
+        """Shorter when a signal comes or a child dies."""
+        if select.select([self._awake], [], [], seconds)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._awake, 1024)
+
+    def _stop_on(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        if not self._stop_at:
+            self._stop_at = now
+        elif number == signal.SIGINT or now - self._stop_at > ANOTHER_TERM:
+            self._at_once = True
+
+    def _stop(self) -> None:
+        if self._alive:
+            self._console.stopping()
+            self._supervisor.terminate()
+        limit = self._settings.drain_limit + MORE_THAN_SUPERVISOR
+        deadline = time.monotonic() + limit
+        while self._alive and not self._at_once and time.monotonic() < deadline:
+            accepts_connections(self._socket)
+            self._pause(0.05)
+        if self._alive:
+            self._supervisor.kill()
+        self._supervisor.wait()
+        end_children(0.0 if self._at_once else ORPHANS_GRACE)
+        for left in (self._socket, supervisor_key(self._run), self._run / "supervisord.pid"):
+            left.unlink(missing_ok=True)
+        with suppress(CannotStart), run_lock(self._run):
+            pass  # nobody holds it: what a killed gateway left goes with this
+        self._console.stopped()
+
+
+def _given_up(gateway: dict[str, Any]) -> bool:
+    state = gateway.get("statename")
+    return state == "FATAL" or (state == "EXITED" and gateway["exitstatus"] in EXPECTED)

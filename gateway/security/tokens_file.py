@@ -1,0 +1,64 @@
+"""The file of named tokens: `name token [running=N] [waiting=N]` a line, readable by its owner."""
+
+from dataclasses import dataclass
+
+from gateway.config.settings import Settings
+from gateway.config.values import Unfit, UnfitSecret, token, whole
+from gateway.errors import BadSetting
+from gateway.storage.untrusted_files import Exposed, check_private, is_plain, read_regular
+
+MAX_NAME = 64
+MAX_LIMIT = 100_000
+MAX_BYTES = 1_000_000
+HOW = "`python -m gateway.keys token NAME` writes one"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """The user of a token, or everybody where none is needed."""
+
+    name: str
+    running: int
+    """Generations that may run at the same time; 0 is no limit."""
+    waiting: int
+    """And how many more may wait for these."""
+
+
+def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
+    """Token and holder of each line of the tokens file. Raise BadSetting."""
+    path = settings.tokens_file
+    try:
+        check_private(path)
+        lines = read_regular(path, MAX_BYTES).decode().splitlines()
+    except FileNotFoundError:
+        if "tokens_file" in settings.given:
+            raise BadSetting(f"the tokens file {path} does not exist") from None
+        return []
+    except Exposed as error:
+        raise BadSetting(str(error)) from None
+    except (OSError, ValueError) as error:
+        reason = "not text" if isinstance(error, ValueError) else error.strerror or error
+        raise BadSetting(f"the tokens file {path} cannot be read: {reason}") from None
+    read = []
+    for number, line in enumerate(lines, 1):
+        if words := line.partition("#")[0].split():
+            try:
+                read.append(_entry(words, settings))
+            except (Unfit, UnfitSecret) as error:
+                raise BadSetting(f"{path}, line {number}: {error}") from None
+    return read
+
+
+def _entry(words: list[str], settings: Settings) -> tuple[str, TokenHolder]:
+    limits = {"running": settings.token_running, "waiting": settings.token_queue}
+    if len(words) < 2:
+        raise Unfit(f"a name and a token are expected; {HOW}")
+    name, value, *rest = words
+    if not is_plain(name) or not name.isprintable() or len(name) > MAX_NAME:
+        raise Unfit(f"the name must be one word of up to {MAX_NAME} characters")
+    for each in rest:
+        key, _, number = each.partition("=")
+        if key not in limits:
+            raise Unfit("after the token only running=N and waiting=N are expected")
+        limits[key] = whole(0, MAX_LIMIT)(number, settings.tokens_file)
+    return token(value, settings.tokens_file), TokenHolder(name, **limits)

@@ -1,0 +1,32 @@
+"""What one session and one personality said to each other, within limits."""
+
+from collections import deque
+
+from gateway.personalities.personality import Personality
+from gateway.personalities.prompts import user_turn
+
+MAX_EXCHANGES = 256
+MAX_CHARACTERS = 200_000
+"""More than any context here takes, and bearable for a thousand clients."""
+
+
+class Discussion:
+    """When it is full, the oldest exchange goes first."""
+
+    def __init__(self) -> None:
+        self._exchanges: deque[tuple[str, str]] = deque()
+        self._characters = 0
+
+    def add(self, prompt: str, answer: str) -> None:
+        self._exchanges.append((prompt, answer))
+        self._characters += len(prompt) + len(answer)
+        while self._characters > MAX_CHARACTERS or len(self._exchanges) > MAX_EXCHANGES:
+            self._characters -= sum(map(len, self._exchanges.popleft()))
+
+    def blocks(self, personality: Personality) -> list[str]:
+        """One text an exchange, oldest first: what may be dropped to make the rest fit."""
+        return [user_turn(personality, q) + answer.strip() for q, answer in self._exchanges]
+
+    def turns(self) -> list[str]:
+        """Prompts and answers in turn, without the prefixes of the personality."""
+        return [text for q, answer in self._exchanges for text in (q, answer.strip())]

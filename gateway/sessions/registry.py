@@ -1,0 +1,72 @@
+"""All sessions: those that are connected, and those whose clients may come back."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from gateway.config.settings import Settings
+from gateway.inference.generation import Generation
+from gateway.sessions.discussion import MAX_EXCHANGES
+from gateway.sessions.resumption import Resumption
+from gateway.sessions.session import Session
+from gateway.storage.discussions import DiscussionStore
+
+log = logging.getLogger(__name__)
+
+
+class Sessions:
+    def __init__(self, resume_window: float, store: DiscussionStore | None) -> None:
+        self.connected: dict[str, Session] = {}
+        """By the client's sid."""
+        self.resumption = Resumption(resume_window, store, self.connected)
+        self.draining = False
+        """The server stops: no new work."""
+
+    async def arrive(self, fresh: Session, token: str) -> Session:
+        """A client has connected, and brought this session token, or ""."""
+        session = self.connected[fresh.sid] = await self.resumption.arrive(fresh, token)
+        return session
+
+    def leave(self, session: Session, *, keep: bool = True) -> None:
+        """Its connection has ended. Without `keep` nobody will come back."""
+        del self.connected[session.sid]
+        if not keep or not self.resumption.leave(session):
+            self.resumption.forget(session)
+            if session.running:
+                session.running.abandon()
+        for handler in session.handlers - {asyncio.current_task()}:
+            handler.cancel()
+        session.connection.close()
+
+    def finished(self, session: Session, generation: Generation) -> None:
+        """Its generation is over: the session may begin the next."""
+        if session.running is generation:
+            session.running = None
+        if session.resumable:
+            session.last = generation
+            self.resumption.save(session)
+
+    @property
+    def running(self) -> int:
+        """Generations that run or wait."""
+        return sum(session.running is not None for session in self._all())
+
+    async def drain(self, limit: float) -> None:
+        """No new work; what runs may finish within `limit` seconds, and is then ended."""
+        self.draining = True
+        running = [s.running.ended for s in self._all() if s.running]
+        if running:
+            log.info("waiting up to %g s for %d generation(s)", limit, len(running))
+            await asyncio.wait(running, timeout=limit)
+        for session in self.connected.values():
+            if session.running:
+                session.running.interrupt("the server is stopping")
+
+    def _all(self) -> list[Session]:
+        return [*self.connected.values(), *self.resumption.away]
+
+
+def discussion_store(settings: Settings) -> DiscussionStore | None:
+    """None when discussions are not to be kept over a restart."""
+    path: Path = settings.home / "discussions.sqlite"
+    return DiscussionStore(path, MAX_EXCHANGES) if settings.keep_discussions else None

@@ -1,0 +1,90 @@
+"""Selections: the binding, model and personality of each session, and the server's defaults."""
+
+from gateway.config.settings import Settings, built_in
+from gateway.errors import ModelNotFound, NothingSelected, PersonalityNotFound
+from gateway.models.catalog import Catalog
+from gateway.personalities.mounted import Mounted
+from gateway.scheduling.dispatcher import Dispatcher
+from gateway.sessions.resumption import Resumption
+from gateway.sessions.session import Session
+from gateway.storage.saved_state import SavedState
+from gateway.validation import shown
+
+
+class Selections:
+    def __init__(
+        self,
+        state: SavedState,
+        catalog: Catalog,
+        mounted: Mounted,
+        dispatcher: Dispatcher,
+        resumption: Resumption,
+    ) -> None:
+        self._state = state
+        self._catalog = catalog
+        self._mounted = mounted
+        self._dispatcher = dispatcher
+        self._resumption = resumption
+
+    async def choose_default(self, settings: Settings) -> None:
+        """What was set at the start wins over what was selected last, and that over what is
+        built in. Raise StateNotSaved."""
+        given, state = settings.given, self._state
+        binding, model = state.default_binding, state.default_model
+        if ("binding_name" in given or not binding) and settings.binding_name != binding:
+            binding = settings.binding_name
+            model = state.last_model(binding)
+        shipped = not model and binding == built_in("binding_name")
+        if binding and ("model_name" in given or shipped):
+            model = settings.model_name
+        await state.change(default_binding=binding, default_model=model if binding else "")
+
+    def of(self, session: Session) -> tuple[str, str]:
+        """Binding and model, "" for what is not selected."""
+        if session.binding is not None:
+            return session.binding, session.model or ""
+        return self._state.default
+
+    def required(self, session: Session) -> tuple[str, str]:
+        """Binding and model. Raise NothingSelected."""
+        binding, model = self.of(session)
+        if not binding:
+            raise NothingSelected("No binding selected")
+        if not model:
+            raise NothingSelected("No model selected")
+        return binding, model
+
+    async def select_binding(self, session: Session, name: str) -> None:
+        """The session's own, and the server's default, once a worker of it answers."""
+        if name not in self._catalog.binding_names():
+            raise ModelNotFound(f"there is no binding named {shown(name)}")
+        binding, model = self.of(session)
+        await self._dispatcher.ensure_worker(name)
+        if name != binding:
+            model = self._state.last_model(name)
+        await self._state.change(default_binding=name, default_model=model)
+        session.binding, session.model = name, model
+        self._resumption.save(session)
+
+    async def select_model(self, session: Session, name: str) -> None:
+        """The session's own, and the server's default, once a worker has loaded it."""
+        binding, _ = self.of(session)
+        if not binding:
+            raise NothingSelected("Please select a binding first")
+        await self._catalog.find_model(binding, name)
+        await self._dispatcher.ensure(binding, name, insist=True)
+        await self._state.change(default_binding=binding, default_model=name)
+        session.binding, session.model = binding, name
+        self._resumption.save(session)
+
+    async def activate(self, session: Session, id: int | None, name: str | None) -> tuple[str, int]:
+        """A mounted personality by id, or by name. Raise PersonalityNotFound."""
+        names = await self._mounted.names() if name is not None else []
+        index = names.index(name) if name in names else id
+        if index is None or index >= len(self._mounted):
+            raise PersonalityNotFound("Personality ID not valid")
+        found = await self._mounted.name(index)
+        await self._state.change(active=index)
+        session.active = index
+        self._resumption.save(session)
+        return found, index

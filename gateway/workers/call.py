@@ -1,0 +1,63 @@
+"""One request in a worker, from its first frame to its answer, with the credit of its chunks."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+
+from gateway.workers.fleet import Worker
+from protocol.errors import ProtocolError
+from protocol.messages import (
+    Chunk,
+    Credit,
+    Detokenized,
+    Embedded,
+    Failed,
+    Finished,
+    Loaded,
+    Message,
+    Tokenized,
+)
+
+Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
+"""A message of these kinds is the last one of its request."""
+
+PORTION = 64
+"""Tokens that are granted at once: a message for every token would cost more than the token."""
+
+
+class Call:
+    __slots__ = ("_owed", "_send", "answer", "cancelled_at", "feed", "id", "tag", "worker")
+
+    def __init__(
+        self,
+        send: Callable[[Worker, Message], None],
+        id: int,
+        worker: Worker,
+        feed: "Feed",
+        tag: Hashable | None,
+    ) -> None:
+        self._send = send
+        self.id = id
+        self.worker = worker
+        self.feed = feed
+        self.tag = tag
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.cancelled_at = 0.0
+        self._owed = 0
+
+    def grant(self, tokens: int) -> None:
+        """Let the worker send so many tokens more; it hears of it in portions."""
+        self._owed += tokens
+        if self._owed >= PORTION and not self.answer.done():
+            self._send(self.worker, Credit(self.id, self._owed))
+            self._owed = 0
+
+
+Feed = Callable[[Call, Chunk], None]
+
+
+def too_late(call: Call, chunk: Chunk) -> None:
+    """Nobody waits for this any more; the worker knows, or will in a moment."""
+
+
+def no_chunks(call: Call, chunk: Chunk) -> None:
+    raise ProtocolError(f"a chunk for request {chunk.id}, which streams nothing")
