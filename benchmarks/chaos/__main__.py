@@ -67,7 +67,7 @@ async def record_expected(port: int, oracle: Oracle) -> None:
 
 
 async def inject_faults(injector: FaultInjector, options: argparse.Namespace) -> Counter[str]:
-    """Inject all faults in random order, again and again, until the time is over."""
+    """Inject faults until the time is over: all in random order before any repeats."""
     done: Counter[str] = Counter()
     left: list[str] = []
     wanted = sorted(name for name in FAULTS if options.only in name)

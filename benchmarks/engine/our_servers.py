@@ -183,7 +183,8 @@ class Gateway(Server):
 
 
 def installed(server: Server) -> Path:
-    """Copy the model into the server's models folder: a sandboxed worker can read no other."""
+    """Copy the model into the server's models folder: a sandboxed worker reads no other folder
+    and follows no link out of it."""
     models = server.home / "models" / "llama_cpp"
     models.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(server.model, models))
