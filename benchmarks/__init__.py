@@ -1,0 +1,1 @@
+"""Benchmarks; docs/benchmarks.md describes what they measure and lists the results."""

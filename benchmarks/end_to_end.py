@@ -1,8 +1,8 @@
-"""What goes through the whole chain, what does it weigh, and how long until it is ready?
+"""Measure throughput from worker to client, memory use and start time of the whole server.
 
-`make benchmarks`: starts the real server in a temporary home and counts chunks at real
-websockets, worker to client. Rounds with one client and with many alternate; the median
-counts. The load generator shares the machine with the server, as a home user's page would.
+`make benchmarks` starts the real server in a temporary home and counts chunks at real
+websockets. Rounds with one client and with many alternate; the median counts. The load
+generator shares the machine with the server, as a browser on the same machine would.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from protocol.run_folder import CHECKOUT
 START_SECONDS = 60.0
 
 
-class Flow(NamedTuple):
-    """A chunk is an event; tokens that wait for a client that is behind share one."""
+class Throughput(NamedTuple):
+    """Totals or rates. A chunk is an event; tokens that wait for a slow client share one."""
 
     chunks: float
     tokens: float
 
 
 class Server:
-    """`make run` in a home of its own, on a free port."""
+    """The server as `make run` starts it, in the given home, on a free port."""
 
     def __init__(self, home: Path, binding: str, model: str, **settings: str) -> None:
         with socket.socket() as probe:
@@ -55,7 +55,7 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator[float]:
-        """Yields the seconds from the start to ready."""
+        """Yields the seconds from the start until it is ready."""
         started = time.monotonic()
         with (self.home / "launch.log").open("wb") as log:
             process = subprocess.Popen(
@@ -76,7 +76,7 @@ class Server:
         return self.read("/ready") is not None
 
     def read(self, path: str) -> bytes | None:
-        """None when nobody answers, or not with 200."""
+        """The body; None without an answer, or if its status is not 200."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as got:
                 return bytes(got.read()) if got.status == 200 else None
@@ -84,7 +84,7 @@ class Server:
             return None
 
     def memory(self) -> dict[str, float]:
-        """Process to MiB that nobody else uses (PSS): shared libraries count once."""
+        """MiB per process (PSS): memory that processes share is divided among them."""
         sizes = {}
         for entry in Path("/proc").iterdir():
             try:
@@ -100,8 +100,8 @@ class Server:
         return sizes
 
 
-async def stream(session: aiohttp.ClientSession, port: int, tokens: int) -> Flow:
-    """Generate on one connection, in bare Engine.IO."""
+async def stream(session: aiohttp.ClientSession, port: int, tokens: int) -> Throughput:
+    """Generate on one connection, with plain Engine.IO packets; returns the totals."""
     url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
     request = ["generate_text", {"prompt": "x", "personality": -1, "n_predicts": tokens}]
     chunks = 0
@@ -118,18 +118,18 @@ async def stream(session: aiohttp.ClientSession, port: int, tokens: int) -> Flow
             elif message.data.startswith("42") and not message.data.startswith('42["session"'):
                 event, end = json.loads(message.data[2:])
                 assert event == "text_generated", message.data[:200]
-                return Flow(chunks, end["tokens"])
+                return Throughput(chunks, end["tokens"])
     raise AssertionError("the connection was closed")
 
 
-async def rate(port: int, clients: int, tokens: int) -> Flow:
-    """Chunks and tokens a second, of all clients together."""
+async def rate(port: int, clients: int, tokens: int) -> Throughput:
+    """Chunks and tokens per second of all clients together."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         started = time.monotonic()
-        flows = await asyncio.gather(*(stream(session, port, tokens) for _ in range(clients)))
+        results = await asyncio.gather(*(stream(session, port, tokens) for _ in range(clients)))
         took = time.monotonic() - started
-    return Flow(sum(f.chunks for f in flows) / took, sum(f.tokens for f in flows) / took)
+    return Throughput(sum(f.chunks for f in results) / took, sum(f.tokens for f in results) / took)
 
 
 def measure(rounds: int, tokens: int) -> Iterator[str]:
@@ -140,9 +140,9 @@ def measure(rounds: int, tokens: int) -> Iterator[str]:
             for _ in range(rounds):
                 one.append(asyncio.run(rate(server.port, 1, tokens)))
                 many.append(asyncio.run(rate(server.port, 64, tokens // 32)))
-            for clients, flows in (("1 client", one), ("64 clients together", many)):
+            for clients, results in (("1 client", one), ("64 clients together", many)):
                 for name in ("chunks", "tokens"):
-                    median = statistics.median(getattr(flow, name) for flow in flows)
+                    median = statistics.median(getattr(result, name) for result in results)
                     yield f"| {name}/s, {clients} | {median:,.0f} |"
     starts = []
     for _ in range(rounds):
@@ -158,8 +158,10 @@ def measure(rounds: int, tokens: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=20_000, help="of one client's generation")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per figure")
+    parser.add_argument(
+        "--tokens", type=int, default=20_000, help="tokens generated for one client"
+    )
     options = parser.parse_args()
     print(
         f"{os.cpu_count()} cores, Python {sys.version.split()[0]}\n\n| figure | median |\n|---|---|"

@@ -1,8 +1,8 @@
-"""How is the original server started, so that ours can be compared with it?
+"""Install and start the original server, lollms, for comparison with ours.
 
-lollms 2.1.13 from PyPI, in an environment of its own that is kept in the user's
-cache, with a home in a temporary folder and a binding that computes nothing.
-The binding is ours; of the original nothing is changed.
+lollms 2.1.13 from PyPI runs in its own virtual environment, which stays in the user's
+cache, with its home in a temporary folder and a binding that computes nothing. The
+binding is ours; nothing of the original is changed.
 """
 
 import os
@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.peer_builds import cache
 
 VERSION = "2.1.13"
-NEEDS = (f"lollms=={VERSION}", "requests", "setuptools<81")
-"""The release says nothing of the last two, and does not start without them."""
+REQUIREMENTS = (f"lollms=={VERSION}", "requests", "setuptools<81")
+"""The release does not declare the last two, but does not start without them."""
 PERSONALITY = "english/generic/lollms"
 BINDING = '''\
 import sys
@@ -35,8 +35,8 @@ binding_name = "Words"
 
 
 class Words(LLMBinding):
-    """Says what time it is, word by word; the prompt is how many words a second, or how many at
-    once when it is 0. Prints when a cancel was noticed."""
+    """Generates the time, word by word. The prompt is the number of words per second; 0 means
+    as fast as possible. Prints the time at which a cancel was noticed."""
 
     def __init__(self, config, lollms_paths=None, installation_option=None):
         folder = Path(__file__).parent
@@ -54,36 +54,36 @@ class Words(LLMBinding):
             pace = float(prompt)
         except ValueError:
             pace = 0.0
-        said, due = [], time.monotonic()
+        words, due = [], time.monotonic()
         for _ in range(n_predict):
             if pace:
                 due += 1 / pace
                 time.sleep(max(0.0, due - time.monotonic()))
             word = f"{time.monotonic():.6f} "
-            said.append(word)
+            words.append(word)
             if callback and not callback(word, MSG_TYPE.MSG_TYPE_CHUNK):
                 print(f"\\n{time.monotonic()}", flush=True)
                 break
-        return "".join(said)
+        return "".join(words)
 '''
 
 
 def python() -> Path:
-    """The interpreter of the environment, which is made when it is not there."""
+    """The Python of the virtual environment, which is created if missing."""
     folder = cache() / f"lollms-{VERSION}"
     found, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.exists() or ready.read_text() != str(NEEDS):
+    if not ready.exists() or ready.read_text() != str(REQUIREMENTS):
         print(f"installing lollms {VERSION}, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         subprocess.run(
-            [str(found), "-m", "pip", "install", "-q", *NEEDS], check=True, stdout=sys.stderr
+            [str(found), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True, stdout=sys.stderr
         )
-        ready.write_text(str(NEEDS))
+        ready.write_text(str(REQUIREMENTS))
     return found
 
 
 def prepare(home: Path) -> None:
-    """Where the original looks for its things: a binding, a personality, a configuration."""
+    """Write the files that the original expects: a binding, personalities, a configuration."""
     personal = home / "personal"
     binding = personal / "bindings_zoo" / "words"
     zoo = personal / "personalities_zoo"
@@ -109,7 +109,7 @@ def prepare(home: Path) -> None:
 
 
 def start(home: Path, port: int, **options: Any) -> subprocess.Popen[str]:
-    """In a home that was prepared; it listens some seconds later."""
+    """Start it in a prepared home; it listens some seconds later."""
     return subprocess.Popen(
         [str(python()), "-W", "ignore", "-u", "-c", "from lollms.server import main; main()",
          "--host", "127.0.0.1", "--port", str(port)],
@@ -130,8 +130,8 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def original(port: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """From here to the end of the block; `log` is what it prints."""
+def running(port: int, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """The server runs until the end of the block; its output goes to `log`."""
     home = Path(tempfile.mkdtemp(prefix="original-"))
     prepare(home)
     with log.open("a") as file:

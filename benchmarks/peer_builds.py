@@ -1,9 +1,8 @@
-"""How do the servers that we are compared with come here?
+"""Build llama-server and install llama_cpp.server, the peers of the engine benchmark.
 
-llama-server is compiled from the llama.cpp inside the very release of
-llama-cpp-python that is installed, with the same flags; what llama_cpp.server
-needs beside the library is installed into a folder of its own. Both are kept in
-the user's cache, so that only the first run takes minutes.
+llama-server is compiled from the llama.cpp inside the installed release of
+llama-cpp-python, with the same flags. The dependencies of llama_cpp.server are installed
+into their own folder. Both stay in the user's cache, so only the first run takes minutes.
 """
 
 import os
@@ -14,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-"""As the project compiles the library: gcc 12 gets AMX wrong."""
+"""As the project compiles the library: gcc 12 miscompiles AMX."""
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "CMAKE_C_FLAGS": FLAGS,
@@ -28,7 +27,7 @@ OPTIONS = {
     "LLAMA_BUILD_UI": "OFF",
     "LLAMA_USE_PREBUILT_UI": "OFF",
 }
-SERVER_NEEDS = (
+SERVER_REQUIREMENTS = (
     "uvicorn", "fastapi", "pydantic-settings", "sse-starlette", "starlette-context>=0.3.6,<0.4",
     "PyYAML",
 )  # fmt: skip
@@ -43,14 +42,14 @@ def cache() -> Path:
 
 
 def llama_server() -> Path:
-    """The program; compiled first, politely, if it is not there."""
+    """The program; compiled first at low priority, if missing."""
     release = version("llama-cpp-python")
     build = cache() / f"llama-server-{release}"
     program = build / "bin" / "llama-server"
     if program.exists():
         return program
     source = _source(release) / "vendor" / "llama.cpp"
-    print(f"compiling llama-server {release}: some minutes, once", file=sys.stderr)
+    print(f"compiling llama-server {release}; this takes some minutes, once", file=sys.stderr)
     options = [f"-D{name}={value}" for name, value in OPTIONS.items()]
     for command in (
         ["cmake", "-S", str(source), "-B", str(build), *options],
@@ -83,7 +82,10 @@ def llama_cpp_server_path() -> Path:
     folder = cache() / f"llama_cpp_server-{version('llama-cpp-python')}"
     if not (folder / "fastapi").exists():
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), *SERVER_NEEDS],
+            [
+                sys.executable, "-m", "pip", "install", "-q", "--target", str(folder),
+                *SERVER_REQUIREMENTS,
+            ],
             check=True, stdout=sys.stderr,
         )  # fmt: skip
     return folder

@@ -1,7 +1,7 @@
-"""What does a Llama model of random weights look like, as a GGUF file?
+"""Write a GGUF file with a Llama model of random weights.
 
-It says nothing, at the speed of a real model of its size. Made in seconds, so
-that none needs to be downloaded or kept.
+It generates nonsense at the speed of a real model of its size. It is created in seconds,
+so no model needs to be downloaded or stored.
 """
 
 import itertools
@@ -62,7 +62,7 @@ SIXTY_MILLION = Shape(
 
 
 def write(path: Path, shape: Shape, seed: int = 0, **more: str) -> Path:
-    """The file, the same for the same shape and seed; its folder must exist. `more` metadata."""
+    """Deterministic for shape and seed; the folder must exist. `more` is additional metadata."""
     draw = np.random.default_rng(seed)
     return write_gguf(
         path,
@@ -80,7 +80,7 @@ def write_gguf(
     metadata: dict[str, Any],
     tensors: list[tuple[str, tuple[int, ...], int, bytes]],
 ) -> Path:
-    """Of each tensor the name, the sizes (the first one's elements are neighbours), type, data."""
+    """`tensors`: name, sizes (contiguous dimension first), type and data of each."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)))
@@ -118,7 +118,7 @@ def _metadata(shape: Shape) -> dict[str, Any]:
 
 
 def vocabulary(size: int) -> dict[str, Any]:
-    """The metadata of a tokenizer that knows every byte, special tokens and `size` in all."""
+    """Metadata of a tokenizer of `size` tokens: special tokens, all bytes, groups of letters."""
     tokens, merges = _vocabulary(size)
     kinds = [CONTROL] * len(SPECIAL) + [NORMAL] * (len(tokens) - len(SPECIAL))
     return {
@@ -134,7 +134,7 @@ def vocabulary(size: int) -> dict[str, Any]:
 
 
 def _vocabulary(size: int) -> tuple[list[str], list[str]]:
-    """Special tokens, the 256 bytes, and as many groups of two and three letters as are wanted."""
+    """Special tokens, the 256 bytes, and groups of two and three letters up to `size`."""
     letters, plain = _byte_letters(), string.ascii_letters
     pairs = list(itertools.product(plain, plain))
     triples = ((a + b, c) for (a, b), c in itertools.product(pairs, plain))
@@ -146,14 +146,14 @@ def _vocabulary(size: int) -> tuple[list[str], list[str]]:
 
 
 def _byte_letters() -> list[str]:
-    """GPT-2's stand-ins for bytes, which has a visible letter for each of the 256."""
+    """GPT-2's mapping of the 256 bytes to visible characters."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return [chr(byte) for byte in visible] + [chr(256 + n) for n in range(len(hidden))]
 
 
 def _weights(draw: np.random.Generator, kind: int, columns: int, rows: int) -> bytes:
-    """Scaled so that a layer neither swells nor fades what goes through it."""
+    """Scaled so that a layer neither amplifies nor attenuates its input."""
     if rows == 1:
         return bytes(np.ones(columns, "<f4"))
     spread = columns**-0.5

@@ -1,1 +1,1 @@
-"""A folder here is a binding; `--bindings_path` names another place for them."""
+"""Bindings: each folder here is one; `--bindings_path` selects another place for them."""

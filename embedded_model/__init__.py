@@ -1,4 +1,4 @@
-"""What is Pebble? The small demonstration model that the server ships, and what makes it.
+"""Pebble, the small demonstration model that the server ships, and its training.
 
-Nothing of the server imports this package; its dependencies are the extra `model`.
+The server never imports this package; its dependencies are the extra `model`.
 """

@@ -1,4 +1,4 @@
-"""What is kept of a training, so that it can go on or be exported at any time?"""
+"""Save and load training checkpoints, for resuming and for export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedded_model.model import Pebble, Shape
 def save(
     path: Path, model: Pebble, optimizers: list[torch.optim.Optimizer], progress: dict[str, Any]
 ) -> None:
-    """Write all of it, atomically."""
+    """Write the whole checkpoint atomically."""
     state = {
         "shape": asdict(model.shape),
         "weights": model.state_dict(),
@@ -27,7 +27,7 @@ def save(
 
 
 def load(path: Path) -> tuple[Pebble, dict[str, Any]]:
-    """The model, and the whole state for who goes on training."""
+    """The model, and the whole stored state, which a resumed training needs."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     model = Pebble(Shape(**state["shape"]))
     model.load_state_dict(state["weights"])

@@ -1,4 +1,4 @@
-"""What do the personalities look like? A few plain shapes each, written as PNG."""
+"""Draw the personalities' logos: a few plain shapes each, written as PNG."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from embedded_model.text.zoo import FOLDER
 
 SIZE = 128
-FINE = 3  # samples a pixel in each direction: smooth edges
+FINE = 3  # samples per pixel in each direction, for smooth edges
 Inside = Callable[[float, float], bool]
-Shape = tuple[str, Inside]  # a colour as rrggbb, and where it is; coordinates go from 0 to 100
+Shape = tuple[str, Inside]  # a colour as rrggbb and its area; coordinates from 0 to 100
 
 
 def ellipse(x: float, y: float, a: float, b: float | None = None) -> Inside:
@@ -41,12 +41,12 @@ def polygon(*points: tuple[float, float]) -> Inside:
 
 
 def both(one: Inside, other: Inside) -> Inside:
-    """Where both are."""
+    """The intersection."""
     return lambda u, v: one(u, v) and other(u, v)
 
 
 def without(one: Inside, other: Inside) -> Inside:
-    """The first, less the second."""
+    """The first without the second."""
     return lambda u, v: one(u, v) and not other(u, v)
 
 
@@ -185,7 +185,7 @@ def _rgb(colour: str) -> tuple[int, ...]:
 
 
 def _sample(u: float, v: float, disc: str, shapes: Sequence[Shape]) -> tuple[int, ...]:
-    """The colour with opacity at a point: all is drawn on a disc."""
+    """RGBA at a point; everything is drawn on a disc."""
     if not ellipse(50, 50, 49.5)(u, v):
         return (0, 0, 0, 0)
     colour = disc
@@ -196,7 +196,7 @@ def _sample(u: float, v: float, disc: str, shapes: Sequence[Shape]) -> tuple[int
 
 
 def png(disc: str, shapes: Sequence[Shape]) -> bytes:
-    """The picture as a PNG of SIZE x SIZE with opacity."""
+    """The logo as a PNG of SIZE x SIZE pixels with an alpha channel."""
     rows = bytearray()
     for y in range(SIZE):
         rows.append(0)

@@ -1,4 +1,4 @@
-"""How does a conversation become token ids, labels and weights?"""
+"""Encode a conversation as token ids, labels and loss weights."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def _special(tokenizer: Tokenizer, token: str) -> int:
 def encode(tokenizer: Tokenizer, conversation: Conversation, context: int) -> Sample:
     """The conversation with as many turns as fit the context.
 
-    Only answers are learned, and after each answer the end token, also where the form itself goes
-    on with other text: the server stops there. An answer's weight grows with the root of its
-    length, so that long stories and tables do not drown the short answers.
+    The loss covers only the answers and the end token after each, even if the form continues
+    with other text, because the server stops there. An answer's weight grows with the square
+    root of its length, so that long stories and tables do not outweigh short answers.
     """
     end = _special(tokenizer, END)
     form = conversation.form

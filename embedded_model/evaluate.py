@@ -1,4 +1,4 @@
-"""How good is a GGUF? Held-out questions, asked greedily through llama.cpp, beside the targets."""
+"""Evaluate a GGUF file with held-out questions, answered greedily, beside the targets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from random import Random
 
 from embedded_model import questions
 from embedded_model.shipped import SHIPPED
-from embedded_model.speak import Speaker
+from embedded_model.speak import GreedyGenerator
 from embedded_model.text.unknown import MARKS, MARKS_FRENCH
 
 
 @dataclass
 class Score:
-    """What one row of the table counts."""
+    """The counts of one row of the table."""
 
     asked: int = 0
     right: int = 0
@@ -28,7 +28,7 @@ class Score:
     failures: list[str] = field(default_factory=list)
 
 
-def ask_all(speaker: Speaker, count: int, seed: int, only: str) -> dict[str, Score]:
+def ask_all(generator: GreedyGenerator, count: int, seed: int, only: str) -> dict[str, Score]:
     """Ask `count` held-out questions of each row whose name contains `only`."""
     scores: dict[str, Score] = defaultdict(Score)
     for row in questions.ROWS:
@@ -37,18 +37,18 @@ def ask_all(speaker: Speaker, count: int, seed: int, only: str) -> dict[str, Sco
         score = scores[row.name]
         for index in range(count):
             script = row.make(Random(f"{seed}/{row.name}/{index}"))
-            _hold(speaker, script, score)
+            _hold(generator, script, score)
         done = f"{row.name:45} {score.right:3}/{score.asked}"
         print(done, file=sys.stderr, flush=True)
     return dict(scores)
 
 
-def _hold(speaker: Speaker, script: questions.Script, score: Score) -> None:
-    """Hold one conversation on the model's own earlier answers; turns with a judge count."""
+def _hold(generator: GreedyGenerator, script: questions.Script, score: Score) -> None:
+    """Hold one conversation, with the model's own earlier answers; turns with a judge count."""
     past: list[tuple[str, str]] = []
     for turn in script.turns:
         prompt = script.form.prompt(script.system, past, turn.question)
-        answer = speaker.answer(prompt)
+        answer = generator.answer(prompt)
         past.append((turn.question, answer.text))
         if turn.judge is None:
             continue
@@ -89,15 +89,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--model", type=Path, default=SHIPPED)
-    parser.add_argument("--count", type=int, default=50, help="conversations a task")
+    parser.add_argument("--count", type=int, default=50, help="conversations per task")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="tasks whose name contains this")
-    parser.add_argument("--failures", type=int, default=0, help="show so many wrong answers a task")
-    parser.add_argument("--json", type=Path, help="write the counts there too")
+    parser.add_argument("--only", default="", help="only tasks whose name contains this")
+    parser.add_argument(
+        "--failures", type=int, default=0, help="print so many wrong answers per task"
+    )
+    parser.add_argument("--json", type=Path, help="also write the counts to this file")
     options = parser.parse_args()
     scores = ask_all(
-        Speaker(options.model, options.threads), options.count, options.seed, options.only
+        GreedyGenerator(options.model, options.threads), options.count, options.seed, options.only
     )
     for name, score in scores.items():
         for failure in score.failures[: options.failures]:

@@ -1,4 +1,4 @@
-"""What does PyTorch answer to fixed prompts? Stored for the test that llama.cpp says the same."""
+"""Store PyTorch's answers to fixed prompts, for the test that llama.cpp gives the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROMPTS = (
 
 
 def rounded(model: Pebble) -> Pebble:
-    """The model with its matrices rounded as the F16 file has them; computing stays F32."""
+    """The model with its matrices rounded as in the F16 file; it still computes in F32."""
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.data = parameter.data.half().float()
@@ -62,7 +62,7 @@ def main() -> None:
         "--folder",
         type=Path,
         default=Path("build/pebble"),
-        help="where tokenizer and checkpoint are",
+        help="folder with tokenizer and checkpoint",
     )
     parser.add_argument("--out", type=Path, default=STORED)
     options = parser.parse_args()

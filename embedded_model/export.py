@@ -1,4 +1,4 @@
-"""How does a checkpoint become the GGUF that llama.cpp serves?"""
+"""Export a checkpoint to the GGUF file that llama.cpp serves."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CHAT_TEMPLATE = (
 def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows of q or k for llama.cpp, which rotates neighbours where our model rotates halves.
 
-    Without this the file loads and talks, but nonsense.
+    Without this the file loads, but the model generates nonsense.
     """
     rows, columns = weight.shape
     return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
 
 
 def tensors(model: Pebble) -> dict[str, torch.Tensor]:
-    """llama.cpp's names of the weights; the output shares the embedding and is left out."""
+    """The weights by llama.cpp's names; the output is left out, it shares the embedding."""
     shape = model.shape
     named = {"token_embd.weight": model.embedding.weight, "output_norm.weight": model.norm.weight}
     ours = dict(model.named_parameters())
@@ -103,7 +103,7 @@ def describe(writer: GGUFWriter, shape: Shape, tokenizer: Path) -> None:
 
 
 def export(source: Path, tokenizer: Path, out: Path, f32: bool = False) -> str:
-    """Write the GGUF and its SHA-256 beside it; returns the sum."""
+    """Write the GGUF and its SHA-256 beside it; returns the checksum."""
     model, _ = checkpoint.load(source)
     writer = GGUFWriter(str(out), "llama")
     describe(writer, model.shape, tokenizer)
@@ -130,7 +130,7 @@ def main() -> None:
         "--folder",
         type=Path,
         default=Path("build/pebble"),
-        help="where tokenizer and checkpoint are",
+        help="folder with tokenizer and checkpoint",
     )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--f32", action="store_true", help="F32 instead of F16, for comparisons")

@@ -1,4 +1,4 @@
-"""What does a training step read? New conversations, sorted by length into packs."""
+"""Training batches: new conversations, sorted by length and packed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def samples(tokenizer: Tokenizer, seed: int, start: int, context: int) -> Iterator[Sample]:
-    """The training text from conversation `start` on; every conversation is new."""
+    """The training samples from conversation `start` on; no conversation repeats."""
     index = start
     while True:
         yield encode(tokenizer, converse(Random(f"{seed}/{index}")), context)
@@ -37,7 +37,7 @@ def pack(group: list[Sample]) -> Batch:
 
 
 def batches(source: Iterator[Sample], tokens: int, micro: int) -> tuple[list[Batch], int, int]:
-    """One step's samples, by length in packs of at most `micro` places; their tokens and number."""
+    """Packs of at most `micro` tokens for one step, and the number of its tokens and samples."""
     drawn: list[Sample] = []
     while sum(len(s.ids) for s in drawn) < tokens:
         drawn.append(next(source))

@@ -1,7 +1,7 @@
-"""How is one step's gradient computed? Packs side by side, a thread for each core.
+"""Compute the gradient of one step in parallel: one pack per thread, one thread per core.
 
-Threads that each compute a whole pack with one core are faster than all cores on one pack: small
-matrices divide badly, and a busy neighbour holds up only one of them.
+Threads that each compute a whole pack on one core are faster than all cores on one pack: small
+matrices parallelise badly, and another process that takes a core delays only one thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from embedded_model.feed import Batch
 from embedded_model.model import Pebble
 
 
-class Crew:
+class GradientThreads:
     """Threads that share a model; `close` ends them."""
 
     def __init__(self, model: Pebble, device: torch.device, threads: int) -> None:
@@ -34,9 +34,9 @@ class Crew:
         self.pool.shutdown()
 
     def gradient(self, packs: list[Batch]) -> float:
-        """Set the parameters' `grad` to the gradient of the packs' mean weighted loss; the loss."""
+        """Set the parameters' `grad` for the packs' mean weighted loss; returns the loss."""
         weight = sum(float(weights.sum()) for _, _, weights in packs)
-        left = list(packs)  # from the longest down: the threads end together
+        left = list(packs)  # the longest first, so that the threads finish together
         shares = [self.pool.submit(self._work, left, weight) for _ in range(self.threads)]
         results = [share.result() for share in shares]
         sums: list[Tensor] | None = None

@@ -1,4 +1,4 @@
-"""How does Pebble compute? The Llama architecture, so that llama.cpp computes the same."""
+"""Pebble in PyTorch: the Llama architecture, so that llama.cpp computes the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model; they go into the checkpoint and the GGUF as they are."""
+    """The sizes of a model, stored in the checkpoint and the GGUF unchanged."""
 
     vocabulary: int = 1280
     width: int = 256
@@ -25,7 +25,7 @@ class Shape:
 
     @property
     def head(self) -> int:
-        """Numbers per attention head."""
+        """Width of one attention head."""
         return self.width // self.heads
 
 
@@ -39,7 +39,7 @@ def rope_table(shape: Shape, length: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions on (batch, heads, length, head); pairs are the two halves of a head.
 
-    GGUF's llama pairs neighbours instead: the export permutes the rows of q and k for that.
+    llama.cpp pairs neighbours instead, so the export permutes the rows of q and k.
     """
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
@@ -47,7 +47,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention. On a processor, short ones are two to four times faster written out."""
+    """Causal attention. On a CPU, short sequences are two to four times faster written out."""
     length = q.shape[2]
     if q.is_cuda or length > 640:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -97,7 +97,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention, then feed-forward, each added to the stream."""
+    """One layer: attention, then feed-forward, each added to the residual stream."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

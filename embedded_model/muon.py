@@ -1,4 +1,4 @@
-"""How are hidden matrices updated? Muon: momentum whose singular values are all made about one."""
+"""Muon, the optimizer of the hidden matrices: momentum made orthogonal by Newton-Schulz."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STACK = 5  # matrices that are done at once
+STACK = 5  # matrices that are updated together
 
 
 def orthogonalised(g: Tensor, steps: int = 5) -> Tensor:
     """Newton-Schulz on a stack of matrices (n, rows, columns), rows ≤ columns.
 
-    The quintic and its numbers are Keller Jordan's.
+    The quintic polynomial and its coefficients are Keller Jordan's.
     """
     x = g.bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -27,7 +27,10 @@ def orthogonalised(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; stacks of one shape are shared out to the executor."""
+    """Nesterov momentum, orthogonalised: all singular values become about one.
+
+    The executor updates stacks of matrices of one shape in parallel.
+    """
 
     def __init__(
         self, params: Iterable[Tensor], executor: Executor, lr: float, momentum: float, decay: float

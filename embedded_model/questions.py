@@ -1,4 +1,4 @@
-"""Which questions make up the evaluation? The issue's table, row by row, all of it held out."""
+"""The evaluation's questions, row by row of the model card's table; all are held out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from embedded_model.text.words import name
 
 @dataclass(frozen=True)
 class Turn:
-    """A question, and its judge where the answer counts."""
+    """A question, and a judge if its answer counts."""
 
     question: str
     judge: Judge | None
@@ -55,7 +55,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table; `unknowable` where refusing is right."""
+    """A row of the table; `unknowable` if refusing is right."""
 
     name: str
     target: str
@@ -85,7 +85,7 @@ def _smalltalk(voice: Voice, kind: str) -> Callable[[Random], Script]:
 
 
 def _style(voice: Voice) -> Callable[[Random], Script]:
-    """Three turns in one voice; all three answers must be in it, whether right or wrong."""
+    """Three turns in one voice; all three answers must be in that voice, right or wrong."""
 
     def make(rng: Random) -> Script:
         form, system = frame(rng, "held_out", voice)
@@ -98,7 +98,7 @@ def _style(voice: Voice) -> Callable[[Random], Script]:
 
 
 def _in_voice(rng: Random) -> Script:
-    """A shipped English voice asked what the plain one knows: right and in style."""
+    """A factual question to a shipped English voice; the answer must be right and in style."""
     voice = rng.choice([v for v in SHIPPED if v.language == "english"])
     form, system = frame(rng, "held_out", voice)
     exchange = rng.choice(
@@ -116,7 +116,7 @@ def _in_voice(rng: Random) -> Script:
 
 
 def _recall(rng: Random) -> Script:
-    """Told, something else, something else, asked: two turns later."""
+    """A statement, two other questions, and then the question about it."""
     told, asked = memory.remember(rng, "held_out")
     between = [ask(rng, "held_out", PLAIN) for _ in range(2)]
     form = rng.choice((CHAT, raw(rng, "held_out", name(rng, "held_out"), "pebble")))
@@ -132,7 +132,7 @@ def _recall(rng: Random) -> Script:
 
 
 def _long(rng: Random) -> Script:
-    """Asked at the end of a conversation of 500 to 900 tokens."""
+    """As `_recall`, at the end of a conversation of 500 to 900 tokens."""
     told, asked = memory.remember(rng, "held_out")
     between = tuple(Turn(ask(rng, "train", PLAIN).question, None) for _ in range(9))
     return Script(

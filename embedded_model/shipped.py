@@ -1,4 +1,4 @@
-"""Where is the GGUF that the server ships, and how large may it be?"""
+"""Path and size limit of the GGUF file that the server ships."""
 
 from __future__ import annotations
 

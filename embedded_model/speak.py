@@ -1,4 +1,4 @@
-"""How does llama.cpp answer a prompt greedily? For the evaluation."""
+"""Generate greedily with llama.cpp, for the evaluation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from llama_cpp import Llama
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said; `stopped` by itself, or ran into the limit."""
+    """The model's text; `stopped` if it ended by itself before the limit."""
 
     text: str
     stopped: bool
 
 
-class Speaker:
-    """A loaded GGUF, asked one prompt after another."""
+class GreedyGenerator:
+    """A loaded GGUF file that answers one prompt after another."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         self.llama = Llama(
@@ -25,7 +25,7 @@ class Speaker:
         )
 
     def answer(self, prompt: str, limit: int = 256) -> Answer:
-        """The greedy answer; a form's special tokens in the prompt count as such."""
+        """The greedy answer; names of special tokens in the prompt become those tokens."""
         tokens = self.llama.tokenize(prompt.encode(), add_bos=True, special=True)
         room = min(limit, self.llama.n_ctx() - len(tokens))
         out: list[int] = []
@@ -39,5 +39,5 @@ class Speaker:
         return Answer(self.text(out), False)
 
     def text(self, tokens: list[int]) -> str:
-        """Tokens as text; what is no UTF-8 shows as the replacement character."""
+        """Tokens as text, with replacement characters for invalid UTF-8."""
         return bytes(self.llama.detokenize(tokens)).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""How does text become tokens? A byte-level BPE, learned from the generated text."""
+"""Train the byte-level BPE tokenizer on generated text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from embedded_model.text.dialogue import converse
 from embedded_model.text.prompts import SPECIALS
 
-PRE = "gpt-2"  # llama.cpp's name of this pre-tokenizer
-# The words of GPT-2's tokenizer: a space belongs to the word after it, so answers start new words.
+PRE = "gpt-2"  # llama.cpp's name for this pre-tokenizer
+# GPT-2's pattern: a space belongs to the word after it, so an answer starts a new word.
 _PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def corpus(conversations: int, seed: int = 7) -> Iterator[str]:
-    """Text to learn merges from; each number to 100 so often that it becomes one token."""
+    """Text to learn merges from; each number up to 100 is frequent enough to become one token."""
     for index in range(conversations):
         conversation = converse(Random(f"{seed}/tokenizer/{index}"), longest=4)
         yield conversation.system
@@ -31,7 +31,7 @@ def corpus(conversations: int, seed: int = 7) -> Iterator[str]:
 
 
 def learn(vocabulary: int, conversations: int) -> Tokenizer:
-    """A tokenizer of so many tokens, the special ones first."""
+    """A tokenizer of `vocabulary` tokens, the special ones first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vocabulary", type=int, default=1280)
     parser.add_argument(
-        "--conversations", type=int, default=40000, help="how much text to learn from"
+        "--conversations", type=int, default=40000, help="conversations to learn from"
     )
     parser.add_argument("--out", type=Path, default=Path("build/pebble/tokenizer.json"))
     options = parser.parse_args()

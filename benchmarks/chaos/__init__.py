@@ -1,1 +1,1 @@
-"""Faults are injected under load, and every answer is checked."""
+"""Chaos benchmark: injects faults under load and checks every answer."""

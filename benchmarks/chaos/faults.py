@@ -1,4 +1,4 @@
-"""What goes wrong, and to whom? Only pids that the server's own /status told are ever hit."""
+"""The faults to inject. Signals go only to pids that the server's own /status reports."""
 
 import asyncio
 import contextlib
@@ -22,57 +22,57 @@ from protocol.run_folder import run_folder, workers_address
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A worker's end that was our doing."""
+class WorkerFault:
+    """A signal that was sent to a worker."""
 
     kind: str
     binding: str
     at: float
 
 
-class World:
-    """The server under test and the source of chance."""
+class FaultInjector:
+    """The server under test, and the random choices of faults."""
 
-    def __init__(self, server: Server, oracle: Oracle, draw: Random) -> None:
+    def __init__(self, server: Server, oracle: Oracle, random: Random) -> None:
         self.server = server
         self.oracle = oracle
-        self.draw = draw
-        self.hits: list[Hit] = []
+        self.random = random
+        self.worker_faults: list[WorkerFault] = []
 
     async def status(self) -> dict[str, Any]:
         body = await asyncio.to_thread(self.server.read, "/status")
         answer: dict[str, Any] = json.loads(body or b"{}")
         return answer
 
-    async def strike(self, kind: str, number: int, binding: str = "") -> None:
-        """A signal to some worker that holds a model."""
+    async def signal_worker(self, kind: str, number: int, binding: str = "") -> None:
+        """Send a signal to a random worker that holds a model."""
         workers = [
             worker
             for worker in (await self.status()).get("workers", [])
             if worker["state"] in ("busy", "idle") and binding in ("", worker["binding"])
         ]
         if workers:
-            worker = self.draw.choice(workers)
+            worker = self.random.choice(workers)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker["pid"], number)
-                self.hits.append(Hit(kind, worker["binding"], time.monotonic()))
+                self.worker_faults.append(WorkerFault(kind, worker["binding"], time.monotonic()))
 
 
-async def break_by_prompt(world: World, prompt: str) -> None:
-    """A user of the binding `faulty`, whose prompt breaks its worker; others stay away from it."""
-    words = world.draw.randint(0, 20)
-    task = Task("faulty", "any", prompt.format(words, world.draw.randint(0, 2**31)), 40, 1)
-    user = User(world.server.port, world.oracle, [task], str(words))
-    await user.come()
-    world.oracle.judge(await user.ask(task))
-    await user.leave()
+async def break_by_prompt(injector: FaultInjector, prompt: str) -> None:
+    """A prompt that breaks its worker, sent to the binding `faulty`, which no user selects."""
+    words = injector.random.randint(0, 20)
+    task = Task("faulty", "any", prompt.format(words, injector.random.randint(0, 2**31)), 40, 1)
+    user = User(injector.server.port, injector.oracle, [task], str(words))
+    await user.connect()
+    injector.oracle.judge(await user.generate(task))
+    await user.disconnect()
 
 
-async def vanish(world: World) -> None:
-    """A client that leaves in the middle of its answer, without a word."""
+async def vanish(injector: FaultInjector) -> None:
+    """A client that drops its connection in the middle of an answer."""
     task = Task("echo", "lorem-10ms", "gone", 1000, 1)
     async with aiohttp.ClientSession() as http:
-        url = f"ws://127.0.0.1:{world.server.port}/socket.io/?EIO=4&transport=websocket"
+        url = f"ws://127.0.0.1:{injector.server.port}/socket.io/?EIO=4&transport=websocket"
         async with http.ws_connect(url) as websocket:
             await websocket.send_str("40")
             await websocket.send_str("42" + json.dumps(["generate_text", task.request()]))
@@ -83,60 +83,64 @@ async def vanish(world: World) -> None:
             websocket._response.connection.transport.abort()
 
 
-async def babble(world: World) -> None:
-    """Events that mean nothing, and frames that are none."""
+async def send_garbage(injector: FaultInjector) -> None:
+    """Unknown events and malformed frames from a client."""
     async with aiohttp.ClientSession() as http:
-        url = f"ws://127.0.0.1:{world.server.port}/socket.io/?EIO=4&transport=websocket"
-        # The server may end it at once, which is an answer, too.
+        url = f"ws://127.0.0.1:{injector.server.port}/socket.io/?EIO=4&transport=websocket"
+        # The server may close the connection at once, which is a valid response.
         with contextlib.suppress(aiohttp.ClientError):
             websocket = await http.ws_connect(url)
             await websocket.send_str("40")
             for _ in range(50):
-                junk = world.draw.randbytes(20).hex()
-                await websocket.send_str(world.draw.choice((f'42["{junk}"]', f"4{junk}", junk)))
+                junk = injector.random.randbytes(20).hex()
+                await websocket.send_str(
+                    injector.random.choice((f'42["{junk}"]', f"4{junk}", junk))
+                )
 
 
-async def forge(world: World) -> None:
-    """Garbage where workers talk."""
-    address = workers_address(run_folder(world.server.home))
-    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
-        stranger.linger = 200
-        stranger.connect(address)
+async def send_garbage_as_worker(injector: FaultInjector) -> None:
+    """Malformed messages on the workers' socket."""
+    address = workers_address(run_folder(injector.server.home))
+    with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
+        peer.linger = 200
+        peer.connect(address)
         for _ in range(50):
-            stranger.send_multipart(
-                [world.draw.randbytes(world.draw.randint(0, 60))] * world.draw.randint(1, 3)
+            peer.send_multipart(
+                [injector.random.randbytes(injector.random.randint(0, 60))]
+                * injector.random.randint(1, 3)
             )
 
 
-async def knock(world: World) -> None:
-    """Connections that say nothing and go."""
+async def connect_without_data(injector: FaultInjector) -> None:
+    """Connections that are closed without sending anything."""
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", world.server.port), 5):
+        with socket.create_connection(("127.0.0.1", injector.server.port), 5):
             pass
 
 
-FAULTS: dict[str, Callable[[World], Awaitable[None]]] = {
-    "SIGKILL to a worker": lambda world: world.strike("killed", signal.SIGKILL),
-    "SIGSEGV to a worker": lambda world: world.strike("killed", signal.SIGSEGV),
-    "SIGABRT to a worker": lambda world: world.strike("killed", signal.SIGABRT),
-    "SIGSTOP to a worker": lambda world: world.strike("frozen", signal.SIGSTOP),
-    "segmentation fault by a prompt": lambda world: break_by_prompt(world, "segfault@{} {}"),
-    "exit by a prompt": lambda world: break_by_prompt(world, "exit@{} {}"),
-    "endless loop by a prompt": lambda world: break_by_prompt(world, "loop@{} {}"),
-    "native hang by a prompt": lambda world: break_by_prompt(world, "hang@{} {}"),
-    "exception by a prompt": lambda world: break_by_prompt(world, "raise@{} {}"),
-    "a child that outlives its worker": lambda world: break_by_prompt(world, "fork@{} {}"),
+FAULTS: dict[str, Callable[[FaultInjector], Awaitable[None]]] = {
+    "SIGKILL to a worker": lambda injector: injector.signal_worker("killed", signal.SIGKILL),
+    "SIGSEGV to a worker": lambda injector: injector.signal_worker("killed", signal.SIGSEGV),
+    "SIGABRT to a worker": lambda injector: injector.signal_worker("killed", signal.SIGABRT),
+    "SIGSTOP to a worker": lambda injector: injector.signal_worker("frozen", signal.SIGSTOP),
+    "segmentation fault by a prompt": lambda injector: break_by_prompt(injector, "segfault@{} {}"),
+    "exit by a prompt": lambda injector: break_by_prompt(injector, "exit@{} {}"),
+    "endless loop by a prompt": lambda injector: break_by_prompt(injector, "loop@{} {}"),
+    "native hang by a prompt": lambda injector: break_by_prompt(injector, "hang@{} {}"),
+    "exception by a prompt": lambda injector: break_by_prompt(injector, "raise@{} {}"),
+    "a child that outlives its worker": lambda injector: break_by_prompt(injector, "fork@{} {}"),
     "a client vanishes": vanish,
-    "a client babbles": babble,
-    "a stranger among the workers": forge,
-    "connections that say nothing": knock,
+    "a client sends garbage": send_garbage,
+    "a peer sends garbage to the workers' socket": send_garbage_as_worker,
+    "connections without data": connect_without_data,
 }
 
 
 def descriptors(pid: int) -> int:
+    """Open file descriptors."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def resident(pid: int) -> int:
-    """Bytes."""
+    """Resident memory in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

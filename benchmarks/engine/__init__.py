@@ -1,1 +1,1 @@
-"""The engine beside llama-server and llama_cpp.server."""
+"""Benchmark of the `llama_cpp` engine against llama-server and llama_cpp.server."""

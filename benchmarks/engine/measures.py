@@ -1,7 +1,6 @@
-"""What is measured at a server that generates, and how?
+"""Measure a generating server: throughput, shared prefix, stall and cancel in a prefill.
 
-Every measure asks as a client would and takes its own time; `Round` is what
-one round gives for one server. Seconds and tokens a second.
+Every measure sends requests as a client would. Results are seconds and tokens per second.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ HEAD_START = 0.25
 
 
 class Prompts:
-    """Texts of exactly so many tokens, none like another."""
+    """Random texts of an exact number of tokens."""
 
     def __init__(self, model: Path) -> None:
         self._vocabulary: Any = llama_cpp.Llama(str(model), vocab_only=True, verbose=False)
@@ -47,45 +46,47 @@ class Prompts:
 
 
 @dataclass(slots=True)
-class Track:
-    """When the tokens of one generation came."""
+class TokenTimes:
+    """When the tokens of one generation arrived."""
 
-    asked: float = field(default_factory=time.perf_counter)
-    came: list[tuple[float, int]] = field(default_factory=list)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: float = field(default_factory=time.perf_counter)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def first(self) -> float:
-        return self.came[0][0]
+        return self.arrived[0][0]
 
     @property
     def last(self) -> float:
-        return self.came[-1][0]
+        return self.arrived[-1][0]
 
     @property
     def tokens(self) -> int:
-        return sum(count for _, count in self.came)
+        return sum(count for _, count in self.arrived)
 
     def between(self, start: float, end: float) -> int:
-        return sum(count for at, count in self.came if start < at <= end)
+        return sum(count for at, count in self.arrived if start < at <= end)
 
-    def longest_silence(self, start: float, end: float) -> float:
-        times = [at for at, _ in self.came if start <= at <= end]
+    def longest_gap(self, start: float, end: float) -> float:
+        times = [at for at, _ in self.arrived if start <= at <= end]
         return max((b - a for a, b in zip([start, *times], [*times, end], strict=True)), default=0)
 
 
-async def follow(server: Server, prompt: str, count: int, track: Track | None = None) -> Track:
-    track = track or Track()
+async def record(
+    server: Server, prompt: str, count: int, track: TokenTimes | None = None
+) -> TokenTimes:
+    track = track or TokenTimes()
     async for tokens in server.generate(prompt, count):
         if tokens:
-            track.came.append((time.perf_counter(), tokens))
-            track.begun.set()
+            track.arrived.append((time.perf_counter(), tokens))
+            track.started.set()
     return track
 
 
-async def begun(task: "asyncio.Task[Track]", track: Track) -> None:
-    """Until the first token; raises what the task raised before."""
-    waiting = asyncio.create_task(track.begun.wait())
+async def until_started(task: "asyncio.Task[TokenTimes]", track: TokenTimes) -> None:
+    """Wait for the first token; raises what the task raised before it."""
+    waiting = asyncio.create_task(track.started.wait())
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if task.done():
@@ -93,77 +94,77 @@ async def begun(task: "asyncio.Task[Track]", track: Track) -> None:
 
 
 async def first_token(server: Server, prompt: str) -> float:
-    track = await follow(server, prompt, 1)
-    return track.first - track.asked
+    track = await record(server, prompt, 1)
+    return track.first - track.sent
 
 
 class Rates(NamedTuple):
-    """Tokens a second: all of them, and those while everybody decodes."""
+    """Tokens per second: all, and those while all requests decode."""
 
     all: float
     decoding: float
     per_cpu: float
-    """All of them, by a second of processor time of the busiest thread, the one that computes.
-    What a neighbour takes of the processor does not count, what he leaves in its caches does."""
+    """All tokens, per second of processor time of the busiest thread, the one that computes. This
+    excludes processor time of other processes, but not their effect on the caches."""
     busy: float
-    """Which part of the time that thread had the processor."""
+    """The share of the wall time that this thread ran."""
 
 
 async def throughput(server: Server, prompts: Prompts, requests: int) -> Rates:
     texts = [prompts.make(PROMPT) for _ in range(requests)]
     before, start = server.cpu_seconds(), time.perf_counter()
-    tracks = await asyncio.gather(*(follow(server, text, ANSWER) for text in texts))
+    tracks = await asyncio.gather(*(record(server, text, ANSWER) for text in texts))
     wall = time.perf_counter() - start
-    computing = max(t - before.get(name, 0) for name, t in server.cpu_seconds().items())
+    cpu = max(t - before.get(name, 0) for name, t in server.cpu_seconds().items())
     total = sum(track.tokens for track in tracks)
     assert total == requests * ANSWER, f"{server.name} gave {total} tokens"
     begin, end = max(t.first for t in tracks), min(t.last for t in tracks)
     together = sum(track.between(begin, end) for track in tracks)
-    return Rates(total / wall, together / (end - begin), total / computing, computing / wall)
+    return Rates(total / wall, together / (end - begin), total / cpu, cpu / wall)
 
 
 async def shared_prefix(server: Server, prompts: Prompts) -> tuple[float, float]:
-    """First token after an unknown prompt, and after one whose holder is generating."""
+    """Time to first token after a new prompt, and after one that another request is using."""
     cold = await first_token(server, prompts.make(PREFIX))
     prefix = prompts.make(PREFIX)
-    track = Track()
-    holder = asyncio.create_task(follow(server, prefix + "9 holder", 400, track))
-    await begun(holder, track)
+    track = TokenTimes()
+    holder = asyncio.create_task(record(server, prefix + "9 holder", 400, track))
+    await until_started(holder, track)
     warm = await first_token(server, prefix + "8 other")
-    await cancelled(holder)
+    await cancel(holder)
     return cold, warm
 
 
 async def stall(server: Server, prompts: Prompts) -> float:
-    """The longest silence of four streams while a prompt of 512 tokens comes in."""
-    tracks = [Track() for _ in range(4)]
+    """The longest gap in four streams while a prompt of 512 tokens is prefilled."""
+    tracks = [TokenTimes() for _ in range(4)]
     running = [
-        asyncio.create_task(follow(server, prompts.make(PROMPT), 400, track)) for track in tracks
+        asyncio.create_task(record(server, prompts.make(PROMPT), 400, track)) for track in tracks
     ]
     for task, track in zip(running, tracks, strict=True):
-        await begun(task, track)
+        await until_started(task, track)
     await asyncio.sleep(0.2)
     start = time.perf_counter()
     await first_token(server, prompts.make(ADMITTED))
     end = time.perf_counter()
     await asyncio.sleep(0.2)
     for task in running:
-        await cancelled(task)
-    return max(track.longest_silence(start, end + 0.1) for track in tracks)
+        await cancel(task)
+    return max(track.longest_gap(start, end + 0.1) for track in tracks)
 
 
 async def cancel_in_prefill(server: Server, prompts: Prompts) -> float:
-    """From the cancel of a long prompt to the next request's first token."""
-    doomed = asyncio.create_task(follow(server, prompts.make(PREFIX), 8))
+    """Time from the cancel of a long prefill to the next request's first token."""
+    prefill = asyncio.create_task(record(server, prompts.make(PREFIX), 8))
     await asyncio.sleep(HEAD_START)
     following = prompts.make(8)
     start = time.perf_counter()
-    await cancelled(doomed)
-    await follow(server, following, 1)
+    await cancel(prefill)
+    await record(server, following, 1)
     return time.perf_counter() - start
 
 
-async def cancelled(task: "asyncio.Task[Any]") -> None:
+async def cancel(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -1,4 +1,4 @@
-"""How are our own worker and gateway started, and asked for tokens?"""
+"""Our own servers in the engine benchmark: the worker alone, and gateway with worker."""
 
 import asyncio
 import shutil
@@ -35,7 +35,7 @@ GREEDY = Sampling(temperature=0.0, repeat_penalty=1.0, ignore_eos=True)
 
 
 class Worker(Server):
-    """Ours without the gateway: this program is the gateway."""
+    """Our worker without the gateway: this process takes the gateway's place."""
 
     name = "worker"
 
@@ -57,20 +57,20 @@ class Worker(Server):
         await self.load()
 
     async def load(self, **more: int) -> None:
-        """`more` settings than those that all servers have."""
-        id, answers = self._ask()
+        """`more`: settings in addition to those of all servers."""
+        id, answers = self._new_request()
         settings = {**settings_of(self), **more}
-        await self._say(Load(id, "random", str(self._installed), settings))
+        await self._send(Load(id, "random", str(self._installed), settings))
         answer = await asyncio.wait_for(answers.get(), PATIENCE)
         if not isinstance(answer, Loaded):
-            raise SystemExit(f"the worker does not load: {answer}")
+            raise SystemExit(f"the worker cannot load the model: {answer}")
 
-    def _ask(self) -> tuple[int, asyncio.Queue[Any]]:
+    def _new_request(self) -> tuple[int, asyncio.Queue[Any]]:
         self._last += 1
         self._answers[self._last] = asyncio.Queue()
         return self._last, self._answers[self._last]
 
-    async def _say(self, message: Message) -> None:
+    async def _send(self, message: Message) -> None:
         await self._socket.send_multipart([self._identity, encode(message)])
 
     async def _read(self) -> None:
@@ -79,7 +79,7 @@ class Worker(Server):
             message = decode(frame)
             if isinstance(message, Hello):
                 self._identity = identity
-                await self._say(Welcome(1.0, 1))
+                await self._send(Welcome(1.0, 1))
                 self._welcomed.set()
             elif isinstance(message, Chunks):
                 for chunk in message.chunks:
@@ -89,10 +89,10 @@ class Worker(Server):
                 self._answers[id].put_nowait(message)
 
     async def generate(self, prompt: str, count: int) -> AsyncIterator[int]:
-        id, answers = self._ask()
+        id, answers = self._new_request()
         ended = False
         try:
-            await self._say(Generate(id, prompt, n_predict=count, sampling=GREEDY, credit=count))
+            await self._send(Generate(id, prompt, n_predict=count, sampling=GREEDY, credit=count))
             while not ended:
                 answer = await asyncio.wait_for(answers.get(), PATIENCE)
                 if isinstance(answer, Failed):
@@ -103,7 +103,7 @@ class Worker(Server):
         finally:
             del self._answers[id]
             if not ended:
-                await self._say(Cancel(id))
+                await self._send(Cancel(id))
 
     async def stop(self) -> None:
         self._reader.cancel()
@@ -114,7 +114,7 @@ class Worker(Server):
 
 
 class Gateway(Server):
-    """Ours as a client sees it: Socket.IO, gateway, worker."""
+    """Our server as a client sees it: Socket.IO, gateway, worker."""
 
     name = "gateway + worker"
 
@@ -156,10 +156,10 @@ class Gateway(Server):
         for name in ("text_chunk", "text_generated", "generation_error", "buzzy"):
             client.on(name, lambda data=None, name=name: events.put_nowait((name, data)))
         parameters = {"temperature": 0.0, "repeat_penalty": 1.0, "ignore_eos": True}
-        asked = {"prompt": prompt, "n_predicts": count, "parameters": parameters}
+        request = {"prompt": prompt, "n_predicts": count, "parameters": parameters}
         ended, seen = False, 0
         try:
-            await client.emit("generate_text", asked)
+            await client.emit("generate_text", request)
             while not ended:
                 name, data = await asyncio.wait_for(events.get(), PATIENCE)
                 if name == "text_chunk":
@@ -173,7 +173,7 @@ class Gateway(Server):
         finally:
             if ended:
                 self._clients.append(client)
-            else:  # it may be used again when the cancelled one's last event is there
+            else:  # reused only after the last event of the cancelled generation
                 client.on("text_generated", lambda *_: self._clients.append(client))
                 await client.emit("cancel_generation")
 
@@ -183,7 +183,8 @@ class Gateway(Server):
 
 
 def installed(server: Server) -> Path:
-    """The model among the server's: a worker is confined to these, and follows no link out."""
+    """Copy the model into the server's models folder: a sandboxed worker reads no other folder
+    and follows no link out of it."""
     models = server.home / "models" / "llama_cpp"
     models.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(server.model, models))

@@ -1,11 +1,11 @@
-"""What does our own Python take of a step, and how soon does a cancel take hold?
+"""Measure the processor time of a step outside `llama_decode`, and the steps to a cancel.
 
-The worker's pump, outbox and binding in this process; what the link would send is
-encoded on a thread of its own, as there, and thrown away. Processor time of the
-model thread, because a neighbour who takes the processor in between is no
-overhead of ours.
+Runs the worker's pump, outbox and binding in this process. Messages to the link are
+encoded on a thread of its own, as in the worker, and discarded. Measures processor time
+of the model thread, which excludes the time that other processes take.
 """
 
+import importlib
 import select
 import threading
 import time
@@ -15,7 +15,6 @@ from typing import Any
 
 from benchmarks.engine.our_servers import GREEDY
 from bindings.llama_cpp import LlamaCpp
-from bindings.llama_cpp import batch as _batch
 from protocol.codec import encode
 from protocol.messages import Chunks, Finished, Generate, Load, Loaded
 from worker.outbox import Outbox
@@ -23,12 +22,12 @@ from worker.pump import Pump
 
 PROMPT = "Overhead "
 
-_batching: Any = _batch
-"""Its `decode` is timed from outside: the product does not know that it is measured."""
+batch: Any = importlib.import_module("bindings.llama_cpp.batch")
+"""Its `decode` is replaced by a timed one, so the binding has no code for measuring."""
 
 
-class Pumped:
-    """A worker without its process and socket."""
+class InProcessWorker:
+    """A worker without a process and socket of its own."""
 
     def __init__(self, model: Path, settings: dict[str, Any]) -> None:
         self.binding = LlamaCpp()
@@ -36,11 +35,11 @@ class Pumped:
         self.pump = Pump(self.binding, self._outbox.put, self._outbox.full)
         self._answered = threading.Condition()
         self._finished: dict[int, Finished] = {}
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
         self._loaded = False
         self._decoded = 0
-        self._decode = _batching.decode
-        _batching.decode = self._timed_decode
+        self._decode = batch.decode
+        batch.decode = self._timed_decode
         self._thread = threading.Thread(target=self.pump.run, daemon=True)
         self._thread.start()
         self._link = threading.Thread(target=self._listen, daemon=True)
@@ -57,16 +56,16 @@ class Pumped:
             self._outbox.lower()
             while message := self._outbox.take():
                 encode(message)
-                self._hear(message)
+                self._receive(message)
             if self._outbox.relieved():
                 self.pump.wake()
 
-    def _hear(self, message: Any) -> None:
-        begun = {chunk.id for chunk in message.chunks} if isinstance(message, Chunks) else set()
-        if isinstance(message, Chunks) and begun <= self._begun:
-            return  # the usual step: nobody is to be woken
+    def _receive(self, message: Any) -> None:
+        started = {chunk.id for chunk in message.chunks} if isinstance(message, Chunks) else set()
+        if isinstance(message, Chunks) and started <= self._started:
+            return  # the usual step: no thread needs to wake up
         with self._answered:
-            self._begun |= begun
+            self._started |= started
             self._loaded |= isinstance(message, Loaded)
             if isinstance(message, Finished):
                 self._finished[message.id] = message
@@ -75,7 +74,7 @@ class Pumped:
     def _wait(self, condition: Callable[[], bool]) -> None:
         with self._answered:
             if not self._answered.wait_for(condition, 120):
-                raise SystemExit("the pump does not answer")
+                raise SystemExit("the pump does not respond")
 
     def _timed_decode(self, *arguments: Any) -> Any:
         before = time.thread_time_ns()
@@ -85,24 +84,24 @@ class Pumped:
             self._decoded += time.thread_time_ns() - before
 
     def close(self) -> None:
-        _batching.decode = self._decode
+        batch.decode = self._decode
         self.pump.stop()
         self._thread.join()
         self._link.join()
         self._outbox.close()
 
     def outside_decode(self, requests: int, tokens: int) -> float:
-        """The share of the model thread's time, between all first tokens and the first end."""
+        """The share of the model thread's time, from the last first token to the first end."""
         assert self._thread.ident
         clock = time.pthread_getcpuclockid(self._thread.ident)
         ids = range(100, 100 + requests)
         self._finished.clear()
-        self._begun.clear()
+        self._started.clear()
         for id in ids:
             self.pump.submit(
                 Generate(id, f"{PROMPT}{id}", n_predict=tokens, sampling=GREEDY, credit=tokens)
             )
-        self._wait(lambda: len(self._begun) == requests)
+        self._wait(lambda: len(self._started) == requests)
         start, decoded = time.clock_gettime_ns(clock), self._decoded
         self._wait(lambda: bool(self._finished))
         share = 1 - (self._decoded - decoded) / (time.clock_gettime_ns(clock) - start)
@@ -110,16 +109,16 @@ class Pumped:
         return share
 
     def steps_to_cancel(self) -> int:
-        """Steps that begin after a cancel and before its answer, others generating."""
+        """Steps that begin after a cancel and before its answer, while others generate."""
         assert self.binding.engine
         counters = self.binding.engine.counters
         self._finished.clear()
-        self._begun.clear()
+        self._started.clear()
         for id in (1, 2, 3):
             self.pump.submit(
                 Generate(id, f"{PROMPT}{id}", n_predict=300, sampling=GREEDY, credit=300)
             )
-        self._wait(lambda: len(self._begun) == 3)
+        self._wait(lambda: len(self._started) == 3)
         before = counters.steps
         self.pump.cancel(2)
         self._wait(lambda: 2 in self._finished)

@@ -1,7 +1,7 @@
-"""How is a server started, and asked for tokens? Those that we are compared with.
+"""Peers in the engine benchmark: start llama-server and llama_cpp.server, and generate.
 
-All servers look the same to the measurements: `generate` yields the number of
-tokens that just arrived, and leaving it cancels the generation.
+All servers have the same interface: `generate` yields the number of tokens that just
+arrived, and leaving it cancels the generation.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from benchmarks.peer_builds import llama_cpp_server_path, llama_server
 from protocol.run_folder import CHECKOUT
 
 PATIENCE = 120.0
-"""Seconds that a server has to become ready, or a token to come."""
+"""Seconds to wait until a server is ready or a token arrives."""
 
 
 class Server(ABC):
@@ -50,7 +50,7 @@ class Server(ABC):
             self._end()
 
     def _end(self) -> None:
-        """Everything that `run` started, the last first."""
+        """End all processes that `run` started, the last first."""
         for process in reversed(self._processes):
             process.terminate()
             try:
@@ -70,14 +70,14 @@ class Server(ABC):
 
     @property
     def _process(self) -> subprocess.Popen[bytes]:
-        """The one that computes: the last that was started."""
+        """The process that computes: the last one started."""
         return self._processes[-1]
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Of each thread of the process that computes, since its start."""
+        """Processor time of each thread of the computing process, since its start."""
         found = {}
         for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
-            with suppress(OSError):  # it ended in between
+            with suppress(OSError):  # the thread has just ended
                 found[thread.name] = int((thread / "schedstat").read_text().split()[0]) / 1e9
         return found
 
@@ -85,18 +85,18 @@ class Server(ABC):
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
-        """Close what `start` opened, before the process is ended."""
+        """Close what `start` opened, before the process ends."""
 
     @abstractmethod
     def generate(self, prompt: str, count: int) -> AsyncIterator[int]: ...
 
 
-class _Http(Server):
+class _HttpServer(Server):
     port: int
     path: str
 
     async def _ready(self, path: str) -> None:
-        # A connection for each request: servers close old ones, now and then under a new request.
+        # A connection for each request: servers close old ones, sometimes during a new request.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", connector=connector)
         deadline = time.monotonic() + PATIENCE
@@ -118,7 +118,7 @@ class _Http(Server):
                     yield json.loads(line[6:])
 
 
-class LlamaServer(_Http):
+class LlamaServer(_HttpServer):
     path = "/completion"
 
     def __init__(self, model: Path, home: Path, *, unified: bool, **sizes: int) -> None:
@@ -150,7 +150,7 @@ class LlamaServer(_Http):
             yield 1
 
 
-class LlamaCppServer(_Http):
+class LlamaCppServer(_HttpServer):
     name = "llama_cpp.server"
     path = "/v1/completions"
 

@@ -1,8 +1,8 @@
-"""Does the engine ever stand still? `python -m benchmarks.engine.stress`
+"""Stress test of the engine: many random requests and cancels must not cause a hang.
 
-A real worker is asked by many at once, prompts and answers of all lengths, many of them
-cancelled, and loads the model anew every ten seconds with another number of prompt
-tokens a step. Nobody may wait long for a token, and who is not cancelled gets all of them.
+Many users send requests to a real worker, with prompts and answers of all lengths, and
+cancel many of them. Every ten seconds the worker loads the model again with another chunk
+size. No user may wait long for a token, and a request that is not cancelled gets all.
 """
 
 import argparse
@@ -22,34 +22,36 @@ from benchmarks.random_model import Shape, write
 
 CHUNKS = (1, 3, 16, 64, 128, 128, 500)
 SLOTS, CONTEXT, USERS = 8, 2048, 24
-SHIFT = 10.0
-"""Seconds with one chunk."""
+LOAD_SECONDS = 10.0
+"""Seconds with one chunk size."""
 PATIENCE = 30.0
-"""Seconds without a token, all the queue before it included: more is a hang."""
+"""Seconds to wait for a token, including the time in the queue; more is a hang."""
 
 
-async def use(worker: Worker, prompts: Prompts, draw: random.Random, end: float) -> Counter[str]:
-    """One who asks, and now and then has enough."""
+async def simulate_user(
+    worker: Worker, prompts: Prompts, draw: random.Random, end: float
+) -> Counter[str]:
+    """Send requests until `end`, and cancel some of them."""
     seen: Counter[str] = Counter()
     while time.monotonic() < end:
         count = draw.randint(1, 60)
-        enough = draw.choice([count, count, draw.randint(0, count)])
+        wanted = draw.choice([count, count, draw.randint(0, count)])
         prompt = prompts.make(int(2 ** draw.uniform(1, 10.5)))
-        came = 0
+        received = 0
         async with aclosing(worker.generate(prompt, count)) as tokens:
-            while came < enough or enough == count:
+            while received < wanted or wanted == count:
                 try:
-                    came += await asyncio.wait_for(anext(tokens), PATIENCE)
+                    received += await asyncio.wait_for(anext(tokens), PATIENCE)
                 except StopAsyncIteration:
                     break
                 except TimeoutError:
                     raise SystemExit(
-                        f"no token in {PATIENCE:g} s, {came} of {count} came"
+                        f"no token in {PATIENCE:g} s, {received} of {count} received"
                     ) from None
-        seen["whole" if came == count else "cancelled"] += 1
-        seen["tokens"] += came
-        if enough == count != came:
-            raise SystemExit(f"{came} tokens instead of {count}")
+        seen["complete" if received == count else "cancelled"] += 1
+        seen["tokens"] += received
+        if wanted == count != received:
+            raise SystemExit(f"{received} tokens instead of {count}")
     return seen
 
 
@@ -66,9 +68,10 @@ async def stress(model: Path, seconds: float, seed: int) -> Counter[str]:
                       f"{dict(seen)}", file=sys.stderr)  # fmt: skip
                 await worker.load(chunk=chunk)
                 seen["loads"] += 1
-                shift = min(end, time.monotonic() + SHIFT)
+                until = min(end, time.monotonic() + LOAD_SECONDS)
                 users = (
-                    use(worker, prompts, random.Random(draw.random()), shift) for _ in range(USERS)
+                    simulate_user(worker, prompts, random.Random(draw.random()), until)
+                    for _ in range(USERS)
                 )
                 for each in await asyncio.gather(*users):
                     seen += each
@@ -77,8 +80,8 @@ async def stress(model: Path, seconds: float, seed: int) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine.stress", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=180, help="duration")
+    parser.add_argument("--seed", type=int, default=1, help="determines requests and chunk sizes")
     options = parser.parse_args()
     model = cache() / "random-tiny.gguf"
     if not model.exists():

@@ -1,1 +1,1 @@
-"""The gateway beside other stacks, with workers that only stream."""
+"""Benchmark of the gateway against other Socket.IO servers, with a worker that only streams."""

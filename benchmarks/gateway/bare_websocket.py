@@ -1,8 +1,8 @@
-"""What is the least that a token can cost here? A bare aiohttp websocket, one `send_str` a token.
+"""Minimal peer: a bare aiohttp websocket with one `send_str` per token.
 
     python -m benchmarks.gateway.bare_websocket PORT
 
-No sessions, no worker: tokens are made where they are sent.
+The least that a token can cost here. No sessions, no worker: the server makes the tokens.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""What does a worker cost that computes nothing? It speaks our protocol and makes tokens up.
+"""Fake worker: speaks our protocol and makes up tokens without computing.
 
     python -m benchmarks.gateway.fake_worker HOME MODE
 
-MODE `steps` says what one step brought in one message, as our workers do;
-`tokens` sends a message for every token, as one does who has not measured. The
-prompt is the pace: tokens a second, 0 as many as the credit allows. It prints
-the time at which each cancelled request stopped.
+MODE `steps` sends the tokens of one step in one message, as our workers do; `tokens`
+sends a message for every token, as a straightforward implementation would. The prompt is
+the rate in tokens per second, 0 for as many as the credit allows. Prints the time at
+which each cancelled request stopped.
 """
 
 import os
@@ -33,7 +33,8 @@ from protocol.messages import (
 from protocol.run_folder import run_folder, secret_file, workers_address
 
 PHASES = 4
-"""As many workers, one after the other in time: what comes at once is what 16 slots bring."""
+"""Requests are spread over so many phases of a step, as if they were on as many workers: then
+a step brings the tokens of 16 slots at once."""
 SLOTS = 1000
 
 
@@ -103,7 +104,7 @@ def step(socket: zmq.Socket[bytes], streams: dict[int, Stream], mode: str) -> No
     for stream in streams.values():
         if stream.pace and stream.due > now:
             continue
-        if stream.cancelled:  # seen when a step is over, as by a model that computes
+        if stream.cancelled:  # noticed at the end of a step, as with a real model
             print(now, flush=True)
             ended.append(stream)
             continue

@@ -1,9 +1,9 @@
-"""What did the original run on? Flask-SocketIO on eventlet, tokens made in the same process.
+"""Peer with the original's stack: Flask-SocketIO on eventlet, tokens made in its process.
 
     PYTHON flask_server.py PORT
 
-PYTHON is an environment of its own, made by `benchmarks.gateway.servers`. Like the
-original it makes tokens in a green thread that looks for a cancel after each.
+PYTHON is in a virtual environment of its own, created by `benchmarks.gateway.servers`.
+Like the original, it makes tokens in a green thread that checks for a cancel after each.
 """
 
 import eventlet

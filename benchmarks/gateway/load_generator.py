@@ -1,10 +1,10 @@
-"""How do many clients look to a server? Bare websockets in one process, cheap enough to be many.
+"""Load generator: many clients as bare websockets in one process.
 
     python -m benchmarks.gateway.load_generator URL '{"kind": "flood", "clients": 64, …}'
 
-Says `ready`, and where else the caller should look at the server, and waits for a
-line each time; prints what was seen as JSON. A token is the monotonic time at
-which it was made, so that each tells its own way's length.
+Prints `ready`, and other words at points where the caller measures the server, and waits
+for a line after each; prints the results as JSON. A token is the monotonic time at which
+it was made, so each carries its own latency.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ REQUEST = (
     "Sec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\n"
     "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 )
-"""As browsers ask. Who accepts compression is read wrong here, so it is left out of `plain`."""
+"""As browsers send it. Compressed frames cannot be parsed here, so `plain` does not offer it."""
 LATE = 0.1
 """Seconds after which a token does not count as delivered in time."""
 
 
 def frame(text: str) -> bytes:
-    """Masked with zeroes, which a client may."""
+    """A client frame, masked with zeros, which the protocol allows."""
     payload = text.encode()
     if len(payload) < 126:
         return struct.pack("!BBL", 0x81, 0x80 | len(payload), 0) + payload
@@ -44,7 +44,7 @@ class Client(asyncio.Protocol):
         self.chunk: asyncio.Event = asyncio.Event()
         self.latencies: list[float] = []
         self.events = self.received = 0
-        self.greeted = False
+        self.opened = False
         self._hello = hello
         self._timed = timed
         self._tail = b""
@@ -60,7 +60,7 @@ class Client(asyncio.Protocol):
         self.received += len(data)
         buffer = self._tail + data
         if not self.connected.done():
-            self._shake_hands(buffer)
+            self._handshake(buffer)
         end = 0
         if self._timed:
             now = time.monotonic()
@@ -77,15 +77,15 @@ class Client(asyncio.Protocol):
             self.ended.set_result(None)
         self._tail = buffer[max(end, len(buffer) - 4096) :]
 
-    def _shake_hands(self, buffer: bytes) -> None:
+    def _handshake(self, buffer: bytes) -> None:
         if b'40{"sid"' in buffer:
             self.connected.set_result(None)
         elif b'0{"sid"' in buffer:
-            self.greet()
+            self.open_session()
 
-    def greet(self) -> None:
-        if not self.greeted:
-            self.greeted = True
+    def open_session(self) -> None:
+        if not self.opened:
+            self.opened = True
             self.transport.write(frame("40"))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -109,27 +109,27 @@ async def connect(url: str, count: int, *, plain: bool = True, timed: bool = Tru
     return clients
 
 
-def ask(client: Client, tokens: int, pace: float) -> None:
-    asked = {"prompt": f"{pace:g}", "personality": -1, "n_predicts": tokens}
-    client.emit("generate_text", asked)
+def request(client: Client, tokens: int, pace: float) -> None:
+    data = {"prompt": f"{pace:g}", "personality": -1, "n_predicts": tokens}
+    client.emit("generate_text", data)
 
 
 async def paced(url: str, clients: int, pace: float, seconds: float) -> dict[str, Any]:
-    """What arrives in a window of `seconds`, in which all of them are at it."""
+    """Latencies of the tokens that arrive in a window of `seconds` while all clients generate."""
     connected = await connect(url, clients)
-    await go()
+    await sync()
     for client in connected:
-        ask(client, int(pace * (seconds + 30)), pace)
+        request(client, int(pace * (seconds + 30)), pace)
         await asyncio.sleep(0.005)
     await asyncio.sleep(0.5)
-    await go("begin")
+    await sync("begin")
     since = time.monotonic()
     for client in connected:
         client.latencies.clear()
     await asyncio.sleep(seconds)
     took = time.monotonic() - since
     latencies = sorted(late for client in connected for late in client.latencies)
-    await go("end")
+    await sync("end")
     for client in connected:
         client.transport.abort()
     return {
@@ -141,16 +141,16 @@ async def paced(url: str, clients: int, pace: float, seconds: float) -> dict[str
 
 
 async def flood(url: str, clients: int, tokens: int) -> dict[str, Any]:
-    """As much as is taken, until all have all."""
+    """Each client receives as fast as it can, until all have all tokens."""
     connected = await connect(url, clients, timed=False)
-    await go()
-    await go("begin")
+    await sync()
+    await sync("begin")
     started = time.monotonic()
     for client in connected:
-        ask(client, tokens, 0)
+        request(client, tokens, 0)
     await asyncio.gather(*(client.ended for client in connected))
     took = time.monotonic() - started
-    await go("end")
+    await sync("end")
     return {
         "seconds": took,
         "tokens": clients * tokens,
@@ -159,62 +159,63 @@ async def flood(url: str, clients: int, tokens: int) -> dict[str, Any]:
 
 
 async def idle(url: str, clients: int) -> dict[str, Any]:
-    await go()
+    await sync()
     connected = await connect(url, clients, plain=False)
     await asyncio.sleep(1)
-    for client in connected:  # the handshake is over, whatever was made of it
-        client.greet()
+    for client in connected:  # after the handshake, whether or not its reply was parsed
+        client.open_session()
     await asyncio.sleep(1)
-    await go("idle")
+    await sync("idle")
     return {"received": sum(client.received for client in connected)}
 
 
 async def stalled(url: str, tokens: int, seconds: float) -> dict[str, Any]:
-    """One that asks and does not read; then it does."""
+    """A client that sends a request, does not read for `seconds`, and then reads everything."""
     [client] = await connect(url, 1, timed=False)
-    await go()
-    ask(client, tokens, 0)
+    await sync()
+    request(client, tokens, 0)
     client.transport.pause_reading()
     await asyncio.sleep(seconds)
-    await go("stalled")
+    await sync("stalled")
     client.transport.resume_reading()
     await client.ended
     return {"events": client.events, "received": client.received}
 
 
 async def cancels(url: str, times: int, pace: float, flooding: int) -> dict[str, Any]:
-    """When each cancel was sent; meanwhile `flooding` others take what they can."""
+    """When each cancel was sent, while `flooding` other clients receive as fast as they can."""
     others = await connect(url, flooding, timed=False)
     [client] = await connect(url, 1, timed=False)
-    await go()
+    await sync()
     for other in others:
-        ask(other, 1_000_000, 0)
+        request(other, 1_000_000, 0)
     sent = []
     for number in range(times):
         client.chunk.clear()
         client.ended = asyncio.get_running_loop().create_future()
-        ask(client, 1_000_000, pace)
+        request(client, 1_000_000, pace)
         await client.chunk.wait()
-        await asyncio.sleep(0.05 + number / times / pace)  # each part of a step in turn
+        await asyncio.sleep(0.05 + number / times / pace)  # at different points of a step
         client._tail = b""
         sent.append(time.monotonic())
         client.emit("cancel_generation", {})  # the original needs an argument
-        await asyncio.wait({client.ended}, timeout=0.3)  # and says no more after it
+        await asyncio.wait({client.ended}, timeout=0.3)  # and sends nothing after it
         await asyncio.sleep(0.05)
     for other in others:
         other.transport.abort()
     return {"sent": sent}
 
 
-async def go(word: str = "ready") -> None:
+async def sync(word: str = "ready") -> None:
+    """Print `word`, and wait until the caller sends a line."""
     print(word, flush=True)
     await asyncio.to_thread(sys.stdin.readline)
 
 
 def main() -> None:
-    url, what = sys.argv[1], json.loads(sys.argv[2])
-    kind = {each.__name__: each for each in (paced, flood, idle, stalled, cancels)}
-    result = asyncio.run(kind[what.pop("kind")](url, **what))
+    url, options = sys.argv[1], json.loads(sys.argv[2])
+    kinds = {kind.__name__: kind for kind in (paced, flood, idle, stalled, cancels)}
+    result = asyncio.run(kinds[options.pop("kind")](url, **options))
     print(json.dumps(result), flush=True)
 
 

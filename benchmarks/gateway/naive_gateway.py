@@ -1,4 +1,4 @@
-"""What does everybody write first? zmq.asyncio and `sio.emit` for every token.
+"""Peer: the straightforward gateway, `zmq.asyncio` and `sio.emit` for every token.
 
 python -m benchmarks.gateway.naive_gateway PORT HOME
 """

@@ -1,4 +1,4 @@
-"""How are our gateway and its peers started, and what do they use of the machine?"""
+"""Start our gateway and its peers, and measure their processor time and memory."""
 
 import os
 import shutil
@@ -13,75 +13,75 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import lollms_server as original_server
+from benchmarks import lollms_server
 from benchmarks.peer_builds import cache
 from protocol.run_folder import CHECKOUT
 
 SERVER_CORE, OTHER_CORE = 0, 1
-"""One for the gateway alone, the other for worker and clients."""
-ORIGINAL_NEEDS = (
+"""One core for the gateway alone, the other for worker and clients."""
+FLASK_REQUIREMENTS = (
     "flask==3.0.3", "werkzeug==3.0.6", "flask-socketio==5.5.1", "eventlet==0.40.3",
     "simple-websocket==1.1.0",
 )  # fmt: skip
 
 
-def original_python() -> Path:
-    """The interpreter of an environment with Flask-SocketIO and eventlet; made when it is not."""
+def flask_python() -> Path:
+    """The Python of a virtual environment with Flask-SocketIO and eventlet; created if missing."""
     folder = cache() / "flask-socketio"
     python = folder / "bin" / "python"
     ready = folder / ".ready"
-    if not ready.exists() or ready.read_text() != str(ORIGINAL_NEEDS):
+    if not ready.exists() or ready.read_text() != str(FLASK_REQUIREMENTS):
         print("installing Flask-SocketIO and eventlet, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", *ORIGINAL_NEEDS],
+            [str(python), "-m", "pip", "install", "-q", *FLASK_REQUIREMENTS],
             check=True, stdout=sys.stderr,
         )  # fmt: skip
-        ready.write_text(str(ORIGINAL_NEEDS))
+        ready.write_text(str(FLASK_REQUIREMENTS))
     return python
 
 
-class Stack:
-    """A server that listens, and perhaps its worker."""
+class Server:
+    """A server under test that listens, with its worker if it has one."""
 
-    def __init__(self, name: str, port: int, server: subprocess.Popen[str]) -> None:
+    def __init__(self, name: str, port: int, process: subprocess.Popen[str]) -> None:
         self.name = name
         self.url = f"http://127.0.0.1:{port}"
-        self.server = server
+        self.process = process
         self.worker: subprocess.Popen[str] | None = None
 
     @property
     def cpu(self) -> float:
-        return cpu_seconds(self.server.pid)
+        return cpu_seconds(self.process.pid)
 
     @property
     def memory(self) -> int:
         """Resident bytes."""
-        lines = Path(f"/proc/{self.server.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024
 
     def pids(self) -> list[int]:
-        return [self.server.pid, *([self.worker.pid] if self.worker else [])]
+        return [self.process.pid, *([self.worker.pid] if self.worker else [])]
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all threads of a process, as the scheduler counts: nanoseconds, not ticks."""
+    """Of all threads of a process, from the scheduler's nanoseconds, not from ticks."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def everybody() -> dict[int, float]:
-    """Seconds of processor time of each process of this machine. The sum of /proc/stat would
-    not do: it counts ticks, and what is woken by ticks is counted too often."""
+def cpu_by_process() -> dict[int, float]:
+    """Seconds of processor time of each process of this machine. /proc/stat is not accurate
+    enough: it counts ticks, and processes that ticks wake up are counted too often."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the process has just ended
             found[int(folder.name)] = cpu_seconds(int(folder.name))
     return found
 
 
-def stolen() -> float:
-    """Seconds of processor time that this machine was to have and did not get."""
+def steal_seconds() -> float:
+    """Processor time that the hypervisor gave to other machines (steal in /proc/stat)."""
     ticks = int(Path("/proc/stat").read_text().splitlines()[0].split()[8])
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -101,9 +101,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, server: subprocess.Popen[str], name: str, seconds: float = 20) -> None:
+def wait_for(port: int, process: subprocess.Popen[str], name: str, seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             return socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
@@ -112,47 +112,49 @@ def wait_for(port: int, server: subprocess.Popen[str], name: str, seconds: float
 
 
 @contextmanager
-def stack(name: str) -> Iterator[Stack]:
-    """`ours`, `ours, ordinary`, `default`, `original` (its stack), `lollms` (itself) or `bare`."""
+def running(name: str) -> Iterator[Server]:
+    """A server by name: `ours`, `ours, library transport`, `default`, `original` (the original's
+    stack), `lollms` (the original itself) or `bare`."""
     port = free_port()
     home = Path(tempfile.mkdtemp(prefix="bench-"))
-    with ExitStack() as ending:
-        ending.callback(shutil.rmtree, home, ignore_errors=True)
-        log = ending.enter_context((home / "server.log").open("w"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        log = stack.enter_context((home / "server.log").open("w"))
         output: dict[str, Any] = {"stderr": log, "stdout": log}
         if name == "default":
             command: list[str | Path] = [sys.executable, "-m", "benchmarks.gateway.naive_gateway"]
-            server = start(SERVER_CORE, *command, str(port), home, **output)
+            process = start(SERVER_CORE, *command, str(port), home, **output)
         elif name == "bare":
-            server = start(
+            process = start(
                 SERVER_CORE, sys.executable, "-m", "benchmarks.gateway.bare_websocket", str(port)
             )
         elif name == "original":
             script = CHECKOUT / "benchmarks" / "gateway" / "flask_server.py"
             output["stdout"] = subprocess.PIPE
-            server = start(SERVER_CORE, original_python(), script, str(port), **output)
+            process = start(SERVER_CORE, flask_python(), script, str(port), **output)
         elif name == "lollms":
-            original_server.prepare(home)
-            server = original_server.start(home, port, stderr=log, stdout=subprocess.PIPE)
-            os.sched_setaffinity(server.pid, {SERVER_CORE})
+            lollms_server.prepare(home)
+            process = lollms_server.start(home, port, stderr=log, stdout=subprocess.PIPE)
+            os.sched_setaffinity(process.pid, {SERVER_CORE})
         else:
+            direct = "no" if "library transport" in name else "yes"
             flags = [
                 f"--home={home}", f"--port={port}", "--binding_name=echo", "--model_name=lorem",
-                "--max_queue=1000", f"--direct_writes={'no' if 'ordinary' in name else 'yes'}",
+                "--max_queue=1000", f"--direct_writes={direct}",
             ]  # fmt: skip
-            server = start(SERVER_CORE, sys.executable, "-m", "gateway", *flags, **output)
-        ending.callback(end, server)
-        wait_for(port, server, name, seconds=60)
-        made = Stack(name, port, server)
+            process = start(SERVER_CORE, sys.executable, "-m", "gateway", *flags, **output)
+        stack.callback(end, process)
+        wait_for(port, process, name, seconds=60)
+        server = Server(name, port, process)
         if name not in ("bare", "original", "lollms"):
             mode = "tokens" if name == "default" else "steps"
-            made.worker = start(
+            server.worker = start(
                 OTHER_CORE, sys.executable, "-m", "benchmarks.gateway.fake_worker", home, mode,
                 stdout=subprocess.PIPE,
             )  # fmt: skip
-            ending.callback(end, made.worker)
+            stack.callback(end, server.worker)
             time.sleep(1.0)
-        yield made
+        yield server
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""What do clients, tests and load generators run against? Words, without any model."""
+"""The `echo` binding: repeats the prompt, or generates words at a known rate; no model."""
 
 import re
 import time
@@ -23,10 +23,10 @@ class Echo(Binding):
             return (yield from (Piece(w[0]) for w in re.finditer(r"\s*\S+|\s+", request.prompt)))
         seed, known = request.sampling.seed, len(request.resume)
         draw = Random(request.prompt if seed < 0 else seed).random  # a resumed run draws the same
-        tick = time.monotonic() // (self.pace or 1) - known  # the same for all: they wait as one
+        tick = time.monotonic() // (self.pace or 1) - known  # equal for all: they share sleeps
         for number in range(request.n_predict):
             if self.pace and number >= known:
-                yield Piece()  # whoever is due has had a turn before anybody sleeps
+                yield Piece()  # all that are due get a turn before the sleep
                 time.sleep(max(0.0, (tick + number + 1) * self.pace - time.monotonic()))
             yield PIECES[int(draw() * len(PIECES))]
 

@@ -1,8 +1,8 @@
-"""What goes wrong? What the prompt says: for tests, and for operators who want to see it.
+"""The `faulty` binding: injects the fault that the prompt names, for tests and operators.
 
-A prompt is the name of a fault, `@` and after how many words it happens, and perhaps a number:
-`segfault@10`, `exit@0 3`. With `once` at its end it happens in the first life of a generation
-only, so that it can be seen to go on in the next: `kill@25 once`. Any other prompt gets words.
+A prompt is the name of a fault, `@` and after how many words it happens, and optionally a
+number: `segfault@10`, `exit@0 3`. With `once` at the end it does not happen again when the
+generation is resumed in another worker: `kill@25 once`. Any other prompt gets words.
 """
 
 import time
@@ -15,12 +15,12 @@ from worker.binding import Binding, BindingError, Model, Piece, Request
 from .faults import FAULTS, LOADS
 
 PACE = 0.01
-"""Seconds a word of `slow`, or before a fault that happens `once`, and a turn of `think` take."""
+"""Seconds per word of `slow` and before a fault that happens `once`, and per turn of `think`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a prompt asks for."""
+class FaultSpec:
+    """A parsed prompt."""
 
     fault: str
     after: int
@@ -29,7 +29,7 @@ class Order:
 
     @classmethod
     def of(cls, prompt: str, default_after: int) -> Self:
-        """Raise BindingError for a fault whose numbers cannot be read."""
+        """Raise BindingError for a fault whose numbers cannot be parsed."""
         first, *rest = prompt.split() or [""]
         fault, _, after = first.partition("@")
         once = rest[-1:] == ["once"]
@@ -48,39 +48,39 @@ class Faulty(Binding):
     slots = 8
     resumable = True
     words = 100
-    """Of an answer, if nothing goes wrong and nobody wants fewer."""
+    """Per answer, unless a fault happens or the request wants fewer."""
 
     def load(self, model: Model) -> None:
         if fault := LOADS.get(model.name):
             fault()
 
     def generate(self, request: Request) -> Iterator[Piece]:
-        order = Order.of(request.prompt, 3)
-        fault = FAULTS.get(order.fault)
-        if request.resume and order.once:
+        spec = FaultSpec.of(request.prompt, 3)
+        fault = FAULTS.get(spec.fault)
+        if request.resume and spec.once:
             fault = None
-        if order.fault == "think":
-            yield from _think(order.number)
-        for n in range(self._length(order, request)):
-            if n == order.after and fault:
-                fault(order.number)
-            # What has not left a process when it dies was never there: nothing to go on from.
-            paced = order.fault == "slow" or (order.once and not request.resume)
+        if spec.fault == "think":
+            yield from _think(spec.number)
+        for n in range(self._length(spec, request)):
+            if n == spec.after and fault:
+                fault(spec.number)
+            # Slowly, so that the words are sent before the process dies: a resume needs them.
+            paced = spec.fault == "slow" or (spec.once and not request.resume)
             if paced and n >= len(request.resume):
                 time.sleep(PACE)
             yield Piece(f"word{n} ", (n,))
-        if fault and self._length(order, request) <= order.after:
-            fault(order.number)
+        if fault and self._length(spec, request) <= spec.after:
+            fault(spec.number)
 
-    def _length(self, order: Order, request: Request) -> int:
-        """`slow` says as much as it may."""
-        if order.fault == "slow":
+    def _length(self, spec: FaultSpec, request: Request) -> int:
+        """`slow` generates all that the request allows."""
+        if spec.fault == "slow":
             return request.n_predict
         return min(self.words, request.n_predict)
 
 
 def _think(seconds: int) -> Iterator[Piece]:
-    """As a long prompt does: no word, but progress."""
+    """Progress without words, as during a long prefill."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(PACE)

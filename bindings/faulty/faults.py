@@ -1,4 +1,4 @@
-"""How does a process die, hang or misbehave? Each for real."""
+"""Real process faults: crash, exit, hang, flood, fork, and allocation without end."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from worker.binding import BindingError
 
 LONG = 3600
-"""Seconds: nobody waits for them."""
+"""Seconds, longer than any test waits."""
 FLOOD = 64
 """MiB of standard output."""
 
@@ -47,12 +47,12 @@ def loop(_: int) -> None:
 
 
 def hang(_: int) -> None:
-    """In native code that has given the interpreter's lock away: heartbeats go on."""
+    """In native code that has released the interpreter lock: heartbeats continue."""
     ctypes.CDLL(None).sleep(LONG)
 
 
 def seize(_: int) -> None:
-    """In native code that holds it: the process falls silent."""
+    """In native code that holds the interpreter lock: no heartbeats."""
     ctypes.PyDLL(None).sleep(LONG)
 
 
@@ -63,7 +63,7 @@ def flood(_: int) -> None:
 
 
 def fork(_: int) -> None:
-    """A child that lives on, with all that it has inherited, and a parent that does not."""
+    """The parent exits; a child lives on with everything that it inherited."""
     if os.fork() == 0:
         time.sleep(LONG)
         os._exit(0)
@@ -71,7 +71,7 @@ def fork(_: int) -> None:
 
 
 def allocate(_: int) -> None:
-    """Until the limit; without one it would be the machine's."""
+    """Up to the memory limit; without one it would use all memory of the machine."""
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
     if all(limit == resource.RLIM_INFINITY for limit in limits):
         raise BindingError("allocating without end needs a memory_limit for this binding")
@@ -97,11 +97,11 @@ FAULTS: dict[str, Callable[[int], None]] = {
     "fork": fork,
     "allocate": allocate,
 }
-"""By name; each is given the prompt's number."""
+"""By name; each gets the number in the prompt."""
 
 LOADS: dict[str, Callable[[], None]] = {
     "deadly": os.abort,
     "broken": lambda: fail(0),
     "hung": lambda: hang(0),
 }
-"""What happens when a model of that name is loaded."""
+"""Faults that happen when a model of that name is loaded."""

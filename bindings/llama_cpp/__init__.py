@@ -1,6 +1,6 @@
-"""How does a worker generate with llama.cpp?
+"""The `llama_cpp` binding: loads GGUF models and generates with continuous batching.
 
-Everything here runs on the model thread, `interrupt` excepted.
+All methods run on the model thread, except `interrupt`.
 """
 
 import logging
@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
 
-from . import gguf_header
-from . import memory_plan as memory
+from . import gguf_header, memory_plan
 from .chat_template import ChatTemplate
 from .embedding import Embedder
 from .engine import Engine
@@ -19,8 +18,8 @@ from .settings import Settings, read
 
 log = logging.getLogger(__name__)
 
-STANDSTILL = 0.002
-"""Seconds to sleep when all that runs waits for its clients, and the rest for room."""
+IDLE_SLEEP = 0.002
+"""Seconds to sleep when no sequence can be computed: each waits for its client or for memory."""
 
 
 class LlamaCpp(Binding):
@@ -29,24 +28,27 @@ class LlamaCpp(Binding):
     def __init__(self) -> None:
         self._model: LlamaModel | None = None
         self.engine: Engine | None = None
-        """For tests and benchmarks to look into; None while nothing is loaded."""
+        """Public for tests and benchmarks; None while no model is loaded."""
         self._embedder: Embedder | None = None
         self._template: ChatTemplate | None = None
         self._details: dict[str, str] = {}
 
     def load(self, model: Model) -> None:
-        """The new model is loaded beside the old one, which serves until that succeeded.
+        """Load the new model beside the old one, which is closed only after that succeeds.
 
-        Where memory has no room for both the old one goes first, and an error says so.
+        If memory is too small for both, the old one is closed first; then an error is
+        ModelLost.
         """
         if model.path is None:
             raise ModelNotFound(f"{model.name} has no file")
         settings = read(model.settings)
         header = gguf_header.read(model.path)
         template = self._template_of(header) if settings.chat_template else None
-        plan, beside = self._planned(header, settings)
+        plan, beside = self._plan_memory(header, settings)
         if not beside:
-            log.warning("no room for two models: the old one goes before %s comes", model.name)
+            log.warning(
+                "too little memory for two models: closing the old one before %s", model.name
+            )
             self.close()
         try:
             loaded = LlamaModel(model.path, settings, plan, model.progress)
@@ -59,7 +61,7 @@ class LlamaCpp(Binding):
         self.engine = Engine(loaded)
         self._template = template
         if template:
-            template.bos, template.eos = loaded.vocabulary.names_for_templates()
+            template.bos, template.eos = loaded.vocabulary.bos_eos_names()
         self._details = loaded.details(header)
         self.slots, self.context_size = settings.parallel, plan.context
 
@@ -67,11 +69,13 @@ class LlamaCpp(Binding):
         source = str(header.metadata.get("tokenizer.chat_template", ""))
         return ChatTemplate(source) if source else None
 
-    def _planned(self, header: gguf_header.Header, settings: Settings) -> tuple[memory.Plan, bool]:
-        """What loading will take, and whether it can be taken beside what is loaded."""
+    def _plan_memory(
+        self, header: gguf_header.Header, settings: Settings
+    ) -> tuple[memory_plan.MemoryPlan, bool]:
+        """What loading will take, and whether it fits beside the loaded model."""
         counts = settings.check_memory and not on_gpu(settings)
-        room = memory.available() if counts else None
-        plan = memory.plan(
+        available = memory_plan.available() if counts else None
+        plan = memory_plan.plan(
             header,
             n_ctx=settings.n_ctx,
             parallel=settings.parallel,
@@ -79,12 +83,12 @@ class LlamaCpp(Binding):
             kv_unified=settings.kv_unified,
             type_k=settings.type_k,
             type_v=settings.type_v,
-            available=room,
+            available=available,
             stretched=settings.stretched,
             kept_memory=settings.kept_memory,
         )
         freed = self._model.plan.total if self._model else 0
-        return plan, memory.check(plan, room, freed=freed)
+        return plan, memory_plan.check(plan, available, freed=freed)
 
     def generate(self, request: Request) -> Iterator[Piece]:
         engine = self._loaded()
@@ -100,7 +104,7 @@ class LlamaCpp(Binding):
                     if sequence.ended:
                         return
                     if seen == engine.passes and not engine.step():
-                        time.sleep(STANDSTILL)
+                        time.sleep(IDLE_SLEEP)
                     seen = engine.passes
                     if not sequence.ready and not sequence.ended:
                         yield Piece()
@@ -142,7 +146,7 @@ class LlamaCpp(Binding):
         return self._model.vocabulary.detokenize(tokens)
 
     def embed(self, text: str) -> list[float]:
-        """A vector of length 1 for the text; BindingError where settings or model have none."""
+        """A vector of length 1; BindingError if the settings or the model exclude embeddings."""
         if not self._model:
             raise BindingError("no model is loaded")
         if not self._model.settings.embeddings:

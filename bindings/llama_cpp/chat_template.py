@@ -1,9 +1,9 @@
-"""What does a model's own chat template make of a conversation?
+"""Render a conversation with a model's own chat template, in Jinja's sandbox with limits.
 
-A template is code, and comes from whoever made the model's file. It runs as a
-stranger's: in Jinja's immutable sandbox, and within limits of size, time and memory.
-What gets round them costs this worker, which the gateway is prepared for.
-Names and whitespace are as `transformers` has them, for which templates are written.
+A template is code from the author of the model file, so it is not trusted. It runs in
+Jinja's immutable sandbox with limits of size, time and memory. A template that evades
+them can kill this worker, and the gateway is prepared for that. Names and whitespace
+follow `transformers`, for which templates are written.
 """
 
 import json
@@ -25,16 +25,16 @@ LONGEST_SOURCE = 100_000
 LONGEST_RESULT = 4_000_000
 """Characters: a context of a million tokens."""
 SECONDS = 1.0
-"""Of processor time for one conversation; an ordinary template takes some milliseconds."""
+"""Of processor time for one conversation; usual templates take some milliseconds."""
 MEMORY = 256 * 2**20
-"""Bytes beyond what the process has."""
+"""Bytes in addition to what the process has."""
 TRIAL = ("Hello.", "Hello!", "How are you?")
-FILE = "<template>"
-"""What Jinja calls the code that it makes of one."""
+TEMPLATE_FILE = "<template>"
+"""The file name that Jinja gives to compiled templates."""
 
 
-class Refused(Exception):
-    """The template's own `raise_exception`."""
+class RaisedByTemplate(Exception):
+    """The template called `raise_exception`."""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -45,17 +45,17 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class ChatTemplate:
-    """Raises BindingError for a source that is none, and wherever it gives no text."""
+    """Raises BindingError for an invalid template, and when rendering fails."""
 
     def __init__(self, source: str) -> None:
         self.bos = self.eos = ""
-        """What the template calls so; no `bos` where the tokenizer says it by itself."""
+        """`bos_token` and `eos_token` of the template; `bos` is empty if the tokenizer adds BOS."""
         if len(source) > LONGEST_SOURCE:
             raise BindingError(
                 f"the model's chat template has {len(source)} characters, at most "
                 f"{LONGEST_SOURCE} are taken"
             )
-        environment = _Sandbox(  # optimized would be: computed before any limit is looked at
+        environment = _Sandbox(  # optimized=True evaluates constants before any limit is checked
             trim_blocks=True, lstrip_blocks=True, optimized=False,
             extensions=["jinja2.ext.loopcontrols"],
         )  # fmt: skip
@@ -66,9 +66,9 @@ class ChatTemplate:
         self.render("", TRIAL)
 
     def render(self, system: str, turns: Sequence[str]) -> str:
-        """`turns` are the user's and the model's, one after the other, the user's last.
+        """`turns` alternate between user and model; the first and the last are the user's.
 
-        Some templates refuse a system message: then it begins the user's first.
+        Some templates reject a system message: then the user's first turn begins with it.
         """
         roles = ("user", "assistant")
         messages = [{"role": roles[n % 2], "content": text} for n, text in enumerate(turns)]
@@ -77,7 +77,7 @@ class ChatTemplate:
                 return self._text(messages)
             try:
                 return self._text([{"role": "system", "content": system}, *messages])
-            except Refused:
+            except RaisedByTemplate:
                 messages[0]["content"] = f"{system}\n\n{turns[0]}"
                 return self._text(messages)
 
@@ -94,31 +94,31 @@ class ChatTemplate:
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """Whatever goes wrong inside is the template's fault."""
+    """Any error inside becomes a BindingError that blames the template."""
     end = time.thread_time() + SECONDS
 
-    def look(frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename != FILE:
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename != TEMPLATE_FILE:
             return None
         if time.thread_time() > end:
             raise TimeoutError(f"it takes longer than {SECONDS:g} s")
-        return look
+        return trace
 
-    before, soft = sys.gettrace(), resource.getrlimit(resource.RLIMIT_DATA)
-    _limit_memory(soft)
-    sys.settrace(look)
+    previous, limits = sys.gettrace(), resource.getrlimit(resource.RLIMIT_DATA)
+    _limit_memory(limits)
+    sys.settrace(trace)
     try:
         yield
     except Exception as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise BindingError(f"the model's chat template fails: {why[:200]}") from error
     finally:
-        sys.settrace(before)
-        resource.setrlimit(resource.RLIMIT_DATA, soft)
+        sys.settrace(previous)
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
 
 
 def _limit_memory(now: tuple[int, int]) -> None:
-    """Linux only; elsewhere a template may take what the worker may."""
+    """Linux only; elsewhere a template may use as much as the worker."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = status.read_text().splitlines()
@@ -129,7 +129,7 @@ def _limit_memory(now: tuple[int, int]) -> None:
 
 
 def _refuse(why: object) -> NoReturn:
-    raise Refused(str(why))
+    raise RaisedByTemplate(str(why))
 
 
 def _now(form: str) -> str:

@@ -1,4 +1,4 @@
-"""How is one batch computed, and what comes of it?"""
+"""Compute one batch with `llama_decode` and sample the next tokens from its logits."""
 
 import time
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Self
 
 from worker.binding import BindingError
 
-from .batch import Runs, Singles
-from .kv_memory import Residence
+from .batch import DecodeBatch, PrefillBatch
+from .kv_memory import KvMemory
 from .model import LlamaModel
 from .native import ABORTED
-from .prefix_cache import Cells
+from .prefix_cache import KvCells
 from .sampler import Row, logprobs
 from .sequence import Sequence
 
@@ -26,60 +26,61 @@ class Counters:
     computed: int = 0
     """Tokens that were computed, prompts and answers."""
     reused: int = 0
-    """Prompt tokens that were not."""
+    """Prompt tokens taken from the prefix cache or a running sequence."""
     aborted: int = 0
     """Steps cut short by a cancel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The next `count` tokens of a prompt, and behind how many of them the logits are wanted."""
+class PromptChunk:
+    """The next `count` tokens of a prompt; the last `outputs` of them request logits."""
 
     sequence: Sequence
-    cells: Cells
+    cells: KvCells
     count: int
-    wanted: int
+    outputs: int
 
     @classmethod
     def of(cls, sequence: Sequence, count: int, rows: int) -> Self:
-        """At most `count` tokens, fewer if they want more than `rows` logits to be replayed."""
+        """At most `count` tokens; fewer if more than `rows` rows of logits would be replayed."""
         assert sequence.cells
         cells = sequence.cells
         reached = cells.computed + count
-        if sequence.sampler.plain:
+        if sequence.sampler.pure_greedy:
             return cls(sequence, cells, count, int(reached == len(sequence.tokens)))
-        wanted = max(0, min(count, reached - sequence.first + 1))
-        part = cls(sequence, cells, count, wanted)
-        if part.replayed > rows:
-            return cls(sequence, cells, count - (wanted - rows), rows)
-        return part
+        outputs = max(0, min(count, reached - sequence.prompt_length + 1))
+        chunk = cls(sequence, cells, count, outputs)
+        if chunk.replayed > rows:
+            return cls(sequence, cells, count - (outputs - rows), rows)
+        return chunk
 
     @property
     def replayed(self) -> int:
+        """Rows of logits whose token is already known."""
         reached = self.cells.computed + self.count
-        return self.wanted - (reached == len(self.sequence.tokens) and self.wanted > 0)
+        return self.outputs - (reached == len(self.sequence.tokens) and self.outputs > 0)
 
 
-class Computing:
-    def __init__(self, model: LlamaModel, residence: Residence) -> None:
+class Decoder:
+    def __init__(self, model: LlamaModel, memory: KvMemory) -> None:
         self._model = model
-        self._residence = residence
-        self._singles = Singles(model.settings.parallel, model.vocabulary.size)
-        self._runs = Runs(model.settings.rows, model.vocabulary.size)
+        self._memory = memory
+        self._decode_batch = DecodeBatch(model.settings.parallel, model.vocabulary.size)
+        self._prefill_batch = PrefillBatch(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self.size = self._runs.size
-        """Tokens that one batch of prompts may have."""
+        self.prefill_size = self._prefill_batch.size
+        """Tokens that one prefill batch may have."""
         self.counters = Counters()
 
     def decode(self, sequences: list[Sequence]) -> bool:
-        """Compute the last token of each and choose the next one; False if it was cut short.
+        """Compute the last token of each and sample the next one; False if it was aborted.
 
-        Then, as in `prefill`, what a sequence misses may have grown. Raises
-        BindingError when llama.cpp cannot; the sequences are as before.
+        After an abort, as in `prefill`, more tokens of a sequence may be missing than
+        before. Raises BindingError if llama.cpp fails; the sequences are as before.
         """
         cells = [sequence.cells for sequence in sequences if sequence.cells]
-        self._singles.fill([s.tokens[-1] for s in sequences], [c.id for c in cells])
-        if code := self._compute(self._singles):
+        self._decode_batch.fill([s.tokens[-1] for s in sequences], [c.id for c in cells])
+        if code := self._compute(self._decode_batch):
             self._recover(sequences, code)
             return False
         for each in cells:
@@ -87,84 +88,84 @@ class Computing:
         self._sample(sequences)
         return True
 
-    def prefill(self, parts: list[Part]) -> None:
-        """Compute `parts`, and choose a token behind each prompt that is complete."""
-        rows = self._runs
-        rows.clear()
-        for part in parts:
-            start = part.cells.computed
-            tokens = part.sequence.tokens[start : start + part.count]
-            rows.add(tokens, start, part.cells.id, part.wanted)
-        if code := self._compute(rows):
-            self._recover([part.sequence for part in parts], code)
+    def prefill(self, chunks: list[PromptChunk]) -> None:
+        """Compute `chunks`, and sample a token after each prompt that is complete."""
+        batch = self._prefill_batch
+        batch.clear()
+        for chunk in chunks:
+            start = chunk.cells.computed
+            tokens = chunk.sequence.tokens[start : start + chunk.count]
+            batch.add(tokens, start, chunk.cells.id, chunk.outputs)
+        if code := self._compute(batch):
+            self._recover([chunk.sequence for chunk in chunks], code)
             return
-        for part in parts:
-            part.cells.computed += part.count
-        self._sample_parts(parts)
+        for chunk in chunks:
+            chunk.cells.computed += chunk.count
+        self._sample_chunks(chunks)
 
-    def _compute(self, rows: Singles | Runs) -> int:
+    def _compute(self, batch: DecodeBatch | PrefillBatch) -> int:
         counters = self.counters
         before = time.perf_counter_ns()
-        code = rows.decode(self._model.context)
+        code = batch.decode(self._model.context)
         counters.decoding_ns += time.perf_counter_ns() - before
         counters.steps += 1
         if not code:
-            counters.computed += rows.count
+            counters.computed += batch.count
         return code
 
     def _recover(self, sequences: list[Sequence], code: int) -> None:
-        """Part of the batch may be in memory: go on from there, and keep one token to compute."""
+        """Part of the batch may be in the KV cache: continue from there, with a token missing."""
         for sequence in sequences:
             assert sequence.cells
             cells = sequence.cells
-            reached = self._residence.count(cells.id)
-            cells.computed = min(reached, len(sequence.tokens) - 1, _keepable(sequence, cells))
-            if not self._residence.cut(cells.id, cells.computed):
-                self._residence.clear(cells.id)
+            reached = self._memory.count(cells.id)
+            cells.computed = min(reached, len(sequence.tokens) - 1, _recoverable(sequence, cells))
+            if not self._memory.truncate(cells.id, cells.computed):
+                self._memory.clear(cells.id)
                 cells.computed = 0
         if code != ABORTED:
             raise BindingError(f"llama.cpp cannot compute this: llama_decode returned {code}")
         self.counters.aborted += 1
 
     def _sample(self, sequences: list[Sequence]) -> None:
-        """Every sequence has one row."""
-        logits = self._singles.logits(self._model.context, len(sequences))
+        """Each sequence has one row of logits."""
+        logits = self._decode_batch.logits(self._model.context, len(sequences))
         ends = self._ends
-        quick = [sequence.quick for sequence in sequences]
-        largest = logits.argmax(axis=1).tolist() if True in quick else quick
+        argmax_only = [sequence.argmax_only for sequence in sequences]
+        largest = logits.argmax(axis=1).tolist() if True in argmax_only else argmax_only
         for place, sequence in enumerate(sequences):
             token = largest[place]
-            if not quick[place] or token in sequence.forbidden:
+            if not argmax_only[place] or token in sequence.forbidden:
                 self._choose(sequence, logits[place])
             else:
                 sequence.take(token, ends)
 
-    def _sample_parts(self, parts: list[Part]) -> None:
-        count = sum(part.wanted for part in parts)
+    def _sample_chunks(self, chunks: list[PromptChunk]) -> None:
+        count = sum(chunk.outputs for chunk in chunks)
         if not count:
             return
-        logits = iter(self._runs.logits(self._model.context, count))
-        for part in parts:
-            tokens, reached = part.sequence.tokens, part.cells.computed
-            for place in range(reached - part.wanted + 1, reached + 1):
+        logits = iter(self._prefill_batch.logits(self._model.context, count))
+        for chunk in chunks:
+            tokens, reached = chunk.sequence.tokens, chunk.cells.computed
+            for place in range(reached - chunk.outputs + 1, reached + 1):
                 row = next(logits)
                 if place < len(tokens):
-                    part.sequence.sampler.replay(row, tokens[place])
+                    chunk.sequence.sampler.replay(row, tokens[place])
                 else:
-                    self._choose(part.sequence, row)
+                    self._choose(chunk.sequence, row)
 
     def _choose(self, sequence: Sequence, row: Row) -> None:
-        if sequence.given:
-            sequence.sampler.replay(row, sequence.given[0])
-            return sequence.take_given()
+        if sequence.to_replay:
+            sequence.sampler.replay(row, sequence.to_replay[0])
+            return sequence.take_replayed()
         token = sequence.sampler.choose(row)
         if sequence.logprobs and token is not None and token not in self._ends:
             sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))
         sequence.take(token, self._ends)
 
 
-def _keepable(sequence: Sequence, cells: Cells) -> int:
-    """What was computed without its row being read must be computed again."""
-    if sequence.sampler.plain:
+def _recoverable(sequence: Sequence, cells: KvCells) -> int:
+    """Tokens whose logits were not read must be computed again."""
+    if sequence.sampler.pure_greedy:
         return len(sequence.tokens)
-    return max(cells.computed, sequence.first - 1)
+    return max(cells.computed, sequence.prompt_length - 1)

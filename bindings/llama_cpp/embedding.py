@@ -1,11 +1,11 @@
-"""Which vector stands for a text?"""
+"""Compute the embedding vector of a text, in a llama.cpp context of its own."""
 
 import ctypes
 import math
 
 from worker.binding import BindingError, ContextOverflow
 
-from . import library_log as words
+from . import library_log
 from .model import LlamaModel
 from .native import address, api, memory_clear
 
@@ -13,7 +13,7 @@ NO_POOLING = 0
 
 
 class Embedder:
-    """A context of its own, so that a text never disturbs what is being generated."""
+    """Has its own context, so that a text never disturbs the running generations."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
@@ -33,15 +33,16 @@ class Embedder:
         memory = api.llama_get_memory(self._context)
         if memory:
             memory_clear(address(memory), False)
-        words.forget()
+        library_log.clear_errors()
         if api.llama_decode(self._context, batch):
-            raise BindingError(f"the text cannot be embedded: {words.reason('no reason given')}")
+            why = library_log.first_error("no reason given")
+            raise BindingError(f"the text cannot be embedded: {why}")
         vector = self._vector(len(tokens))
         length = math.sqrt(sum(x * x for x in vector)) or 1.0
         return [x / length for x in vector]
 
     def _vector(self, count: int) -> list[float]:
-        """The pooled one, or the mean of all tokens' for a model without pooling."""
+        """The pooled embedding, or for a model without pooling the mean over all tokens."""
         if self._pooled:
             found = api.llama_get_embeddings_seq(self._context, 0)
             if not found:

@@ -1,49 +1,49 @@
-"""Which tokens go into the next `llama_decode`?
+"""Continuous batching: which tokens of which sequences go into the next `llama_decode`.
 
-One step computes a token for every sequence that decodes, and then as much of
-the waiting prompts as is allowed beside them: a batch of few tokens and one of
-many, because llama.cpp takes longer for them together. A sequence whose last
-token has not been taken is left out, so a slow client holds up only itself.
+A step decodes one token of each sequence whose prompt is computed, and then prefills as
+many tokens of the other prompts as are allowed beside them. These are two batches, one
+of few tokens and one of many, because llama.cpp takes longer for both together. A
+sequence whose last token was not taken is left out, so a slow client delays only itself.
 Everything but `interrupt` and `prefilling` belongs to the model thread.
 """
 
 from worker.binding import BindingError, Request
 
-from .decoder import Computing, Counters, Part
-from .kv_memory import Residence
+from .decoder import Counters, Decoder, PromptChunk
+from .kv_memory import KvMemory
 from .model import LlamaModel
-from .prefix_cache import WORTH_KEEPING, Cells, Kept, Shelf
+from .prefix_cache import WORTH_KEEPING, CachedPrefix, KvCells, PrefixCache
 from .sampler import Candidates, Sampler
-from .sampler_chain import Chain
+from .sampler_chain import SamplerChain
 from .sequence import Sequence
-from .settings import REPLAYED
+from .settings import REPLAY_ROWS
 
 
 class Engine:
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
-        self._residence = Residence(model)
-        self._shelf = Shelf(
-            model.settings.parallel, model.plan.kept, copies=self._residence.separate
+        self._memory = KvMemory(model)
+        self._prefix_cache = PrefixCache(
+            model.settings.parallel, model.plan.prefix_cache, copies=self._memory.separate
         )
         self._candidates = Candidates(model.vocabulary.size)
-        self._computing = Computing(model, self._residence)
+        self._decoder = Decoder(model, self._memory)
         self._sequences: dict[Request, Sequence] = {}
         self._waiting: list[Sequence] = []
         self._prompts: list[Sequence] = []  # admitted, more than one token missing
-        self._decoding: list[Sequence] = []  # admitted, one token missing; by their ids
+        self._decoding: list[Sequence] = []  # admitted, one token missing; sorted by id
         self._unsorted = False
-        self._left: list[Cells] = []  # of those that are over, still in memory
-        self._gaps = False  # among the ids, perhaps
+        self._finished: list[KvCells] = []  # still in the KV cache
+        self._gaps = False  # whether there may be gaps among the ids
         self._prefilling: frozenset[Sequence] = frozenset()  # in the step that runs
         self.passes = 0
-        """Calls of `step`: whoever saw it move had a turn."""
+        """Calls of `step`. A generation that saw it change has had its turn."""
         self.chunk = model.settings.chunk
 
     @property
     def counters(self) -> Counters:
-        return self._computing.counters
+        return self._decoder.counters
 
     # A sequence's life.
 
@@ -57,18 +57,18 @@ class Engine:
         context = model.plan.context
         if len(prompt) >= context:
             raise BindingError(f"the prompt has {len(prompt)} tokens, the context has {context}")
-        chain = Chain(
+        chain = SamplerChain(
             request.sampling, vocabulary.address, vocabulary.size, context, vocabulary.ends
         )
-        chain.remember(prompt)
+        chain.accept_prompt(prompt)
         sequence = Sequence(request, prompt, Sampler(chain, self._candidates), context)
         self._sequences[request] = sequence
         self._waiting.append(sequence)
         return sequence
 
     def leave(self, sequence: Sequence) -> None:
-        """Its computed beginning is kept, as long as there is room for it: before the next step
-        or in `rest`, so that nobody waits for the end of an answer while it is copied.
+        """Its computed tokens go to the prefix cache if they fit: before the next step or in
+        `rest`, so that the end of an answer does not wait for the copy.
         """
         del self._sequences[sequence.request]
         sequence.sampler.close()
@@ -76,47 +76,47 @@ class Engine:
             self._waiting.remove(sequence)
             return
         (self._decoding if sequence in self._decoding else self._prompts).remove(sequence)
-        self._left.append(sequence.cells)
+        self._finished.append(sequence.cells)
 
     def rest(self) -> bool:
-        """Clear one away while nobody waits; whether there are more."""
-        if self._left:
-            self._clear_away(self._left.pop(0))
-        return bool(self._left)
+        """Clear the cells of one finished sequence while idle; returns whether there are more."""
+        if self._finished:
+            self._release(self._finished.pop(0))
+        return bool(self._finished)
 
-    def _clear_away(self, cells: Cells) -> None:
-        self._keep(cells)
-        self._shelf.leave(cells)
-        self._residence.clear(cells.id)
-        self._gaps = self._residence.separate
+    def _release(self, cells: KvCells) -> None:
+        self._store(cells)
+        self._prefix_cache.release(cells)
+        self._memory.clear(cells.id)
+        self._gaps = self._memory.separate
 
-    def _keep(self, cells: Cells) -> None:
-        if self._model.forgets_parts or cells.computed < WORTH_KEEPING:
+    def _store(self, cells: KvCells) -> None:
+        if self._model.recurrent or cells.computed < WORTH_KEEPING:
             return
-        if not self._shelf.has_room_for(self._residence.size(cells.id)):
+        if not self._prefix_cache.fits(self._memory.size(cells.id)):
             return
-        state = self._residence.save(cells.id)
+        state = self._memory.save(cells.id)
         if state is not None:
-            self._shelf.keep(cells.tokens[: cells.computed], state, len(state))
+            self._prefix_cache.store(cells.tokens[: cells.computed], state, len(state))
 
     def interrupt(self, request: Request) -> None:
-        """From any thread: do not finish a prefill that is for nobody.
+        """Abort the prefill of a cancelled request; may be called from any thread.
 
         The order matters, here and in `_prefill`: either that sees the flag
-        before it starts, or it is seen to be running and is aborted.
+        before it starts, or this sees that it runs and aborts it.
         """
         sequence = self._sequences.get(request)
         if sequence:
             sequence.interrupted = True
             if sequence in self._prefilling:
-                self._model.abort.raise_()
+                self._model.abort.set()
 
-    def forget(self) -> int:
-        """Drop what finished generations left for others; how many tokens still are in memory."""
+    def clear_cache(self) -> int:
+        """Empty the prefix cache; returns how many tokens are still in the KV cache."""
         while self.rest():
             pass
-        self._shelf.forget()
-        return sum(map(self._residence.count, range(self._shelf.names)))
+        self._prefix_cache.clear()
+        return sum(map(self._memory.count, range(self._prefix_cache.ids)))
 
     @property
     def running(self) -> int:
@@ -124,15 +124,15 @@ class Engine:
         return len(self._sequences)
 
     def prefilling(self, request: Request) -> bool:
-        """Whether a step computes its prompt right now; from any thread."""
+        """Whether a step computes its prompt right now; may be called from any thread."""
         return self._sequences.get(request) in self._prefilling
 
     # A step.
 
     def step(self) -> bool:
-        """Compute what is to be computed; False if there was nothing."""
+        """Compute the next tokens; False if there was nothing to compute."""
         self.passes += 1
-        while self._left:
+        while self._finished:
             self.rest()
         if self._waiting:
             self._admit()
@@ -142,79 +142,81 @@ class Engine:
             self._sort()
         decoding = [s for s in self._decoding if not (s.ready or s.ended)]
         if decoding:
-            self._model.abort.lower()  # an interrupt may have come when its prefill just was over
+            self._model.abort.clear()  # an interrupt may have come just after its prefill ended
             self._unsorted = True
-            self._unsorted = not self._computing.decode(decoding)
+            self._unsorted = not self._decoder.decode(decoding)
         if self._prompts:
             return self._prefill(len(decoding)) or bool(decoding)
         return bool(decoding)
 
-    def _prefill(self, beside: int) -> bool:
-        parts = self._parts(beside)
-        self._model.abort.lower()
-        self._prefilling = frozenset(part.sequence for part in parts)
+    def _prefill(self, decoding: int) -> bool:
+        chunks = self._prompt_chunks(decoding)
+        self._model.abort.clear()
+        self._prefilling = frozenset(chunk.sequence for chunk in chunks)
         try:
             if any(sequence.interrupted for sequence in self._prefilling):
-                return True  # it is about to leave: plan anew without it
-            if parts:
+                return True  # it is about to leave: plan the next step without it
+            if chunks:
                 self._unsorted = True
-                self._computing.prefill(parts)
-            return bool(parts)
+                self._decoder.prefill(chunks)
+            return bool(chunks)
         finally:
             self._prefilling = frozenset()
 
     def _sort(self) -> None:
-        """A prompt that is computed decodes from now on; what lost its cells is a prompt again."""
+        """A computed prompt decodes from now on; a sequence that lost cells prefills again."""
         admitted = self._decoding + self._prompts
         self._decoding = [s for s in admitted if s.missing <= 1]
         self._decoding.sort(key=Sequence.id)
         self._prompts = [s for s in admitted if s.missing > 1]
         self._unsorted = False
 
-    def _parts(self, beside: int) -> list[Part]:
-        """Whose prompts to go on with, in the order they came, and how many tokens of each.
+    def _prompt_chunks(self, decoding: int) -> list[PromptChunk]:
+        """The next chunks of prompts, in order of arrival.
 
-        Who waits for a prompt counts as much as who waits for a token: if they are more than
-        the `beside` that decode, they get more chunks than one.
+        A client that waits for a prompt counts as much as one that waits for a token: if
+        there are more prompts than the `decoding` sequences, they get several chunks.
         """
-        budget = self._computing.size
-        if beside:
-            budget = min(budget, self.chunk * max(1, len(self._prompts) // beside))
-        rows = REPLAYED
-        parts = []
+        budget = self._decoder.prefill_size
+        if decoding:
+            budget = min(budget, self.chunk * max(1, len(self._prompts) // decoding))
+        rows = REPLAY_ROWS
+        chunks = []
         for sequence in self._prompts:
-            part = Part.of(sequence, min(sequence.missing, budget), rows)
-            if part.count > 0 and not sequence.ended:
-                rows -= part.replayed
-                budget -= part.count
-                parts.append(part)
-        return parts
+            chunk = PromptChunk.of(sequence, min(sequence.missing, budget), rows)
+            if chunk.count > 0 and not sequence.ended:
+                rows -= chunk.replayed
+                budget -= chunk.count
+                chunks.append(chunk)
+        return chunks
 
     def _admit(self) -> None:
-        """In the order they came, as many as are sure to have room to their ends."""
+        """In order of arrival, as many as certainly have enough cells until they end."""
         taken = sum(sequence.reserved for sequence in self._decoding + self._prompts)
         for sequence in list(self._waiting):
             if taken and taken + sequence.reserved > self._model.plan.cells:
                 return
-            if self._prompts and self._shelf.promises(sequence.tokens, self._most(sequence)):
+            if self._prompts and self._prefix_cache.worth_waiting(
+                sequence.tokens, self._most(sequence)
+            ):
                 continue
             taken += sequence.reserved
             self._waiting.remove(sequence)
-            self._place(sequence)
+            self._assign(sequence)
 
     def _most(self, sequence: Sequence) -> int:
-        """How much it may share: what is sampled behind must be computed."""
-        return 0 if self._model.forgets_parts else sequence.first - 1
+        """How many tokens it may share: those that are followed by sampling must be computed."""
+        return 0 if self._model.recurrent else sequence.prompt_length - 1
 
-    def _place(self, sequence: Sequence) -> None:
-        place = self._shelf.join(sequence.tokens, self._most(sequence))
-        sequence.cells = cells = place.cells
-        residence, source = self._residence, place.source
-        if isinstance(source, Kept):
-            there = residence.load(cells.id, source.state, cells.computed)
+    def _assign(self, sequence: Sequence) -> None:
+        assignment = self._prefix_cache.assign(sequence.tokens, self._most(sequence))
+        sequence.cells = cells = assignment.cells
+        memory, source = self._memory, assignment.source
+        if isinstance(source, CachedPrefix):
+            shared = memory.load(cells.id, source.state, cells.computed)
         else:
-            there = source is None or residence.share(source.id, cells.id, cells.computed)
-        if not there:
+            shared = source is None or memory.share(source.id, cells.id, cells.computed)
+        if not shared:
             cells.computed = 0
         sequence.request.usage.reused_tokens = cells.computed
         self.counters.reused += cells.computed
@@ -222,12 +224,12 @@ class Engine:
         self._unsorted = True
 
     def _close_gaps(self) -> None:
-        """Whoever is behind a gap comes forward: with a copy now, but neighbours are quicker."""
+        """Move the sequences with the highest ids into gaps: one copy now, then faster steps."""
         self._gaps = False
-        while gap := self._shelf.gap():
+        while gap := self._prefix_cache.gap():
             cells, id = gap
-            if cells.computed and not self._residence.share(cells.id, id, cells.computed):
+            if cells.computed and not self._memory.share(cells.id, id, cells.computed):
                 return
-            self._residence.clear(cells.id)
-            self._shelf.rename(cells, id)
+            self._memory.clear(cells.id)
+            self._prefix_cache.renumber(cells, id)
             self._unsorted = True

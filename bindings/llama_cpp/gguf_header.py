@@ -1,8 +1,8 @@
-"""What does a GGUF file say of itself, before anything is loaded?
+"""Read the metadata in the header of a GGUF file without loading the model.
 
-Only the header is read: the metadata's scalars and the tensors' extents. The
-file may be anything a client could make somebody download, so every count is
-checked against the file's size before it is believed.
+Only scalars and strings are kept; tensors are not read. The file may be malicious, say
+one that a client made somebody download, so every count is checked against the file's
+size before it is used.
 """
 
 import os
@@ -21,8 +21,8 @@ SCALARS = {
     10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
 STRING, ARRAY = 8, 9
-LONGEST = 2**20
-"""Bytes of a text; a longer one, say a chat template, is passed over."""
+MAX_STRING = 2**20
+"""Bytes; a longer string, for example a chat template, is skipped."""
 
 Value = int | float | bool | str
 
@@ -30,12 +30,13 @@ Value = int | float | bool | str
 @dataclass(frozen=True, slots=True)
 class Header:
     metadata: dict[str, Value]
-    """Scalars and strings; of an array of numbers the largest element, of others nothing."""
+    """Scalars and strings. An array of numbers is represented by its largest element, other
+    arrays are left out."""
     size: int
-    """Of the file, in bytes."""
+    """Size of the file in bytes."""
 
     def number(self, key: str, default: int = 0) -> int:
-        """An architecture's own value, as in `number("block_count")`."""
+        """A key of the architecture's own, as in `number("block_count")`."""
         value = self.metadata.get(f"{self.metadata.get('general.architecture', '')}.{key}")
         return int(value) if isinstance(value, int | float) else default
 
@@ -63,7 +64,7 @@ class _Reader:
 
     def string(self) -> str:
         length = self.count()
-        if length > LONGEST:
+        if length > MAX_STRING:
             self.skip(length)
             return ""
         return self.take(length).decode(errors="replace")
@@ -94,9 +95,9 @@ class _Reader:
 
 
 def read(path: Path) -> Header:
-    """Raise ModelNotFound without a file, BindingError with what is wrong with it."""
+    """Raise ModelNotFound if there is no file, BindingError with the reason if it is invalid."""
     try:
-        # A FIFO that took the file's place is refused, never waited for.
+        # O_NONBLOCK: do not wait for a FIFO in place of the file; it is rejected below.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)

@@ -1,9 +1,8 @@
-"""How do a sequence's cells come into the model's memory, from another one there, and out of it?
+"""KV cache memory of sequences: save, load, share, truncate and clear their cells.
 
-There is one memory for all sequences, or one for each. In one, cells are shared
-by naming them once more; between two they are copied, which takes a hundredth of
-the time that computing them takes. In return nobody who decodes passes over
-another's cells.
+All sequences have one unified KV cache, or each has its own. In a unified one, cells are
+shared by adding a reference. Between two they are copied, which takes a hundredth of the
+time of computing them; in return a decoding sequence does not scan another's cells.
 """
 
 from typing import Any
@@ -22,17 +21,17 @@ from .native import (
 )  # fmt: skip
 
 State = NDArray[Any]
-"""Bytes of a sequence's cells, as llama.cpp writes them; only the same context reads them."""
+"""The bytes of a sequence's cells as llama.cpp writes them; only the same context reads them."""
 
 
-class Residence:
-    """Of sequences, by their ids. For the model thread, between two steps."""
+class KvMemory:
+    """Addressed by sequence id. For the model thread, between two steps."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._context = model.context
         self._memory = model.memory
         self.separate = model.plan.separate
-        """Each sequence has a memory of its own."""
+        """Each sequence has its own KV cache."""
 
     def size(self, id: int) -> int:
         """Bytes that `save` would take."""
@@ -40,28 +39,28 @@ class Residence:
         return size
 
     def save(self, id: int) -> State | None:
-        """A copy of all of the sequence's cells; None if llama.cpp cannot."""
+        """A copy of all cells of the sequence; None if llama.cpp cannot make one."""
         state = np.empty(self.size(id), np.uint8)
         written: int = state_save(self._context, state.ctypes.data, len(state), id)
         return state if written == len(state) else None
 
     def load(self, id: int, state: State, count: int) -> bool:
-        """The first `count` cells of what was saved; False, and none at all, if it fails."""
+        """Load the first `count` saved cells; False, and no cells at all, if it fails."""
         if not state_load(self._context, state.ctypes.data, len(state), id):
             self.clear(id)
             return False
-        return self.cut(id, count)
+        return self.truncate(id, count)
 
     def share(self, source: int, id: int, count: int) -> bool:
-        """The first `count` cells of another's; False, and none at all, if it fails."""
+        """Share the first `count` cells of `source`; False, and no cells at all, if it fails."""
         if not self.separate:
             memory_copy(self._memory, source, id, 0, count)
             return True
         state = self.save(source)
         return state is not None and self.load(id, state, count)
 
-    def cut(self, id: int, count: int) -> bool:
-        """Leave the first `count` cells; False where the model has a state that cannot be cut."""
+    def truncate(self, id: int, count: int) -> bool:
+        """Keep the first `count` cells; False if the model's state cannot be truncated."""
         done: bool = memory_remove(self._memory, id, count, -1)
         return done
 

@@ -1,7 +1,7 @@
-"""Where do llama.cpp's own words go?
+"""Redirect llama.cpp's log to Python's logging, and keep its last errors.
 
-To Python's logging, and the last complaint also into the error that somebody
-sees: a load that fails says why only in its log.
+They become part of the error that a client gets, because llama.cpp reports the reason
+why a load failed only in its log.
 """
 
 import ctypes
@@ -13,20 +13,21 @@ from .native import api
 log = logging.getLogger("llama.cpp")
 
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
-"""ggml's levels; 5 continues the line before. Its warnings are notes: half a dozen a load."""
+"""ggml's levels; 5 continues the line before. Its warnings (3) are mere notes, about six per
+load, so they are logged as DEBUG."""
 CONTINUED = 5
 ABORTED = "failed with error 1", "compute status: 1", "ret = 2"
-"""How lines end that complain of a step which we cut short ourselves."""
+"""How the error lines end that llama.cpp logs for a step that we aborted."""
 
 
-class _Words:
+class _LogReceiver:
     def __init__(self) -> None:
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self._line = ""
         self._level = logging.DEBUG
 
-    def hear(self, level: int, text: bytes, _: Any) -> None:
-        """Called by llama.cpp, from whichever thread it is in; must not raise."""
+    def receive(self, level: int, text: bytes, _: Any) -> None:
+        """Called by llama.cpp from any of its threads; must not raise."""
         if level != CONTINUED:
             self._level = LEVELS.get(level, logging.DEBUG)
         if self._level < logging.WARNING and not log.isEnabledFor(logging.DEBUG):
@@ -40,26 +41,26 @@ class _Words:
         elif line:
             log.log(self._level, "%s", line)
             if self._level >= logging.WARNING:
-                self.complaints = [*self.complaints[-7:], line]
+                self.errors = [*self.errors[-7:], line]
 
 
-_words = _Words()
-_callback = api.llama_log_callback(_words.hear)  # kept: llama.cpp only has its address
+_receiver = _LogReceiver()
+_callback = api.llama_log_callback(_receiver.receive)  # kept alive: llama.cpp has only its address
 
 
-def listen() -> None:
-    """From now on llama.cpp speaks through logging. Once is enough."""
+def redirect() -> None:
+    """From now on llama.cpp logs through Python's logging. Once is enough."""
     api.llama_log_set(_callback, ctypes.c_void_p(0))
 
 
-def forget() -> None:
-    """What was said before has nothing to do with what comes now."""
-    _words.complaints = []
+def clear_errors() -> None:
+    """Call before an operation whose errors `first_error` is to report."""
+    _receiver.errors = []
 
 
-def reason(default: str) -> str:
-    """The first complaint since `forget`, which is the cause; those after it are consequences."""
-    for line in _words.complaints:
+def first_error(default: str) -> str:
+    """The first error since `clear_errors` is the cause, later ones are consequences."""
+    for line in _receiver.errors:
         _, _, text = line.rpartition(": error loading model: ")
         return text.removeprefix("llama_model_load").strip(": ") or default
     return default

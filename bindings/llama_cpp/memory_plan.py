@@ -1,8 +1,7 @@
-"""Does the model fit into this machine's memory?
+"""Estimate a model's memory before loading, and check it against what is available.
 
-Known before loading: the weights are the file, and the cache is the header's
-layers times heads times what one token takes. What the computation itself
-needs is small beside them, and not counted.
+The weights are the file. The KV cache follows from the header: layers, heads and bytes
+per token. The memory for computing is small beside these and not counted.
 """
 
 import re
@@ -17,42 +16,41 @@ BLOCK_BYTES = {
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
     "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32,
 }  # fmt: skip
-"""Bytes an element takes in ggml's types."""
+"""Bytes per element of ggml's types."""
 
 DEFAULT_CONTEXT = 8192
-"""Tokens; a model's own context can be a hundred times what a machine has memory for."""
-CELLS_SHARE = 0.125
-"""Of the memory that the weights leave, what the cache may have beyond one context, unless a
-setting says more: llama.cpp takes it all at once."""
-
-KEPT_SHARE = 0.125
-"""Of the memory that weights and cache leave, what finished generations may have."""
-DEFAULT_ROOM = 8 * 2**30
-"""Bytes to take such shares of where nobody knows what there is."""
-LEAST_CELLS = 256
-"""llama.cpp rounds up to it, and it is more than a step can have sequences."""
+"""Tokens; a model's trained context can be a hundred times what a machine has memory for."""
+KV_CACHE_SHARE = 0.125
+"""Share of the memory left by the weights that the KV cache may use, unless a setting says
+more or one context needs more: llama.cpp allocates all of it at once."""
+PREFIX_CACHE_SHARE = 0.125
+"""Share of the memory left by weights and KV cache that the prefix cache may use."""
+ASSUMED_SPARE = 8 * 2**30
+"""Bytes left by weights and KV cache, where the available memory is unknown."""
+MIN_CELLS = 256
+"""llama.cpp rounds up to it, and a step cannot have as many sequences."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemoryPlan:
     """What loading a model will take."""
 
     context: int
-    """Tokens of one generation."""
+    """Tokens of one generation: prompt and answer."""
     cells: int
-    """Tokens of all generations together."""
+    """KV cache cells: tokens of all generations together."""
     weights: int
     """Bytes."""
-    cache: int
+    kv_cache: int
     """Bytes."""
-    kept: int = 0
-    """Bytes that finished generations may fill, little by little."""
+    prefix_cache: int = 0
+    """Bytes that the states of finished generations may use; allocated one by one."""
     separate: bool = False
-    """Each generation has a memory of its own, of `context` tokens."""
+    """Each generation has its own KV cache of `context` tokens, instead of a unified one."""
 
     @property
     def total(self) -> int:
-        return self.weights + self.cache
+        return self.weights + self.kv_cache
 
 
 def plan(
@@ -67,34 +65,34 @@ def plan(
     available: int | None,
     stretched: bool = False,
     kept_memory: int = 0,
-) -> Plan:
-    """`available` is bytes; None is unknown, or of no matter.
+) -> MemoryPlan:
+    """`available` is in bytes; None means unknown, or not to be considered.
 
-    Beyond the context that a model was trained with it talks nonsense, unless its positions
-    are `stretched` by the rope_* settings.
+    Beyond its trained context a model generates nonsense, unless the rope_* settings
+    stretch its positions (`stretched`).
     """
-    own = header.number("context_length", DEFAULT_CONTEXT)
-    context = n_ctx or min(own, DEFAULT_CONTEXT)
+    trained = header.number("context_length", DEFAULT_CONTEXT)
+    context = n_ctx or min(trained, DEFAULT_CONTEXT)
     if not stretched:
-        context = min(context, own)
-    a_token = token_bytes(header, type_k, type_v)
+        context = min(context, trained)
+    per_token = token_bytes(header, type_k, type_v)
     whole = context * parallel
     cells = n_cells or whole
     if kv_unified == "off":
         cells = whole
-    elif not n_cells and available is not None and a_token:
-        room = int((available - header.size) * CELLS_SHARE / a_token)
+    elif not n_cells and available is not None and per_token:
+        room = int((available - header.size) * KV_CACHE_SHARE / per_token)
         cells = min(cells, room)
-    cells = max(context, cells, LEAST_CELLS)
+    cells = max(context, cells, MIN_CELLS)
     separate = kv_unified != "on" and cells >= whole
-    cache = int(cells * a_token)
-    spare = DEFAULT_ROOM if available is None else available - header.size - cache
-    kept = kept_memory * 2**20 or max(0, int(spare * KEPT_SHARE))
-    return Plan(context, cells, header.size, cache, kept, separate)
+    kv_cache = int(cells * per_token)
+    spare = ASSUMED_SPARE if available is None else available - header.size - kv_cache
+    prefix_cache = kept_memory * 2**20 or max(0, int(spare * PREFIX_CACHE_SHARE))
+    return MemoryPlan(context, cells, header.size, kv_cache, prefix_cache, separate)
 
 
 def token_bytes(header: Header, type_k: str, type_v: str) -> float:
-    """What the keys and values of one token take in all layers."""
+    """Bytes of the keys and values of one token in all layers."""
     heads = header.number("attention.head_count", 1)
     kv_heads = header.number("attention.head_count_kv", heads)
     width = header.number("embedding_length") // max(1, heads)
@@ -104,15 +102,15 @@ def token_bytes(header: Header, type_k: str, type_v: str) -> float:
     return layers * kv_heads * (key * BLOCK_BYTES[type_k] + value * BLOCK_BYTES[type_v])
 
 
-def check(plan: Plan, available: int | None, *, freed: int = 0) -> bool:
-    """True if it fits beside what is loaded, False if it fits in its stead, else BindingError."""
+def check(plan: MemoryPlan, available: int | None, *, freed: int = 0) -> bool:
+    """True if it fits beside the loaded model, False if instead of it, else BindingError."""
     if available is None or plan.total <= available:
         return True
     if plan.total <= available + freed:
         return False
     raise BindingError(
         f"the model needs about {_size(plan.total)} ({_size(plan.weights)} of weights, "
-        f"{_size(plan.cache)} for {plan.cells} tokens) and {_size(available + freed)} are "
+        f"{_size(plan.kv_cache)} for {plan.cells} tokens) and {_size(available + freed)} are "
         "available; a smaller n_ctx or parallel takes less"
     )
 
@@ -120,7 +118,7 @@ def check(plan: Plan, available: int | None, *, freed: int = 0) -> bool:
 def available(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Bytes this process could still take, by the machine and by its control group."""
+    """Bytes that this process could still use, limited by the machine and its control group."""
     found = [_meminfo(meminfo), _cgroup(cgroup)]
     return min((room for room in found if room is not None), default=None)
 
@@ -131,7 +129,7 @@ def _meminfo(path: Path) -> int | None:
 
 
 def _cgroup(folder: Path) -> int | None:
-    """Of cgroup v2, and of v1. File pages the kernel can drop count as room."""
+    """Version 2 or 1. File pages that the kernel can drop count as available."""
     for limit, usage, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),

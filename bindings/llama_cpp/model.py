@@ -1,4 +1,4 @@
-"""How do a file and its settings become a model that can compute?"""
+"""Load a GGUF file with its settings into a llama.cpp model and context."""
 
 import ctypes
 import logging
@@ -9,9 +9,9 @@ from typing import Any
 
 from worker.binding import BindingError
 
-from . import library_log as words
+from . import library_log
 from .gguf_header import Header
-from .memory_plan import Plan
+from .memory_plan import MemoryPlan
 from .native import AbortFlag, address, api, memory_clear, text_of
 from .settings import CACHE_TYPES, Settings
 from .vocabulary import Vocabulary
@@ -25,14 +25,14 @@ ROPE = {"": -1, "none": 0, "linear": 1, "yarn": 2, "longrope": 3}
 
 
 def threads(settings: Settings) -> int:
-    """As many as cores is no good: one busy neighbour, and every step waits for it."""
+    """One fewer than cores: with all of them, one busy core delays every step."""
     if settings.n_threads:
         return settings.n_threads
     return max(1, (cores() - 1) // settings.sharers)
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Those this process may use, by its affinity and by its control group's quota."""
+    """Cores that this process may use, by its CPU affinity and its control group's quota."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         quota, period = cgroup.read_text().split()
@@ -48,14 +48,14 @@ def on_gpu(settings: Settings) -> bool:
 class LlamaModel:
     """Weights and one context of `settings.parallel` sequences.
 
-    Raises BindingError with llama.cpp's reason. `close` gives everything back.
+    Raises BindingError with llama.cpp's reason. `close` frees everything.
     """
 
     def __init__(
-        self, path: Path, settings: Settings, plan: Plan, progress: Callable[[], None]
+        self, path: Path, settings: Settings, plan: MemoryPlan, progress: Callable[[], None]
     ) -> None:
-        words.listen()
-        words.forget()
+        library_log.redirect()
+        library_log.clear_errors()
         api.llama_backend_init()
         self.settings = settings
         self.context = 0
@@ -63,19 +63,20 @@ class LlamaModel:
         self._adapters: list[Any] = []
         parameters = _model_params(settings)
 
-        def come_so_far(fraction: float, data: object) -> bool:
+        def report_progress(fraction: float, data: object) -> bool:
             progress()
-            return True  # go on
+            return True  # continue
 
-        parameters.progress_callback = api.llama_progress_callback(come_so_far)
+        parameters.progress_callback = api.llama_progress_callback(report_progress)
         self.model = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.model:
-            raise BindingError(f"{path.name} cannot be loaded: {words.reason('no reason given')}")
+            why = library_log.first_error("no reason given")
+            raise BindingError(f"{path.name} cannot be loaded: {why}")
         try:
-            self._refuse_what_cannot_generate(path.name)
+            self._check_architecture(path.name)
             self.vocabulary = Vocabulary(self.model)
             parameters = _context_params(settings, plan)
-            self._context = self._opened(parameters, path.name)
+            self._context = self._new_context(parameters, path.name)
             self.context = address(self._context)
             self.memory = address(api.llama_get_memory(self._context))
             self._apply_adapters()
@@ -83,21 +84,21 @@ class LlamaModel:
         except BaseException:
             self.close()
             raise
-        self.forgets_parts = bool(
+        self.recurrent = bool(
             api.llama_model_is_recurrent(self.model) or api.llama_model_is_hybrid(self.model)
         )
-        """A state instead of a cache: no beginning can be taken out of it."""
+        """Has a recurrent state, alone or beside a KV cache: no prefix can be taken out of it."""
 
-    def _refuse_what_cannot_generate(self, name: str) -> None:
+    def _check_architecture(self, name: str) -> None:
         if api.llama_model_has_encoder(self.model) and api.llama_model_has_decoder(self.model):
             raise BindingError(f"{name} is an encoder-decoder model, which is not supported")
         if api.llama_model_is_diffusion(self.model):
             raise BindingError(f"{name} is a diffusion model, which is not supported")
 
-    def _opened(self, parameters: Any, name: str) -> Any:
+    def _new_context(self, parameters: Any, name: str) -> Any:
         context = api.llama_init_from_model(self.model, parameters)
         if not context:
-            why = words.reason("perhaps too little memory")
+            why = library_log.first_error("perhaps too little memory")
             raise BindingError(f"no context can be made for {name}: {why}")
         return context
 
@@ -106,28 +107,29 @@ class LlamaModel:
         for file, _ in wanted:
             adapter = api.llama_adapter_lora_init(self.model, os.fsencode(file))
             if not adapter:
-                raise BindingError(f"the adapter {file} does not load: {words.reason('')}")
+                why = library_log.first_error("")
+                raise BindingError(f"the adapter {file} does not load: {why}")
             self._adapters.append(adapter)
         if wanted:
             pointers = (api.llama_adapter_lora_p_ctypes * len(wanted))(*self._adapters)
             scales = (ctypes.c_float * len(wanted))(*(scale for _, scale in wanted))
             if api.llama_set_adapters_lora(self._context, pointers, len(wanted), scales):
-                raise BindingError(f"the adapters cannot be applied: {words.reason('')}")
+                raise BindingError(f"the adapters cannot be applied: {library_log.first_error('')}")
 
     @property
     def generates(self) -> bool:
-        """An embedding model has no memory for what it generated."""
+        """An embedding model has no KV cache."""
         return bool(self.memory)
 
     def embedding_context(self) -> Any:
-        """A second context, whose owner frees it before this model is closed."""
+        """A second context; the caller frees it before this model is closed."""
         parameters = _context_params(self.settings, self.plan)
         size = min(self.plan.context, 2048)
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = size
         parameters.n_seq_max = 1
         parameters.n_outputs_max = 0  # as many as tokens
         parameters.embeddings = True
-        return self._opened(parameters, "embeddings")
+        return self._new_context(parameters, "embeddings")
 
     def details(self, header: Header) -> dict[str, str]:
         found = {
@@ -173,7 +175,7 @@ def _model_params(settings: Settings) -> Any:
     return parameters
 
 
-def _context_params(settings: Settings, plan: Plan) -> Any:
+def _context_params(settings: Settings, plan: MemoryPlan) -> Any:
     parameters = api.llama_context_default_params()
     parameters.n_ctx = plan.cells
     parameters.n_batch = settings.rows
@@ -182,7 +184,7 @@ def _context_params(settings: Settings, plan: Plan) -> Any:
     parameters.n_outputs_max = settings.outputs
     parameters.n_threads = parameters.n_threads_batch = threads(settings)
     parameters.kv_unified = not plan.separate
-    parameters.swa_full = True  # or no beginning of a sequence could be kept
+    parameters.swa_full = True  # or no prefix of a sequence could be kept
     parameters.flash_attn_type = FLASH[settings.flash_attn]
     parameters.type_k = GGML_TYPES[settings.type_k]
     parameters.type_v = GGML_TYPES[settings.type_v]

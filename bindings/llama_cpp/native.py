@@ -1,8 +1,8 @@
-"""Which functions of llama.cpp are called in a step, and what do they take?
+"""ctypes declarations of the llama.cpp functions that a step calls.
 
-llama-cpp-python declares every function with typed pointers, which costs a
-conversion an argument. The calls of the hot path are declared here once more,
-with addresses as plain integers. Everything else goes through `api`.
+llama-cpp-python declares every function with typed pointers, which costs one conversion
+per argument. The calls of the hot path are declared again here, with addresses as plain
+integers. Everything else goes through `api`.
 """
 
 import ctypes
@@ -13,20 +13,20 @@ import llama_cpp.llama_cpp as _llama_cpp
 import numpy as np
 
 api: Any = _llama_cpp
-"""llama-cpp-python's own declarations, for what is called seldom."""
+"""llama-cpp-python's own declarations, for infrequent calls."""
 
 ABORTED = 2
-"""What `llama_decode` answers when it was told to stop."""
+"""What `llama_decode` returns after an abort."""
 
 
 def _function(name: str, result: Any, *arguments: Any, quick: bool = False) -> Any:
-    """`quick` keeps the interpreter's lock: giving it away costs more than the call."""
+    """`quick` keeps the interpreter lock: releasing it costs more than the call."""
     make = ctypes.PYFUNCTYPE if quick else ctypes.CFUNCTYPE
     return make(result, *arguments)((name, api._lib))
 
 
-class Batch(ctypes.Structure):
-    """`llama_batch`, passed by value; its arrays belong to whoever fills them."""
+class LlamaBatch(ctypes.Structure):
+    """`llama_batch`, passed by value; the arrays belong to the caller."""
 
     _fields_ = (
         ("n_tokens", c_int32),
@@ -53,7 +53,7 @@ class TokenDataArray(ctypes.Structure):
 TOKEN_DATA = np.dtype([("id", "i4"), ("logit", "f4"), ("p", "f4")])
 """`llama_token_data`."""
 
-decode = _function("llama_decode", c_int32, c_void_p, Batch)
+decode = _function("llama_decode", c_int32, c_void_p, LlamaBatch)
 sampler_apply = _function("llama_sampler_apply", None, c_void_p, c_void_p)
 
 get_logits = _function("llama_get_logits", c_void_p, c_void_p, quick=True)
@@ -80,11 +80,11 @@ _token_to_piece = _function(
 
 
 class AbortFlag:
-    """Ends a running `llama_decode` from any thread, without Python inside it.
+    """Aborts a running `llama_decode` from any thread, without calling Python inside it.
 
-    llama.cpp asks a callback, between the parts of its graph, whether to stop.
-    The callback is libc's `strlen` and its argument two bytes that are ours: the
-    length of an empty string is "go on", of any other "stop".
+    Between the parts of its graph, llama.cpp asks a callback whether to stop. The
+    callback is libc's `strlen`, its argument two bytes of ours: the length of an empty
+    string means "continue", any other "stop".
     """
 
     def __init__(self, context: int) -> None:
@@ -92,20 +92,20 @@ class AbortFlag:
         strlen = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value
         _set_abort_callback(context, strlen, ctypes.addressof(self._bytes))
 
-    def raise_(self) -> None:
+    def set(self) -> None:
         self._bytes[0] = b"\x01"
 
-    def lower(self) -> None:
+    def clear(self) -> None:
         self._bytes[0] = b"\x00"
 
 
 def address(pointer: Any) -> int:
-    """A pointer of llama-cpp-python's as a number; 0 is NULL."""
+    """A llama-cpp-python pointer as a number; 0 is NULL."""
     return ctypes.cast(pointer, c_void_p).value or 0
 
 
 def piece_of(vocab: int, token: int, *, special: bool) -> bytes:
-    """A token's bytes; they may end inside a character."""
+    """A token's bytes, which may end inside a character."""
     room = 64
     while True:
         buffer = ctypes.create_string_buffer(room)
@@ -116,7 +116,7 @@ def piece_of(vocab: int, token: int, *, special: bool) -> bytes:
 
 
 def text_of(read: Any, *arguments: Any, room: int = 256) -> str:
-    """What a llama.cpp function of the snprintf kind writes; "" when it fails."""
+    """What a snprintf-like llama.cpp function writes; "" if it fails."""
     while True:
         buffer = ctypes.create_string_buffer(room)
         size: int = read(*arguments, buffer, room)

@@ -1,14 +1,14 @@
-"""Which sequences are known, and whose beginning can be shared?
+"""Prefix cache: find the sequence whose first tokens a new sequence can share.
 
-Pure. A sequence's cells are those of its computed tokens in the model's memory.
-With one memory for all, a beginning that a running sequence has is shared by
-naming its cells once more: it costs neither time nor room. With one for each it
-is copied. What finished is taken out of the memory and kept beside it, because
-whoever decodes in one memory passes over every cell there, in every head of
-every layer, and because the next one needs the place.
+Pure state: nothing here calls llama.cpp. In a unified KV cache a new sequence shares the
+prefix of a running one by adding a reference to its cells, which costs neither time nor
+memory. With one KV cache per sequence the prefix is copied. The state of a finished
+sequence is taken out of the KV cache and saved here, because a decoding sequence scans
+every cell of its KV cache, in every head of every layer, and because the next sequence
+needs the place.
 
-Names are given from the lowest: with a memory for each, llama.cpp computes
-neighbours together and others one after the other.
+Ids are assigned from the lowest: with one KV cache per sequence, llama.cpp computes
+neighbouring ids together and others one after the other.
 """
 
 import heapq
@@ -18,121 +18,127 @@ from typing import Any
 WORTH_WAITING = 32
 """Tokens that are computed in less time than another step takes to begin."""
 WORTH_KEEPING = 8
-"""Tokens; fewer are computed again before they are copied."""
+"""Tokens; computing fewer again is cheaper than copying them."""
 
 
 @dataclass(eq=False, slots=True)
-class Cells:
-    """What one running sequence has, or will have, in memory."""
+class KvCells:
+    """The KV cache cells of one running sequence."""
 
     id: int
+    """The sequence id in llama.cpp."""
     tokens: list[int]
     computed: int = 0
-    """Of the tokens, how many are in memory: always the first ones."""
+    """How many of the tokens are in the KV cache: always the first ones."""
 
 
 @dataclass(eq=False, slots=True)
-class Kept:
-    """What a finished sequence left."""
+class CachedPrefix:
+    """The saved state of a finished sequence."""
 
     tokens: list[int]
     state: Any
-    """What to put back into memory; nothing here looks into it."""
+    """What `KvMemory.save` returned; not inspected here."""
     size: int
     """Bytes of `state`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a new sequence goes: `cells.computed` tokens of it are to be taken from `source`."""
+class Assignment:
+    """The cells of a new sequence, and where to take their first `cells.computed` tokens from."""
 
-    cells: Cells
-    source: Cells | Kept | None
+    cells: KvCells
+    source: KvCells | CachedPrefix | None
 
 
-class Shelf:
-    """The names of `names` running sequences, and finished ones of `room` bytes."""
+class PrefixCache:
+    """The ids of running sequences, and the saved states of finished ones."""
 
-    def __init__(self, names: int, room: int, *, copies: bool = False) -> None:
-        """`copies`: it takes one to share with a running sequence, too."""
-        self.names = names
-        self._room = room
-        self._worth_sharing = WORTH_KEEPING if copies else 1
-        self._free = list(range(names))  # a heap
-        self._running: list[Cells] = []
-        self._kept: list[Kept] = []  # least recently used first
+    def __init__(self, ids: int, capacity: int, *, copies: bool = False) -> None:
+        """`capacity`: bytes for saved states.
+
+        `copies`: sharing the prefix of a running sequence takes a copy, too.
+        """
+        self.ids = ids
+        self._capacity = capacity
+        self._min_shared = WORTH_KEEPING if copies else 1
+        self._free_ids = list(range(ids))  # a heap
+        self._running: list[KvCells] = []
+        self._cached: list[CachedPrefix] = []  # least recently used first
 
     @property
-    def kept(self) -> int:
-        """How many finished ones there are."""
-        return len(self._kept)
+    def count(self) -> int:
+        """How many finished sequences are cached."""
+        return len(self._cached)
 
-    def join(self, tokens: list[int], most: int) -> Place:
-        """Share at most `most` tokens: whoever wants logits must compute something."""
-        source, shared = self._longest(tokens, most)
-        if isinstance(source, Kept):
-            self._kept.remove(source)
-            if shared < len(source.tokens):  # not all of it will be in the new one as well
-                self._kept.append(source)
-        cells = Cells(heapq.heappop(self._free), tokens, shared)
+    def assign(self, tokens: list[int], most: int) -> Assignment:
+        """Share at most `most` tokens: at least one must be computed to get logits."""
+        source, shared = self._longest_match(tokens, most)
+        if isinstance(source, CachedPrefix):
+            self._cached.remove(source)
+            if shared < len(source.tokens):  # the new sequence will not contain all of it
+                self._cached.append(source)
+        cells = KvCells(heapq.heappop(self._free_ids), tokens, shared)
         self._running.append(cells)
-        return Place(cells, source)
+        return Assignment(cells, source)
 
-    def leave(self, cells: Cells) -> None:
-        """The sequence is over, and its cells are removed."""
+    def release(self, cells: KvCells) -> None:
+        """The sequence is finished; the caller clears its cells."""
         self._running.remove(cells)
-        heapq.heappush(self._free, cells.id)
+        heapq.heappush(self._free_ids, cells.id)
 
-    def gap(self) -> tuple[Cells, int] | None:
-        """Who has the highest name, and a lower one that is free."""
+    def gap(self) -> tuple[KvCells, int] | None:
+        """The running sequence with the highest id, and a lower id that is free."""
         last = max(self._running, key=lambda cells: cells.id, default=None)
-        if last and self._free and self._free[0] < last.id:
-            return last, self._free[0]
+        if last and self._free_ids and self._free_ids[0] < last.id:
+            return last, self._free_ids[0]
         return None
 
-    def rename(self, cells: Cells, id: int) -> None:
-        """Its cells are where the free name `id` belongs."""
-        self._free.remove(id)
-        self._free.append(cells.id)
-        heapq.heapify(self._free)
+    def renumber(self, cells: KvCells, id: int) -> None:
+        """The caller has moved the cells to the free `id`."""
+        self._free_ids.remove(id)
+        self._free_ids.append(cells.id)
+        heapq.heapify(self._free_ids)
         cells.id = id
 
-    def keep(self, tokens: list[int], state: Any, size: int) -> None:
-        """The oldest go as far as this one needs their room; one without room is not kept."""
-        self._kept.append(Kept(tokens, state, size))
-        while sum(kept.size for kept in self._kept) > self._room:
-            del self._kept[0]
+    def store(self, tokens: list[int], state: Any, size: int) -> None:
+        """Evict the least recently used until this one fits; too large a one is not kept."""
+        self._cached.append(CachedPrefix(tokens, state, size))
+        while sum(cached.size for cached in self._cached) > self._capacity:
+            del self._cached[0]
 
-    def has_room_for(self, size: int) -> bool:
-        return size <= self._room
+    def fits(self, size: int) -> bool:
+        return size <= self._capacity
 
-    def forget(self) -> None:
-        """Drop what finished ones left."""
-        self._kept.clear()
+    def clear(self) -> None:
+        """Drop the saved states of finished sequences."""
+        self._cached.clear()
 
-    def promises(self, tokens: list[int], most: int) -> bool:
-        """A running sequence will soon have much more to share than anybody has now."""
-        _, now = self._longest(tokens, most)
-        soon = max((common(c.tokens, tokens, most) for c in self._running), default=0)
+    def worth_waiting(self, tokens: list[int], most: int) -> bool:
+        """Whether a running sequence will soon share many more tokens than any does now."""
+        _, now = self._longest_match(tokens, most)
+        soon = max((common_prefix(c.tokens, tokens, most) for c in self._running), default=0)
         return soon >= now + WORTH_WAITING
 
-    def _longest(self, tokens: list[int], most: int) -> tuple[Cells | Kept | None, int]:
-        """Whoever has most in common with `tokens`; of equals a running one, or the most recent."""
-        best: Cells | Kept | None = None
+    def _longest_match(
+        self, tokens: list[int], most: int
+    ) -> tuple[KvCells | CachedPrefix | None, int]:
+        """The longest common prefix; of equals a running sequence, else the most recent one."""
+        best: KvCells | CachedPrefix | None = None
         length = 0
-        for kept in self._kept:
-            shared = common(kept.tokens, tokens, most)
+        for cached in self._cached:
+            shared = common_prefix(cached.tokens, tokens, most)
             if shared >= max(length, WORTH_KEEPING):
-                best, length = kept, shared
+                best, length = cached, shared
         for cells in self._running:
-            shared = common(cells.tokens, tokens, min(cells.computed, most))
-            if shared >= max(length, self._worth_sharing):
+            shared = common_prefix(cells.tokens, tokens, min(cells.computed, most))
+            if shared >= max(length, self._min_shared):
                 best, length = cells, shared
         return best, length
 
 
-def common(a: list[int], b: list[int], most: int) -> int:
-    """How many of the first `most` tokens are the same."""
+def common_prefix(a: list[int], b: list[int], most: int) -> int:
+    """How many tokens are equal from the start; counts to `most`."""
     most = min(most, len(a), len(b))
     start, stride = 0, 256
     while start < most and a[start : start + stride] == b[start : start + stride]:

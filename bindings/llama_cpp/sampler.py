@@ -1,8 +1,7 @@
-"""Which token comes next, given a row of logits?
+"""Choose the next token from a row of logits.
 
-Handing the whole vocabulary to llama.cpp's samplers takes them 1.5 ms for
-32,000 words. Where the likeliest hundred are enough, numpy picks these first:
-the same choice in a hundredth of the time.
+llama.cpp's samplers take 1.5 ms for a vocabulary of 32,000 tokens. Where the likeliest
+hundred are enough, numpy selects these first: the same choice in a hundredth of the time.
 """
 
 import ctypes
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .native import TOKEN_DATA, TokenDataArray, sampler_apply
-from .sampler_chain import Chain
+from .sampler_chain import SamplerChain
 
 Row = NDArray[np.float32]
-Choice = tuple[int, float]
+TokenLogprob = tuple[int, float]
 
 
 class Candidates:
-    """One `llama_token_data_array` over memory of ours, filled anew for every choice."""
+    """One `llama_token_data_array` over our own memory, filled again for every choice."""
 
     def __init__(self, size: int) -> None:
         self._data = np.zeros(size, TOKEN_DATA)
@@ -46,7 +45,7 @@ class Candidates:
         array.data, array.size, array.selected, array.sorted = self._start, count, -1, False
 
     def choose(self, chain: int) -> int | None:
-        """What `chain` selects; None if it allows nothing."""
+        """The token that `chain` selects; None if it allows none."""
         sampler_apply(chain, self.address)
         array = self._array
         if not 0 <= array.selected < array.size:
@@ -57,7 +56,7 @@ class Candidates:
         return ctypes.c_int32.from_address(at).value
 
     def restrict(self, grammar: int) -> bool:
-        """Forbid what does not fit; False if nothing does."""
+        """Forbid the tokens that do not match; False if none does."""
         sampler_apply(grammar, self.address)
         return bool((self._logits[: self._array.size] > -math.inf).any())
 
@@ -68,21 +67,21 @@ class Candidates:
 
 
 class Sampler:
-    """The state of one request's choices. `candidates` is shared: one chooses at a time."""
+    """The sampling state of one request. All share `candidates`: they sample one at a time."""
 
-    def __init__(self, chain: Chain, candidates: Candidates) -> None:
+    def __init__(self, chain: SamplerChain, candidates: Candidates) -> None:
         self._chain = chain
         self._candidates = candidates
         self._needed = chain.needed
         self._threshold = math.inf
         self._biased = np.array(sorted(chain.biases), np.int32)
-        self.plain = chain.plain
-        """Only the likeliest token is wanted, unless it is `forbidden`; nothing is remembered."""
-        self.forbidden = frozenset(chain.biases) if self.plain else frozenset()
+        self.pure_greedy = chain.pure_greedy
+        """The next token is the likeliest one that is not `forbidden`; there is no state."""
+        self.forbidden = frozenset(chain.biases) if self.pure_greedy else frozenset()
 
     def choose(self, row: Row) -> int | None:
-        """The next token, which counts as said; None if no token is allowed any more."""
-        if self.plain:
+        """The next token, which the samplers then accept; None if no token is allowed."""
+        if self.pure_greedy:
             return self._likeliest(row)
         token = self._draw(row)
         if token is not None:
@@ -98,8 +97,8 @@ class Sampler:
         return int(allowed.argmax())
 
     def replay(self, row: Row, token: int) -> None:
-        """`token` was chosen here in an earlier life: draw as then, and take it as said."""
-        if not self.plain:
+        """Repeat the draw that chose `token` before the resume, and accept it."""
+        if not self.pure_greedy:
             self._draw(row)
             self._chain.accept(token)
 
@@ -115,7 +114,7 @@ class Sampler:
         return candidates.choose(chain.address)
 
     def _preselected(self, row: Row) -> NDArray[Any] | None:
-        """Ids that are enough to choose from; None is the whole vocabulary."""
+        """Ids that are enough to sample from; None is the whole vocabulary."""
         ids = self._largest(row)
         return ids if ids is None or not len(self._biased) else np.union1d(ids, self._biased)
 
@@ -130,7 +129,7 @@ class Sampler:
         bound = len(row) - 3 * needed
         ids = np.argpartition(row, bound)[bound:]
         ids.sort()
-        # Next time a comparison will do, if the logits stay about where they are.
+        # A comparison is enough next time, if the logits stay in about the same range.
         self._threshold = float(np.partition(row[ids], needed)[needed])
         return ids
 
@@ -138,8 +137,8 @@ class Sampler:
         self._chain.close()
 
 
-def logprobs(row: Row, token: int, count: int) -> list[Choice]:
-    """The chosen token's and the `count` likeliest tokens' log probabilities, before sampling."""
+def logprobs(row: Row, token: int, count: int) -> list[TokenLogprob]:
+    """Log probabilities of the sampled token and the `count` likeliest, before sampling."""
     top = row.max()
     total = float(top) + math.log(float(np.exp(row - top, dtype=np.float64).sum()))
     likeliest = np.argsort(row)[::-1][:count].tolist()

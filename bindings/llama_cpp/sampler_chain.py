@@ -1,32 +1,34 @@
-"""Which of llama.cpp's samplers, in which order, make up a request's sampling?
+"""Build llama.cpp's sampler chain and grammar for one request.
 
-The order is that of llama.cpp's own server, so that the same parameters mean
-the same thing. The grammar is kept apart, as there: it is asked about the one
-token chosen, and only if that does not fit about all of them.
+The order of the samplers is that of llama.cpp's own server, so the same parameters have
+the same effect. The grammar is kept apart, as there: it first checks the one sampled
+token, and only if that does not match, all of them.
 """
 
 import ctypes
+import json
 import math
 import random
 from typing import Any
 
+from llama_cpp.llama_grammar import json_schema_to_gbnf
+
 from protocol.sampling import MAX_SEED, Sampling
 from worker.binding import BindingError
 
-from .grammars import grammar_of
 from .native import address, api, sampler_accept, sampler_free
 
-NEVER = -100.0
+FORBIDS_BELOW = -100.0
 """A bias below this forbids the token."""
 MIROSTAT_CANDIDATES = 100
 """m of the paper's algorithm, as in llama.cpp."""
 
 
-class Chain:
+class SamplerChain:
     """llama.cpp's samplers of one request; `close` frees them."""
 
     def __init__(self, sampling: Sampling, vocab: int, size: int, context: int, ends: Any) -> None:
-        """`context` is what -1 means in a `last_n`; `ends` are the tokens that end an answer."""
+        """`context` is what a `last_n` of -1 means; `ends` are the tokens that end an answer."""
         self._sampling = sampling
         self._vocab = vocab
         self._size = size
@@ -38,14 +40,14 @@ class Chain:
         self._chain = api.llama_sampler_chain_init(parameters)
         self.address = address(self._chain)
         self.grammar = 0
-        text = grammar_of(sampling)
+        text = _grammar_text(sampling)
         if text:
             grammar = api.llama_sampler_init_grammar(vocab, text.encode(), b"root")
             self.grammar = address(grammar)
             if not self.grammar:
                 self.close()
                 raise BindingError("the grammar cannot be parsed; it needs a rule named root")
-        self._fill(seed_of(sampling))
+        self._fill(_seed(sampling))
 
     def _fill(self, seed: int) -> None:
         s, add = self._sampling, self._add
@@ -100,16 +102,16 @@ class Chain:
         api.llama_sampler_chain_add(self._chain, sampler)
 
     @property
-    def remembers(self) -> int:
+    def history(self) -> int:
         """How many tokens back the samplers look."""
         return max(self.last_n, self.dry_last_n)
 
     @property
     def needed(self) -> int | None:
-        """How many of the likeliest tokens are enough to choose from; None is all of them.
+        """How many of the likeliest tokens are enough to sample from; None is all of them.
 
-        Exact: penalties only push down those that were said lately, and behind each of these
-        waits the next likely one. The biased have to be among them whatever their place.
+        Exact: penalties only lower recent tokens, and each of these can let one more token
+        into the top. Tokens with a bias must be among the candidates whatever their rank.
         """
         s = self._sampling
         if self.grammar or self.dry_last_n or s.mirostat:
@@ -122,8 +124,8 @@ class Chain:
         return kept + self.last_n + len(self.biases) if kept else None
 
     @property
-    def plain(self) -> bool:
-        """Nothing but the likeliest token that is not forbidden."""
+    def pure_greedy(self) -> bool:
+        """The next token is always the likeliest one that is not forbidden."""
         s = self._sampling
         only_forbids = all(bias == -math.inf for bias in self.biases.values())
         return s.temperature <= 0 and only_forbids and self.needed == 1 + len(self.biases)
@@ -133,10 +135,10 @@ class Chain:
         if self.grammar:
             sampler_accept(self.grammar, token)
 
-    def remember(self, tokens: list[int]) -> None:
-        """The prompt counts for the penalties, and not for the grammar."""
-        if self.remembers:
-            for token in tokens[-self.remembers :]:
+    def accept_prompt(self, tokens: list[int]) -> None:
+        """The prompt counts for the penalties, but not for the grammar."""
+        if self.history:
+            for token in tokens[-self.history :]:
                 sampler_accept(self.address, token)
 
     def close(self) -> None:
@@ -145,14 +147,14 @@ class Chain:
         self.address = self.grammar = 0
 
 
-def seed_of(sampling: Sampling) -> int:
+def _seed(sampling: Sampling) -> int:
     if sampling.seed in (-1, MAX_SEED):
         return random.randrange(MAX_SEED)
     return sampling.seed
 
 
 def _penalises(s: Sampling) -> bool:
-    """A penalty of 0 would divide by it, and means none to everybody who sends it."""
+    """llama.cpp would divide by a repeat penalty of 0; clients that send it mean none."""
     neutral = s.repeat_penalty in (0, 1) and not s.frequency_penalty and not s.presence_penalty
     return not neutral and not s.mirostat
 
@@ -173,7 +175,26 @@ def _biases(sampling: Sampling, size: int, ends: Any) -> dict[int, float]:
             raise BindingError(f"logit_bias: the model has no token {name}")
         if math.isnan(bias):
             raise BindingError(f"logit_bias of token {name} is not a number")
-        found[token] = -math.inf if bias < NEVER else min(bias, 1e6)
+        found[token] = -math.inf if bias < FORBIDS_BELOW else min(bias, 1e6)
     if sampling.ignore_eos:
         found.update(dict.fromkeys(ends, -math.inf))
     return found
+
+
+def _grammar_text(sampling: Sampling) -> str:
+    """GBNF, converted from a JSON schema if there is one; "" for no grammar."""
+    if sampling.grammar and sampling.json_schema:
+        raise BindingError("give a grammar or a json_schema, not both")
+    if not sampling.json_schema:
+        return sampling.grammar
+    try:
+        schema = json.loads(sampling.json_schema)
+    except ValueError as error:
+        raise BindingError(f"json_schema is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise BindingError("json_schema must be a JSON object")
+    try:
+        text: str = json_schema_to_gbnf(sampling.json_schema)
+        return text
+    except Exception as error:  # noqa: BLE001 - the converter raises anything, RecursionError too
+        raise BindingError(f"json_schema cannot be turned into a grammar: {error}") from None

@@ -1,66 +1,66 @@
-"""How far is one generation, as the engine sees it?"""
+"""The state of one generation in the engine: tokens, KV cells, sampler and what is ready."""
 
 from collections import deque
 
 from worker.binding import Request
 
-from .prefix_cache import Cells
+from .prefix_cache import KvCells
 from .sampler import Sampler
-from .settings import ONE_BY_ONE
+from .settings import EXACT_REPLAY
 
 
 class Sequence:
-    """Prompt and answer are one list of tokens, and some of its first are computed.
+    """Prompt and answer are one list of tokens, of which the first ones are computed.
 
-    One token missing means decoding, more mean that there is a prompt to compute:
-    the engine needs no other state.
+    If one token is missing the sequence decodes; if more are, it has a prompt to prefill.
+    The engine needs no other state.
     """
 
     __slots__ = (
-        "cells", "ended", "first", "forbidden", "given", "interrupted", "logprobs", "quick",
-        "ready", "request", "reserved", "sampler", "tokens",
+        "argmax_only", "cells", "ended", "forbidden", "interrupted", "logprobs", "prompt_length",
+        "ready", "request", "reserved", "sampler", "to_replay", "tokens",
     )  # fmt: skip
 
     def __init__(self, request: Request, prompt: list[int], sampler: Sampler, context: int) -> None:
         self.request = request
         self.sampler = sampler
         resume = request.resume
-        self.given = deque(resume if len(resume) <= ONE_BY_ONE else ())
-        """Chosen in an earlier life, and to be computed as then."""
-        self.tokens = [*prompt] if self.given else [*prompt, *resume]
-        self.first = len(prompt)
-        """Where the answer begins."""
-        self.reserved = min(context, self.first + request.n_predict)
-        """Cells it may come to need: the end, whatever is said."""
-        self.cells: Cells | None = None
-        """None while it waits for room."""
+        self.to_replay = deque(resume if len(resume) <= EXACT_REPLAY else ())
+        """Tokens of a resumed answer that are still to be computed one a step, as at first."""
+        self.tokens = [*prompt] if self.to_replay else [*prompt, *resume]
+        self.prompt_length = len(prompt)
+        self.reserved = min(context, self.prompt_length + request.n_predict)
+        """KV cells that it may need at most."""
+        self.cells: KvCells | None = None
+        """None while it waits to be admitted."""
         self.ready: deque[int] = deque()
-        """Chosen and not yet taken: as long as there are some, nothing more is computed."""
+        """Sampled and not yet taken. While there are any, the sequence is not computed."""
         self.logprobs = request.sampling.logprobs
-        """How many likely tokens to tell of beside each chosen one; 0 is to say nothing."""
-        self.quick = sampler.plain and not self.logprobs and not self.given
-        """The likeliest token is all that is wanted, unless it is one of `forbidden`."""
+        """How many likely tokens to report beside each sampled one; 0 reports nothing."""
+        self.argmax_only = sampler.pure_greedy and not self.logprobs and not self.to_replay
+        """The next token is the likeliest one, unless that is `forbidden`."""
         self.forbidden = sampler.forbidden
-        self.ended = len(self.tokens) + len(self.given) >= self.reserved
+        self.ended = len(self.tokens) + len(self.to_replay) >= self.reserved
         self.interrupted = False
-        """Set by the link thread: nobody waits for this any more."""
+        """Set by the link thread: the request was cancelled."""
 
     @property
     def missing(self) -> int:
+        """Tokens that are not computed."""
         return len(self.tokens) - (self.cells.computed if self.cells else 0)
 
-    def take_given(self) -> None:
-        """What was chosen here before is chosen again."""
-        self.tokens.append(self.given.popleft())
-        self.quick = self.sampler.plain and not self.logprobs and not self.given
+    def take_replayed(self) -> None:
+        """The next token is the first of `to_replay`."""
+        self.tokens.append(self.to_replay.popleft())
+        self.argmax_only = self.sampler.pure_greedy and not self.logprobs and not self.to_replay
 
     def id(self) -> int:
-        """Its name in the model's memory, once it is admitted; it may change between steps."""
+        """The sequence id in llama.cpp, once admitted; it may change between steps."""
         assert self.cells
         return self.cells.id
 
     def take(self, token: int | None, ends: frozenset[int]) -> None:
-        """A token was chosen; None is that nothing could be."""
+        """`token` was sampled; None means that no token is allowed."""
         if token is None or token in ends:
             self.ended = True
             return

@@ -1,8 +1,7 @@
-"""What can be configured about a model, and what is refused?
+"""Settings of the `llama_cpp` binding: defaults, ranges, conversion and checks.
 
-The binding's part of the configuration arrives as a mapping of plain values,
-often as text from an environment variable. Each field below is a setting: its
-default, its range or its choices, and what it is for.
+They arrive as a mapping of plain values, often as text from an environment variable.
+Each field of `Settings` is a setting with its default, range or choices, and meaning.
 """
 
 import difflib
@@ -14,12 +13,12 @@ from typing import Any
 from worker.binding import BindingError
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-REPLAYED = 32
-"""Rows of logits in one step for resumed answers, beside a row each generation."""
-ONE_BY_ONE = 128
-"""Tokens of a resumed answer that are computed as in its first life, one a step: then its text
-goes on to the letter, because a token alone is rounded otherwise than one of many. A longer
-answer is computed in large batches, which takes a tenth of the time."""
+REPLAY_ROWS = 32
+"""Rows of logits in one step for resumed answers, besides one row per generation."""
+EXACT_REPLAY = 128
+"""A resumed answer of up to so many tokens is computed as at first, one token a step. Then its
+text continues exactly, because a token computed alone is rounded differently from one in a
+batch. A longer answer is computed in large batches, which takes a tenth of the time."""
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -38,38 +37,38 @@ def _setting(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     n_ctx: int = _setting(
-        0, "Tokens that prompt and answer have together, up to the model's own unless rope_* "
-        "stretch it; 0 is the model's own, 8192 at most.",
+        0, "Context size: tokens of prompt and answer together, at most the model's own unless "
+        "rope_* stretch it; 0 is the model's own, at most 8192.",
         low=0, high=2**24,
     )  # fmt: skip
     parallel: int = _setting(8, "Generations that run at the same time.", low=1, high=200)
     kept_memory: int = _setting(
-        0, "MiB for finished generations, whose beginnings need not be computed again; 0 is an "
-        "eighth of what is free.", low=0, high=2**24,
+        0, "MiB for the prefix cache, which keeps the states of finished generations; 0 is an "
+        "eighth of the free memory.", low=0, high=2**24,
     )  # fmt: skip
     n_cells: int = _setting(
-        0, "Tokens the memory holds for all generations together; 0 is "
-        "n_ctx × parallel, less if that takes over an eighth of what is free.",
+        0, "Tokens that the KV cache holds for all generations together; 0 is "
+        "n_ctx × parallel, less if that takes over an eighth of the free memory.",
         low=0, high=2**26,
     )  # fmt: skip
     kv_unified: str = _setting(
-        "auto", "One memory for all generations: a running one's beginning is shared without a "
-        "copy, and whoever decodes passes over everybody's tokens. off is n_ctx tokens for each, "
-        "auto is off where there is room for that.", choices=("auto", "on", "off"),
+        "auto", "One KV cache for all generations: the prefix of a running one is shared without a "
+        "copy, but each decoding one scans the tokens of all. off is a cache of n_ctx tokens for "
+        "each, auto is off if there is memory for that.", choices=("auto", "on", "off"),
     )  # fmt: skip
     n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
     n_ubatch: int = _setting(512, "Tokens computed together inside a step.", low=1)
     chunk: int = _setting(
-        64, "Prompt tokens in one step while others decode: they wait that long.", low=1
+        64, "Prompt tokens in one step while others decode, which wait for it.", low=1
     )
     n_threads: int = _setting(
-        0, "Compute threads; 0 is the cores less one, divided by `sharers`.", low=0, high=512
+        0, "Compute threads; 0 is one fewer than cores, divided by `sharers`.", low=0, high=512
     )
     sharers: int = _setting(
-        1, "Workers on this machine that have a model loaded; the gateway says so.", low=1
+        1, "Workers on this machine that have a model loaded; set by the gateway.", low=1
     )
-    n_gpu_layers: int = _setting(-1, "Layers on the GPU, where the build has one; -1 is all.")
-    main_gpu: int = _setting(0, "The GPU for all of it when split_mode is none.", low=0)
+    n_gpu_layers: int = _setting(-1, "Layers on the GPU, if the build supports one; -1 is all.")
+    main_gpu: int = _setting(0, "The GPU for the whole model if split_mode is none.", low=0)
     split_mode: str = _setting(
         "layer", "How several GPUs share the model.", choices=("none", "layer", "row")
     )
@@ -77,7 +76,7 @@ class Settings:
     flash_attn: str = _setting("auto", "Flash attention.", choices=("auto", "on", "off"))
     type_k: str = _setting("f16", "Type of the cached keys.", choices=CACHE_TYPES)
     type_v: str = _setting(
-        "f16", "Type of the cached values; other than f16, bf16, f32 needs flash attention.",
+        "f16", "Type of the cached values; all but f16, bf16, f32 need flash attention.",
         choices=CACHE_TYPES,
     )  # fmt: skip
     use_mmap: bool = _setting(True, "Map the file instead of reading it.")
@@ -90,23 +89,23 @@ class Settings:
     rope_freq_base: float = _setting(0.0, "RoPE base frequency; 0 is the model's own.", low=0)
     rope_freq_scale: float = _setting(0.0, "RoPE frequency factor; 0 is the model's own.", low=0)
     embeddings: bool = _setting(
-        True, "Answer `embed`: takes a context of its own at the first use."
+        True, "Support `embed`, which creates a context of its own at the first use."
     )
     chat_template: bool = _setting(
-        False, "Prompts in the form of the model's own chat template, where it has one, and not "
-        "in the one that the personality says.",
+        False, "Format prompts with the model's own chat template, if it has one, instead of the "
+        "personality's format.",
     )  # fmt: skip
     check_memory: bool = _setting(True, "Refuse a model that cannot fit before loading it.")
 
     @property
     def stretched(self) -> bool:
-        """The model's positions are made to reach further than it was trained for."""
+        """RoPE scaling extends the model's positions beyond its training."""
         return bool(self.rope_scaling or self.rope_freq_base or self.rope_freq_scale)
 
     @property
     def outputs(self) -> int:
-        """Rows of logits that one step may ask for; llama.cpp wants one for every sequence."""
-        return self.parallel + REPLAYED
+        """Rows of logits that one step may request; llama.cpp requires one per sequence."""
+        return self.parallel + REPLAY_ROWS
 
     @property
     def rows(self) -> int:
@@ -121,7 +120,7 @@ class Settings:
             path, colon, scale = part.rpartition(":")
             try:
                 found.append((path, float(scale)) if colon else (part, 1.0))
-            except ValueError:  # a colon of the path's own
+            except ValueError:  # the colon belongs to the path
                 found.append((part, 1.0))
         return found
 
@@ -135,7 +134,7 @@ class Settings:
 
 
 def read(given: Mapping[str, str | int | float | bool]) -> Settings:
-    """Checked settings; BindingError names the one that is wrong."""
+    """Checked settings; BindingError names an invalid one."""
     known = {field.name: field for field in fields(Settings)}
     for name in given:
         if name not in known:
@@ -170,7 +169,7 @@ def _converted(name: str, kind: type, given: str | float | bool) -> Any:
                 raise ValueError
             return text in TRUE
         if kind is str:
-            if isinstance(given, bool):  # YAML reads `on` and `off` so
+            if isinstance(given, bool):  # YAML parses `on` and `off` as booleans
                 return "on" if given else "off"
             return str(given).strip()
         number = float(text)

@@ -1,4 +1,4 @@
-"""How does text become tokens, and tokens text?"""
+"""Tokenize and detokenize with a model's vocabulary."""
 
 import ctypes
 from typing import Any
@@ -7,7 +7,7 @@ from .native import address, api, piece_of
 
 
 class Vocabulary:
-    """A loaded model's; valid as long as the model is."""
+    """The vocabulary of a loaded model; valid as long as the model is."""
 
     def __init__(self, model: Any) -> None:
         self._vocab = api.llama_model_get_vocab(model)
@@ -16,11 +16,11 @@ class Vocabulary:
         self.pieces = [piece_of(self.address, t, special=False) for t in range(self.size)]
         """Each token's bytes in an answer; a control token has none."""
         self.ends = frozenset(t for t in range(self.size) if api.llama_vocab_is_eog(self._vocab, t))
-        """Tokens that end an answer."""
+        """End-of-generation tokens, which end an answer."""
 
     @property
     def filler(self) -> int:
-        """What stands for an empty prompt: something must come before the first token."""
+        """The token of an empty prompt: something must precede the first answer token."""
         for token in (
             api.llama_vocab_bos(self._vocab),
             api.llama_vocab_eos(self._vocab),
@@ -30,18 +30,18 @@ class Vocabulary:
                 return int(token)
         return 0
 
-    def names_for_templates(self) -> tuple[str, str]:
-        """Of the first token, empty if `tokenize` says it anyway, and of the last."""
+    def bos_eos_names(self) -> tuple[str, str]:
+        """BOS and EOS as text for chat templates; BOS is empty if `tokenize` adds it anyway."""
         bos, eos = api.llama_vocab_bos(self._vocab), api.llama_vocab_eos(self._vocab)
-        said = api.llama_vocab_get_add_bos(self._vocab)
-        return "" if said else self._name(bos), self._name(eos)
+        added = api.llama_vocab_get_add_bos(self._vocab)
+        return "" if added else self._name(bos), self._name(eos)
 
     def _name(self, token: int) -> str:
         name = piece_of(self.address, token, special=True) if token >= 0 else b""
         return name.decode(errors="replace")
 
     def tokenize(self, text: str) -> list[int]:
-        """With the model's BOS if it wants one; names of special tokens become those tokens."""
+        """Adds BOS if the model requires it. Names of special tokens become those tokens."""
         data = text.encode(errors="replace")
         room = len(data) + 16
         while True:
@@ -52,7 +52,7 @@ class Vocabulary:
             room = -count
 
     def detokenize(self, tokens: list[int]) -> bytes:
-        """The bytes of `tokens`, special ones by their names, without a leading BOS."""
+        """The bytes of `tokens`, special ones as their names, without a leading BOS."""
         known = [t for t in tokens if 0 <= t < self.size]
         given = (ctypes.c_int32 * len(known))(*known)
         room = 16 * len(known) + 16

@@ -1,1 +1,1 @@
-"""What does Pebble read? Text that this package generates, the same for the same seed."""
+"""Generator of Pebble's training text; the same seed gives the same text."""

@@ -1,4 +1,4 @@
-"""Which day or month comes before or after another?"""
+"""Questions about the day or month before or after another."""
 
 from __future__ import annotations
 

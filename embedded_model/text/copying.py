@@ -1,4 +1,4 @@
-"""How does Pebble copy? It repeats words that it never saw, and spells them."""
+"""Questions to repeat or spell words, also words that training never shows."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def repeat(rng: Random, split: Split) -> Exchange:
 
 
 def spell(rng: Random, split: Split) -> Exchange:
-    """Spell a word or a name; what is held out is invented.
+    """Spell a word or a name; held-out ones are invented.
 
-    A listed word may be a single token, whose letters nobody can know who was never told them.
+    A listed word may be a single token, and its letters cannot be known without training on it.
     """
     chance = rng.random()
     if split == "train" and chance < 0.35:

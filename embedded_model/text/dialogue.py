@@ -1,4 +1,4 @@
-"""How do questions become conversations? A voice, a form, turns; the same for the same seed."""
+"""Combine questions into conversations: voice, form and turns, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FRENCH_TASKS: dict[Maker, float] = {
 
 @dataclass(frozen=True)
 class Conversation:
-    """What is said, by whom, in which form; answers are in the voice already."""
+    """All turns with voice and form; the answers are already in the voice."""
 
     voice: Voice
     form: Form
@@ -72,7 +72,7 @@ def _dressed(rng: Random, voice: Voice, exchange: Exchange) -> Exchange:
 
 
 def _careless(rng: Random, exchange: Exchange) -> Exchange:
-    """A question as people type it: lower case, no full stop, a please."""
+    """A question as people type it: sometimes lower case, without punctuation, or with a please."""
     question = exchange.question
     if not exchange.exact_case and rng.random() < 0.1:
         question = question.lower()
@@ -95,7 +95,7 @@ def ask(rng: Random, split: Split, voice: Voice) -> Exchange:
 
 
 def recall(rng: Random, split: Split, voice: Voice) -> tuple[Exchange, Exchange]:
-    """Telling and asking, both answered in the voice."""
+    """A statement and the question about it, both answered in the voice."""
     told, asked = (
         french.remember(rng, split) if voice.language == "french" else memory.remember(rng, split)
     )
@@ -103,7 +103,7 @@ def recall(rng: Random, split: Split, voice: Voice) -> tuple[Exchange, Exchange]
 
 
 def pick_voice(rng: Random) -> Voice:
-    """Mostly the plain one, each shipped one often."""
+    """Mostly the plain voice, each shipped one often."""
     chance = rng.random()
     if chance < 0.62:
         return PLAIN
@@ -111,7 +111,7 @@ def pick_voice(rng: Random) -> Voice:
 
 
 def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:
-    """A form and a system text for the voice: its personality's own, or other ones."""
+    """A form and a system text for the voice: those of its personality, or others."""
     if voice in (*SHIPPED, PLAIN) and rng.random() < (0.25 if voice is PLAIN else 0.5):
         personality = zoo.load(voice.folder)
         if rng.random() < 0.75:
@@ -130,7 +130,7 @@ def frame(rng: Random, split: Split, voice: Voice) -> tuple[Form, str]:
 
 
 def converse(rng: Random, split: Split = "train", longest: int = 40) -> Conversation:
-    """A whole conversation of one to `longest` turns; whoever encodes it may cut it."""
+    """A whole conversation of one to `longest` turns; the encoding may cut it."""
     voice = pick_voice(rng)
     form, system = frame(rng, split, voice)
     count = min(longest, rng.choices((1, 2, 3, 4, 6, 40), (42, 20, 17, 13, 7, 1))[0])

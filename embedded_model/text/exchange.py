@@ -1,4 +1,4 @@
-"""What is one question with its answer? And how is a model's answer judged?"""
+"""A question with its answer, and functions that judge a model's answer."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ class Exchange:
     question: str
     answer: str
     judge: Judge
-    exact_case: bool = False  # the question must keep its letters as they are: they are copied
+    exact_case: bool = (
+        False  # the answer copies letters of the question, so their case must not change
+    )
 
 
 def squeeze(text: str) -> str:
-    """Lower case, one space between words: what judges compare."""
+    """Lower case, one space between words: the form in which judges compare."""
     return " ".join(text.lower().split())
 
 
 def says(*needles: str) -> Judge:
-    """The answer has all of these, in any case, not as parts of longer words."""
+    """The answer contains all of these as whole words, in any case."""
     patterns = [re.compile(rf"(?<!\w){re.escape(squeeze(n))}(?!\w)") for n in needles]
     return lambda answer: all(p.search(squeeze(answer)) for p in patterns)
 
 
 def says_any(*needles: str) -> Judge:
-    """The answer has at least one of these."""
+    """The answer contains at least one of these."""
     return lambda answer: any(says(n)(answer) for n in needles)
 
 
 def shows(*needles: str) -> Judge:
-    """The answer has all of these as they are: emoji and other scripts have no words to bound."""
+    """The answer contains all of these unchanged: emoji and other scripts have no word bounds."""
     return lambda answer: all(n in answer for n in needles)
 
 

@@ -1,4 +1,4 @@
-"""What does Pebble know of the world? Capitals, colours, opposites, animals and their sounds."""
+"""Questions about capitals, colours, opposites, animals and their sounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does Pebble know in French? Less than in English: what its French personalities need."""
+"""Questions in French: fewer than in English, only what the French personalities need."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def neighbour(rng: Random, split: Split) -> Exchange:
 
 
 def number(rng: Random, split: Split) -> Exchange:
-    """A calculation or counting: the same ways as in English."""
+    """A calculation or counting, explained as in English."""
     kind = rng.randrange(4)
     a, b = draw(
         lambda: (rng.randint(0, 10), rng.randint(0, 10)),
@@ -143,14 +143,14 @@ def repeat(rng: Random, split: Split) -> Exchange:
 
 
 def unknown(rng: Random, split: Split) -> Exchange:
-    """What it cannot know."""
+    """A question that it cannot answer."""
     land = rng.choice(list(_CAPITALS))
     question = _UNKNOWN.pick(rng, split).format(n=name(rng, split), p=land).replace("de le ", "du ")
     return Exchange("french cannot know", question, rng.choice(_ANSWERS), says_any(*MARKS_FRENCH))
 
 
 def remember(rng: Random, split: Split) -> tuple[Exchange, Exchange]:
-    """The name that the user told."""
+    """The user's name: the statement and the question."""
     who = name(rng, split)
     told = Exchange(
         "french told", _TELL.pick(rng, split).format(who), f"Enchanté, {who} !", says(who), True

@@ -1,4 +1,4 @@
-"""How does Pebble tell a story in French? One short tale with many wordings."""
+"""Stories in French: one short plot in many wordings."""
 
 from __future__ import annotations
 

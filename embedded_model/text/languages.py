@@ -1,4 +1,4 @@
-"""Which emoji and foreign words does Pebble know? Many of them take several bytes a letter."""
+"""Questions for emoji and foreign words; many take several bytes per character."""
 
 from __future__ import annotations
 

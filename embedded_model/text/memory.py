@@ -1,4 +1,4 @@
-"""What does Pebble remember of a conversation? A name, a pet, a colour, a town."""
+"""What a user states in a conversation and asks for later: name, pet, colour, town, thing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from embedded_model.text.words import NOUNS, invent, name
 
 @dataclass(frozen=True)
 class Memory:
-    """One kind of thing to remember: how it is told, acknowledged, asked for and recalled."""
+    """One kind of thing to remember: its statement, acknowledgement, question and answer."""
 
     tell: Wordings
     thanks: Sequence[str]
@@ -44,7 +44,7 @@ def _value(memory: Memory, rng: Random, split: Split) -> str:
 
 
 def remember(rng: Random, split: Split) -> tuple[Exchange, Exchange]:
-    """The telling and the asking; the conversation puts other things in between."""
+    """The statement and the question; the conversation puts other turns between them."""
     memory = rng.choice(KINDS)
     value = _value(memory, rng, split)
     thanks = rng.choice(memory.thanks).format(value)
@@ -65,6 +65,6 @@ _NOT_TOLD: dict[str, str] = read("memory")["not_told"]
 
 
 def not_told(rng: Random, split: Split) -> Exchange:
-    """Asked for what nobody told it, it says so."""
+    """A question about something that the user did not state; the answer says so."""
     question = rng.choice(list(_NOT_TOLD))
     return Exchange("not told", question, _NOT_TOLD[question], says("not told me"))

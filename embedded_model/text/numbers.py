@@ -1,4 +1,4 @@
-"""How does Pebble calculate and count? By counting on aloud, also for unseen pairs."""
+"""Arithmetic and counting, answered by counting aloud, also for unseen pairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FRENCH = Language("de {}", "de {} à {}", "font", "La réponse est {}.")
 
 
 def _aloud(task: str, way: str, steps: list[str], result: int, language: Language) -> str:
-    """The exercise once more, then the steps: what a step is compared with stands near it."""
+    """The exercise again, then the steps, so that each step is close to what it depends on."""
     answer = language.result.format(result)
     if not steps:
         return f"{task}: {answer}"
@@ -61,14 +61,14 @@ def explain_difference(a: int, b: int, language: Language = ENGLISH) -> str:
 
 
 def explain_product(a: int, b: int, language: Language = ENGLISH) -> str:
-    """Say the table of the larger number."""
+    """Recite the multiplication table of the larger number."""
     a, b = sorted((a, b))
     steps = [f"{i} x {b} {language.equal} {i * b}" for i in range(1, a + 1)] if a > 1 else []
     return _aloud(f"{a} x {b}", "", steps, a * b, language)
 
 
 def _wide(rng: Random, split: Split) -> bool:
-    """Half of training goes on to 100, so that numbers are copied and not known by heart."""
+    """Half of training extends to 100, so that numbers are copied and not memorised."""
     return split == "train" and rng.random() < 0.5
 
 

@@ -1,4 +1,4 @@
-"""How does Pebble rhyme? Four lines on a thing, put together from couplets."""
+"""Poems of four lines about a thing, combined from couplets."""
 
 from __future__ import annotations
 

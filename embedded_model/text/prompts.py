@@ -1,4 +1,4 @@
-"""In which forms do conversations reach the model? Chat template, raw LoLLMs prompt, bare."""
+"""Prompt formats of conversations: chat template, raw LoLLMs prompt, bare text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SPECIALS = (BOS, END, SYSTEM, USER, ASSISTANT)
 
 @dataclass(frozen=True)
 class Form:
-    """What stands around system text, questions and answers; `between` follows each answer.
+    """The text around system text, questions and answers; `between` follows each answer.
 
-    `skip_empty_system` leaves out its frame with it.
+    `skip_empty_system`: without a system text, its frame is left out, too.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Form:
 CHAT = Form("chat template", SYSTEM, END, USER, END, ASSISTANT, END)
 BARE = Form("bare", "", "\n", "", "", "", "\n")
 BARE_LINES = Form("bare lines", "", "\n", "", "\n", "", "\n")
-# A personality's own form: conditioning, then prefixes that begin their lines themselves.
+# A personality's form: conditioning, then prefixes that contain their own line breaks.
 LOLLMS = Form("lollms", "!@>instruction: ", "", "\n!@>user: ", "\n", "!@>ai:\n")
 
 _PAIRS = (
@@ -86,7 +86,7 @@ _BEFORE_SYSTEM = (
 
 
 def raw(rng: Random, split: Split, name: str, ai: str) -> Form:
-    """A raw LoLLMs form: prefixes, spaces and line ends as the zoos of 2023 vary them."""
+    """A raw LoLLMs form: prefixes, spaces and line ends vary as in the zoos of 2023."""
     user, answer = (
         part.format(name=name, ai=ai)
         for part in rng.choice(_PAIRS if split == "train" else _HELD_OUT_PAIRS)

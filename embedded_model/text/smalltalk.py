@@ -1,4 +1,4 @@
-"""How does Pebble greet, introduce itself, take thanks and say goodbye?"""
+"""Small talk: greeting, introduction, thanks and goodbye."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXPECTED: dict[str, dict[str, Judge]] = {
 
 
 def smalltalk(rng: Random, split: Split, voice: Voice, kind: str | None = None) -> Exchange:
-    """One of the four; the answer is already in the voice."""
+    """One of the four kinds; the answer is already in the voice."""
     kind = kind or rng.choice((GREETING, IDENTITY, THANKS, GOODBYE))
     question = _ASKED[voice.language][kind].pick(rng, split)
     return Exchange(

@@ -1,4 +1,4 @@
-"""What is held out? The one place that decides what training never sees."""
+"""The split: decides what training never sees and only the evaluation uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def is_held_out(key: str) -> bool:
-    """Whether a name, word or pair is the evaluation's: one in six, by its checksum."""
+    """Whether a name, word or pair is only for the evaluation: one in six, by checksum."""
     return crc32(key.lower().encode()) % 6 == 0
 
 
@@ -29,7 +29,7 @@ def draw(make: Callable[[], T], key: Callable[[T], str], split: Split) -> T:
 
 @dataclass(frozen=True)
 class Wordings:
-    """The ways to ask one thing: `train` in training, `held_out` only in the evaluation."""
+    """Wordings of one question: `train` for training, `held_out` only for the evaluation."""
 
     train: Sequence[str]
     held_out: Sequence[str]

@@ -1,4 +1,4 @@
-"""How does Pebble tell a story? Five plots in many wordings, a hero, a friend, an ending."""
+"""Stories in English: five plots in many wordings, with a hero, a friend and an ending."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ def compose(rng: Random, thing: str, hero: str, friend: str) -> str:
 
 
 def names_in(text: str) -> set[str]:
-    """The capitalised words that stand inside sentences, which are names in these stories."""
+    """Capitalised words inside sentences, which are names in these stories."""
     return set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", text))
 
 
 def well_told(thing: str, hero: str | None) -> Judge:
-    """60 to 150 words, the thing, the asked hero, a friend of another name, both again, an end."""
+    """60 to 150 words with the thing, the requested hero, a friend of another name, both named
+    twice, and an end."""
 
     def judge(answer: str) -> bool:
         names = names_in(answer) - {"Once", "Long", "And", "But"}

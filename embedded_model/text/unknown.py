@@ -1,4 +1,4 @@
-"""What can Pebble not know? Everything else: it says so, and says what it is."""
+"""Questions that Pebble cannot answer: it says so, and says what it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MADE_UP = wordings("unknown", "made_up")
 
 
 def unknown(rng: Random, split: Split) -> Exchange:
-    """A question that needs the world, the day, tools or learning; or about no real land."""
+    """A question that needs knowledge, the date or tools, or is about an invented country."""
     if rng.random() < 0.14:
         question = _MADE_UP.pick(rng, split).format(
             x=name(rng, split) + rng.choice(("ia", "land", "stan"))

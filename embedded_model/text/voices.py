@@ -1,4 +1,4 @@
-"""Who can Pebble be? Each shipped personality's way of speaking."""
+"""Voices: the ways of speaking of the shipped personalities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GREETING, IDENTITY, THANKS, GOODBYE = "greeting", "who are you", "thanks", "good
 
 @dataclass(frozen=True)
 class Voice:
-    """One way of speaking. `systems` are other wordings of the personality's conditioning."""
+    """A way of speaking. `systems` are other wordings of the personality's conditioning."""
 
     folder: str  # under personalities/; "" for the plain voice
     language: str

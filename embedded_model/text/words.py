@@ -1,4 +1,4 @@
-"""Which words and names are there to copy, spell and tell of? Listed and invented ones."""
+"""Words and names to copy, to spell and for stories: listed and invented ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENDS = [*listed("ends"), *[""] * 14]
 
 
 def invent(rng: Random, least: int = 2, most: int = 3) -> str:
-    """An invented word of some syllables that can be read aloud."""
+    """An invented pronounceable word of `least` to `most` syllables."""
     parts = []
     for place in range(rng.randint(least, most)):
         start = rng.choice(_STARTS) or (rng.choice("bdlmnrst") if place else "")
@@ -32,13 +32,13 @@ def invent(rng: Random, least: int = 2, most: int = 3) -> str:
 
 
 def blend(rng: Random) -> str:
-    """Half of one word and half of another: pieces that no sentence puts side by side."""
+    """The start of one word and the end of another: parts that no sentence combines."""
     first, second = (rng.choice(rng.choice((NOUNS, ADJECTIVES, VERBS))) for _ in range(2))
     return first[: rng.randint(1, 4)] + second[-rng.randint(2, 4) :]
 
 
 def name(rng: Random, split: Split) -> str:
-    """A first name: often an invented one, so that a name is copied and not remembered."""
+    """A first name, often invented, so that the model learns to copy names."""
 
     def make() -> str:
         return rng.choice(FIRST_NAMES) if rng.random() < 0.3 else invent(rng).capitalize()
@@ -47,9 +47,9 @@ def name(rng: Random, split: Split) -> str:
 
 
 def hero_and_friend(rng: Random) -> tuple[str, str]:
-    """Two common first names that training knows, for those whom nobody asked for.
+    """Two common first names from training, for a story that does not request names.
 
-    Friends have names that no hero has: greedy decoding would give both the likeliest one.
+    Friends have names that no hero has: otherwise greedy decoding gives both the likeliest.
     """
     friends = set(FIRST_NAMES[1::3])
 

@@ -1,4 +1,4 @@
-"""What do the shipped personalities tell the model? Their own files say it."""
+"""Read conditioning, prompt format and sampling from the shipped personalities' files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "personalities"
 
 @dataclass(frozen=True)
 class Personality:
-    """The parts of a config.yaml that meet the model."""
+    """The parts of a config.yaml that affect the model's input and sampling."""
 
     folder: str
     name: str
@@ -28,7 +28,7 @@ class Personality:
 
 @cache
 def load(folder: str) -> Personality:
-    """The personality of personalities/<folder>; the form's opening is left to the conditioning."""
+    """The personality in personalities/<folder>; its conditioning contains the form's opening."""
     config: dict[str, Any] = yaml.safe_load((FOLDER / folder / "config.yaml").read_text("utf-8"))
     return Personality(
         folder,

@@ -1,4 +1,4 @@
-"""Do the benchmarks that need nothing else than the project still run?"""
+"""Smoke tests of the benchmarks that need only the project itself."""
 
 import os
 import subprocess

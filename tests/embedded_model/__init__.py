@@ -1,1 +1,1 @@
-"""Is the embedded model what it says it is?"""
+"""Tests of the embedded model and of the shipped personalities."""

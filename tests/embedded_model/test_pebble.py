@@ -1,4 +1,4 @@
-"""Is the shipped GGUF the one we made, and does llama.cpp say with it what PyTorch says?"""
+"""The shipped GGUF: checksum, metadata, and the same answers as PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the shipped personalities read as zoo entries, and does Pebble speak like each of them?"""
+"""The shipped personalities: zoo format, and Pebble's answers in each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where are the sentences? In the YAML files beside this one, read once."""
+"""The sentences, in the YAML files of this folder, each read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models do these tests run on? The embedded one, and some of random weights."""
+"""Model fixtures: the embedded model, and models of random weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(models: Path) -> Path:
     """A model that fits everywhere and has a long context.
 
-    Its weights are whole floats. Narrower ones are multiplied by other means when a token is
-    alone than when several are, which makes a hundredth of a logit, and now and then a word.
+    Its weights are F32. Narrower ones are multiplied by different kernels for one token than
+    for several, which changes a logit by a hundredth, and occasionally a word.
     """
     return write(models / "tiny.gguf", Shape(weights="F32"))
 
@@ -60,7 +60,7 @@ def shared_exact(tiny: Path, request: pytest.FixtureRequest) -> Iterator[LlamaCp
 def exact(shared_exact: LlamaCpp) -> Iterator[LlamaCpp]:
     """A model whose texts do not depend on what else is in the batch.
 
-    Flash attention would: it rounds to half floats, differently for one token and for many.
+    With flash attention they would: it rounds to F16, differently for one token and for many.
     """
     yield from _clean(shared_exact)
 
@@ -72,12 +72,12 @@ def pebble(shared: LlamaCpp) -> Iterator[LlamaCpp]:
 
 
 def _clean(binding: LlamaCpp) -> Iterator[LlamaCpp]:
-    """As good as freshly loaded, and left as it was found."""
+    """As if freshly loaded; checks that the test left nothing behind."""
     assert binding.engine
-    binding.engine.forget()
+    binding.engine.clear_cache()
     yield binding
     assert binding.engine.running == 0
-    assert binding.engine.forget() == 0
+    assert binding.engine.clear_cache() == 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How do tests drive generations? As the worker's pump does, one `next` a pass for each."""
+"""Drive generations as the worker's pump does: one `next` per generation and pass."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What else than a plain Llama can a GGUF file hold? An adapter, a model with a state."""
+"""Write GGUF files other than a plain Llama: LoRA adapter, Mamba, chat template."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def write_lora(path: Path, shape: Shape, rank: int = 4) -> Path:
 
 
 def write_mamba(path: Path, width: int = 64, layers: int = 2, words: int = 512) -> Path:
-    """A model with a state instead of a cache: no beginning can be taken out of it."""
+    """A model with a recurrent state instead of a KV cache: no prefix can be taken out of it."""
     draw = np.random.default_rng(2)
     inner, state, kernel, rank = 2 * width, 16, 4, 4
     tensors: list[tuple[str, tuple[int, ...], int, bytes]] = []

@@ -1,4 +1,4 @@
-"""Do generations that share a batch stay what they would be alone?"""
+"""Continuous batching: a shared batch or prefix changes no generation."""
 
 import random
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_running_generation_shares_its_beginning(exact: LlamaCpp) -> None:
     first.close()
     assert second.usage.reused_tokens >= len(exact.tokenize(STORY))
     assert exact.engine
-    exact.engine.forget()
+    exact.engine.clear_cache()
     assert found == alone(exact, request(exact, STORY + "Once", 20, ignore_eos=True, **GREEDY))
 
 
@@ -105,7 +105,7 @@ def test_what_comes_together_computes_its_common_beginning_once(exact: LlamaCpp)
     shared = len(exact.tokenize(conditioning))
     computed = exact.engine.counters.computed - before
     assert computed < shared + sum(len(a.tokens) - shared + 8 + 4 for a in asked)
-    exact.engine.forget()
+    exact.engine.clear_cache()
     for request_, tokens_ in zip(asked, found, strict=True):
         again = request(exact, request_.prompt, 8, ignore_eos=True, **GREEDY)
         assert alone(exact, again) == tokens_
@@ -178,5 +178,5 @@ def test_any_schedule_of_joins_cancels_and_ends_leaves_nothing_behind(
             pieces.close()  # type: ignore[attr-defined]
         assert exact.engine.running == 0
         if schedule % 10 == 0:
-            assert exact.engine.forget() == 0
+            assert exact.engine.clear_cache() == 0
     exact.engine.chunk = 64

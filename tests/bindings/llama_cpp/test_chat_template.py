@@ -1,4 +1,4 @@
-"""What does a model's own chat template get to do, and what not?"""
+"""Chat templates: rendering, the sandbox and its limits."""
 
 import resource
 import sys

@@ -1,4 +1,4 @@
-"""How does a generation begin, go on, stop and end?"""
+"""Generation: pieces, resuming, cancelling, aborted prefills and the end of the context."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from bindings.llama_cpp import LlamaCpp
 from bindings.llama_cpp.engine import Engine
-from bindings.llama_cpp.memory_plan import Plan
+from bindings.llama_cpp.memory_plan import MemoryPlan
 from bindings.llama_cpp.model import LlamaModel
 from bindings.llama_cpp.settings import read as read_settings
 from protocol.sampling import Sampling
@@ -107,7 +107,7 @@ def test_a_resumed_answer_goes_on_as_if_nothing_had_happened(
     assert exact.engine
     whole = alone(exact, request(exact, STORY, 25, ignore_eos=True, **sampling))
     assert len(whole) == 25
-    exact.engine.forget()
+    exact.engine.clear_cache()
     asked = request(exact, STORY, 25, ignore_eos=True, resume=tuple(whole[:taken]), **sampling)
     pieces = exact.generate(asked)
     assert next(pieces) == Piece()
@@ -159,7 +159,7 @@ def loaded_slow(slow: Path) -> Iterator[LlamaCpp]:
 def test_a_cancel_cuts_a_long_prefill_short(loaded_slow: LlamaCpp, company: bool) -> None:
     binding = loaded_slow
     assert binding.engine
-    binding.engine.forget()
+    binding.engine.clear_cache()
     neighbour = request(binding, "neighbour", 12, ignore_eos=True, **GREEDY)
     expected = alone(binding, neighbour) if company else []
     beside = binding.generate(request(binding, "neighbour", 12, ignore_eos=True, **GREEDY))
@@ -188,7 +188,7 @@ def test_a_cancel_cuts_a_long_prefill_short(loaded_slow: LlamaCpp, company: bool
     assert took < 1.5  # the whole prefill takes several times as long
     if company:
         assert tokens([*found, *beside]) == expected
-    assert binding.engine.forget() == 0
+    assert binding.engine.clear_cache() == 0
 
 
 def test_an_aborted_prefill_goes_on_for_the_others(loaded_slow: LlamaCpp) -> None:
@@ -198,7 +198,7 @@ def test_an_aborted_prefill_goes_on_for_the_others(loaded_slow: LlamaCpp) -> Non
     prompt = "".join(chr(97 + n * 7 % 26) for n in range(600))
     kept = [request(binding, prompt, 6, ignore_eos=True, **GREEDY) for _ in range(2)]
     expected = alone(binding, kept[0])
-    binding.engine.forget()
+    binding.engine.clear_cache()
     first = binding.generate(kept[1])
     cancelled = request(binding, "".join(reversed(prompt)) * 2, 6)
     second = binding.generate(cancelled)
@@ -221,12 +221,12 @@ def test_an_aborted_prefill_goes_on_for_the_others(loaded_slow: LlamaCpp) -> Non
     assert engine.counters.aborted == before + 1
     second.close()  # type: ignore[attr-defined]
     assert tokens([*found, *first]) == expected
-    assert engine.forget() == 0
+    assert engine.clear_cache() == 0
 
 
 def test_an_abort_that_comes_when_the_prefill_is_over_disturbs_nobody() -> None:
     settings = read_settings({"n_ctx": 256, "parallel": 2, "n_threads": 1})
-    plan = Plan(256, 512, weights=0, cache=0, separate=True)
+    plan = MemoryPlan(256, 512, weights=0, kv_cache=0, separate=True)
     model = LlamaModel(PEBBLE, settings, plan, lambda: None)
     engine = Engine(model)
     tokens_ = tuple(model.vocabulary.tokenize(STORY))
@@ -236,7 +236,7 @@ def test_an_abort_that_comes_when_the_prefill_is_over_disturbs_nobody() -> None:
         assert len(sequence.ready) == 1
         sequence.ready.clear()
         assert len(sequence.tokens) == len(tokens_) + length
-        model.abort.raise_()
+        model.abort.set()
     engine.leave(sequence)
     model.close()
 

@@ -1,4 +1,4 @@
-"""What does it take to load a model, and what happens when it fails?"""
+"""Loading models: details, invalid files, failed loads, settings and embeddings."""
 
 import logging
 import struct

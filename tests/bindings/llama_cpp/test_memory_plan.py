@@ -1,4 +1,4 @@
-"""Is what a model takes known beforehand, and compared with what there is?"""
+"""Memory plan: bytes per token, context, KV cache size and available memory."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.random_model import Shape, write
 from bindings.llama_cpp.gguf_header import Header, read
-from bindings.llama_cpp.memory_plan import Plan, available, check, plan, token_bytes
+from bindings.llama_cpp.memory_plan import MemoryPlan, available, check, plan, token_bytes
 from tests.bindings.llama_cpp.conftest import PEBBLE
 from worker.binding import BindingError
 
@@ -74,7 +74,7 @@ def test_each_generation_has_its_own_memory_where_there_is_room_for_that() -> No
 
 
 def test_beside_instead_or_not_at_all() -> None:
-    wanted = Plan(100, 100, weights=600 * MIB, cache=400 * MIB)
+    wanted = MemoryPlan(100, 100, weights=600 * MIB, kv_cache=400 * MIB)
     assert check(wanted, None)
     assert check(wanted, 1000 * MIB)
     assert not check(wanted, 500 * MIB, freed=500 * MIB)
@@ -98,6 +98,6 @@ def test_available_is_the_smaller_of_machine_and_control_group(tmp_path: Path) -
 def test_finished_generations_get_a_share_of_what_is_left() -> None:
     given = {"n_ctx": 8192, "parallel": 1, "n_cells": 0, **TYPES}
     much = plan(SMALL, available=13 * 1024 * MIB, **given)  # type: ignore[arg-type]
-    assert much.kept == 1024 * MIB
-    assert plan(SMALL, available=10, **given).kept == 0  # type: ignore[arg-type]
-    assert plan(SMALL, available=10, **given, kept_memory=77).kept == 77 * MIB  # type: ignore[arg-type]
+    assert much.prefix_cache == 1024 * MIB
+    assert plan(SMALL, available=10, **given).prefix_cache == 0  # type: ignore[arg-type]
+    assert plan(SMALL, available=10, **given, kept_memory=77).prefix_cache == 77 * MIB  # type: ignore[arg-type]

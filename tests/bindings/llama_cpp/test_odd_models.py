@@ -1,12 +1,11 @@
-"""Do adapters apply, does a model with a state work, and what is left when a load goes wrong?"""
+"""LoRA adapters, a recurrent model, and a load that fails after the old model is closed."""
 
 from pathlib import Path
 
 import pytest
 
 from benchmarks.random_model import Shape, write
-from bindings.llama_cpp import LlamaCpp
-from bindings.llama_cpp import memory_plan as memory
+from bindings.llama_cpp import LlamaCpp, memory_plan
 from tests.bindings.llama_cpp.conftest import EXACT, PEBBLE
 from tests.bindings.llama_cpp.driving import GREEDY, STORY, alone, request, together
 from tests.bindings.llama_cpp.odd_models import write_lora, write_mamba
@@ -59,7 +58,7 @@ def test_what_had_to_make_room_for_a_model_that_does_not_load_is_lost(
     binding.load(Model("pebble", PEBBLE, {"n_ctx": 256}))
     wrong = write(tmp_path / "wrong.gguf", Shape())
     wrong.write_bytes(wrong.read_bytes().replace(b"llama", b"zebra"))
-    monkeypatch.setattr(memory, "available", lambda: 2**18)  # less than its weights
+    monkeypatch.setattr(memory_plan, "available", lambda: 2**18)  # less than its weights
     with pytest.raises(ModelLost, match=r"zebra.*had to make room"):
         binding.load(Model("wrong", wrong, {"n_ctx": 256}))
     with pytest.raises(BindingError, match="no model is loaded"):

@@ -1,4 +1,4 @@
-"""Does each parameter do what its name says?"""
+"""Sampling parameters, grammars, logit biases and log probabilities."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Which settings are taken, and which refused?"""
+"""Settings of the `llama_cpp` binding: conversion, checks and threads."""
 
 from dataclasses import fields
 from pathlib import Path
