@@ -1,4 +1,4 @@
-"""Everything that a frontend may use: one for Socket.IO, one for HTTP, others to come."""
+"""Everything that a frontend may use: the Socket.IO endpoints, HTTP, and others to come."""
 
 from dataclasses import dataclass
 

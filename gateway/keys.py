@@ -1,4 +1,4 @@
-"""Make tokens for clients, and keys for workers on other machines: `python -m gateway.keys`.
+"""Make tokens for clients and keys for remote workers: `python -m gateway.keys`.
 
 What is secret goes to files that only their owner can read, and to stdout where
 somebody has to pass it on.

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: each turns a text or a YAML value into a typed one.
+"""The kinds of values that settings have: each makes a text or a YAML value typed.
 
 Each raises Unfit.
 """

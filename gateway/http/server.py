@@ -1,4 +1,4 @@
-"""The HTTP server: one port, the middleware, the routes, and the frontends that attach to it."""
+"""The HTTP server: one port, its middleware and routes, and the attached frontends."""
 
 import logging
 import ssl

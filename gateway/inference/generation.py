@@ -20,7 +20,6 @@ from gateway.workers.call import Answer, Call
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
 from protocol.errors import ErrorCode
-from protocol.logs import RateLimitedLog
 from protocol.messages import Chunk, Failed, Finished, FinishReason
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,6 @@ class Generations:
         self._link = link
         self._quarantine = quarantine
         self._metrics = metrics
-        self._refused = RateLimitedLog(log)
 
     def accept(self, listener: Listener) -> Generation:
         return Generation(listener, self._metrics)
@@ -153,7 +151,7 @@ class Generations:
             plan = generation.plan = await planned()
             # Prompts are the users' own: in a log only where somebody asked for it.
             log.debug("generation %s: %r", state.id, plan.message(0, [], 0))
-            self._quarantine.check(plan.fingerprint, time.monotonic())
+            self._check_quarantine(plan)
             async with quota.admit():
                 answer = await self._answer(generation, plan)
             if isinstance(answer, Failed):
@@ -166,7 +164,6 @@ class Generations:
             generation.end(state.refuse())
         except Quarantined as error:
             metrics.quarantined += 1
-            self._refused.warning("refused a request: %s", error)
             generation.end(state.fail(str(error), error.code))
         except RequestError as error:
             generation.end(state.fail(str(error)))
@@ -178,6 +175,17 @@ class Generations:
             metrics.ends[end] += 1
             log.debug("generation %s %s: %d characters in %.2f s",
                       state.id, end, state.length, took)  # fmt: skip
+
+    def _check_quarantine(self, plan: Plan) -> None:
+        """Raise Quarantined; the log says so once for each request."""
+        asked = plan.fingerprint
+        try:
+            self._quarantine.check(asked, time.monotonic())
+        except Quarantined as error:
+            if self._quarantine.refusals(asked) == 1:
+                why = str(error).removeprefix("this request ")
+                log.warning("request %s to %s %s", asked.digest, asked.model, why)
+            raise
 
     async def _answer(self, generation: Generation, plan: Plan) -> Failed | Finished:
         """Run it in a worker; and if that one dies, in another, from where its client is."""

@@ -1,4 +1,4 @@
-"""The state of one generation: what came, what its client was sent, how it ended. (pure)"""
+"""The state of one generation: what came, what its client was sent, how it ended."""
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages

@@ -1,4 +1,4 @@
-"""The launcher: supervisor as a child process, from its start to the end of all it has started."""
+"""The launcher: supervisor as a child process, until all that it has started has ended."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The listing of models: entries of models.yaml and local files, as clients get them. (pure)"""
+"""The listing of models: entries of models.yaml and local files, as clients get them."""
 
 from collections.abc import Mapping
 from typing import Any

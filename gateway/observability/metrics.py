@@ -1,4 +1,4 @@
-"""Counters and histograms, as plain numbers: the event loop's thread adds to them as it works."""
+"""Counters and histograms, as plain numbers that the event loop's thread adds to."""
 
 import asyncio
 import time

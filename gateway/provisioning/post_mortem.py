@@ -1,4 +1,4 @@
-"""Post-mortem: how a worker process ended, and the last line it wrote that explains it.
+"""Post-mortem: how a worker process ended, and the line of its log that explains it.
 
 supervisor's log names a pid when it spawns a process, and only the process's name when it ends:
 

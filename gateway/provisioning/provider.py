@@ -1,4 +1,4 @@
-"""What the rest of the gateway needs of whoever starts, stops and examines worker processes."""
+"""The provider of worker processes, as the dispatcher and the operators' pages see it."""
 
 import asyncio
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Circuit breakers: leave alone what failed to start or load, longer each time. (pure)
+"""Circuit breakers: leave alone what failed to start or load, longer each time.
 
 A binding whose processes die before they say Hello, and a model that does not load,
 are not tried again and again: an open circuit answers at once with what went wrong. It stays

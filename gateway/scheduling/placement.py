@@ -1,4 +1,4 @@
-"""Placement: which worker takes a request, or which step brings it nearer to one. (pure)"""
+"""Placement: which worker takes a request, or which step brings it nearer to one."""
 
 from enum import Enum, auto
 

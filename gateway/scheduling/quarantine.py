@@ -1,4 +1,4 @@
-"""Quarantine: refuse requests that crash their workers, for a while. (pure)
+"""Quarantine: refuse requests that crash their workers, for a while.
 
 A request is known by its fingerprint. When a worker crashes or hangs, each request that
 ran in it gets an entry; a request that then runs to its end loses it. After two crashes
@@ -77,6 +77,11 @@ class Quarantine:
             f"of the binding {fingerprint.binding} died with it, the last one {entry.how}"
         )
         raise Quarantined(f"this request {why}")
+
+    def refusals(self, fingerprint: Fingerprint) -> int:
+        """How often the request was refused."""
+        entry = self._entries.get(fingerprint)
+        return entry.refused if entry else 0
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """For an operator: what is refused, and nothing of any prompt."""

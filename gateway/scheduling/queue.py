@@ -1,4 +1,4 @@
-"""The request queue: order, limit, and what brings each request nearer to a worker. (pure)
+"""The request queue: order, limit, and what brings each request nearer to a worker.
 
 One queue for all. It is scheduled whenever something has changed; the dispatcher
 executes the actions that `schedule` returns. Times come in as arguments, in seconds.

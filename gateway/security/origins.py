@@ -1,4 +1,4 @@
-"""Allow-lists of web pages' origins and of Host names: against other sites and DNS rebinding."""
+"""Allow-lists of origins and Host names, against foreign pages and DNS rebinding."""
 
 import ipaddress
 import socket

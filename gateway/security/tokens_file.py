@@ -1,4 +1,4 @@
-"""The file of named tokens: `name token [running=N] [waiting=N]` a line, readable by its owner."""
+"""The file of named tokens: `name token [running=N] [waiting=N]` a line."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Resume sessions: a reconnecting client brings its token and gets state and missed text.
+"""Resume sessions: a reconnecting client brings its token, and gets what it missed.
 
 A client that connects with a token is who it was: selection and discussions are there
 again, and what was generated meanwhile. Only a client that says that it may come back

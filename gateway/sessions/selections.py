@@ -1,4 +1,4 @@
-"""Selections: the binding, model and personality of each session, and the server's defaults."""
+"""Selections: binding, model and personality of each session, and the server's defaults."""
 
 from gateway.config.settings import Settings, built_in
 from gateway.errors import ModelNotFound, NothingSelected, PersonalityNotFound

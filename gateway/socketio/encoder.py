@@ -1,4 +1,4 @@
-"""What is sent to clients, encoded as Socket.IO packets. (pure)"""
+"""What is sent to clients, encoded as Socket.IO packets."""
 
 import json
 from json.encoder import encode_basestring_ascii as _quoted

@@ -1,4 +1,4 @@
-"""Filter incoming frames; turn those that engineio cannot parse into requests that get an error.
+"""Filter incoming frames; make requests of those that engineio cannot parse.
 
 What is too long becomes such a request, too. Nothing is held for attachments that may
 never come.

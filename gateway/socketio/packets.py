@@ -1,4 +1,4 @@
-"""Decode a client's packet: whatever it is, it becomes a request, so that it is answered.
+"""Decode a client's packet: whatever it is, it becomes a request that gets an answer.
 
 python-socketio takes this class in place of its own. Its handlers are found by
 the names that clients send, so here every event has the one name `REQUEST`, and

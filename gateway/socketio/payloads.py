@@ -1,4 +1,4 @@
-"""Parse the arguments of clients' events into typed requests, or one sentence why not. (pure)
+"""Parse the arguments of clients' events into typed requests, or one sentence why not.
 
 Every event passes through a reader of this module, and nothing of what a client
 sent goes anywhere else. Lenient where real clients are sloppy: no payload at

@@ -1,4 +1,4 @@
-"""LoLLMs' names and fields for what the core reports: outcomes, sessions. (pure)
+"""LoLLMs' names and fields for what the core reports: outcomes, sessions.
 
 The only place, beside the table of endpoints, that knows event names.
 """

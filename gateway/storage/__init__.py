@@ -1,1 +1,1 @@
-"""Files and databases: what is written to the home, and what of other people's files is read."""
+"""Files and databases: the home's own, and what others wrote into the folders we read."""

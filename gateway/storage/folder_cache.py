@@ -1,4 +1,4 @@
-"""Cache what was read from folders, read again when they change, and log each defect once.
+"""Cache what was read from folders, read it again on changes, log each defect once.
 
 The check itself is many system calls, so it runs in a thread; requests that arrive
 during one check share the next one.

@@ -1,4 +1,4 @@
-"""Locks in the run folder: one gateway, one launcher. And the gateway's handshake secret."""
+"""Locks in the run folder, for one gateway and one launcher; the handshake secret."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Files that strangers name or write: only regular ones that really lie inside their folder.
+"""Files that strangers name or write: only regular ones that lie inside their folder.
 
 Names come from clients and from zoos that somebody else packed. What is refused
 here is answered like what does not exist, so that nobody learns about the rest

@@ -1,4 +1,4 @@
-"""One request in a worker, from its first frame to its answer, with the credit of its chunks."""
+"""One request in a worker, from its first frame to its answer, with its flow control."""
 
 import asyncio
 from collections.abc import Callable, Hashable

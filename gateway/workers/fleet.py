@@ -1,4 +1,4 @@
-"""The workers that exist, what each one holds and runs, and the verbs that change it. (pure)
+"""The workers that exist, what each one holds and runs, and the verbs that change it.
 
 No sockets, tasks or clock; times come in as arguments. `gateway.workers.link` reports
 what arrived and what was lost, `gateway.scheduling` reads the rest. Attributes of a

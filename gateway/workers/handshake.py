@@ -1,4 +1,4 @@
-"""The handshake: which workers that say Hello may join. (pure)"""
+"""The handshake: which workers that say Hello may join."""
 
 import hmac
 from collections.abc import Callable

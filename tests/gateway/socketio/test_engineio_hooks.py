@@ -38,7 +38,7 @@ async def closed_by_the_server(url: str, packet: str = "") -> None:
 
 
 @pytest.mark.parametrize("packet", ["", "40", '40{"token":"wrong"}'])
-def test_who_never_comes_in_is_closed_by_the_server(packet: str) -> None:
+def test_who_never_comes_in_is_shown_out(packet: str) -> None:
     """Silent, or refused and still there."""
 
     async def scenario() -> None:
