@@ -55,7 +55,7 @@ def secret_file(run: Path) -> Path:
 
 def lock_file(run: Path) -> Path:
     """Locked by the gateway: libzmq lets a second process steal an ipc path silently."""
-    return run / "gateway.storage.file_lock"
+    return run / "gateway.lock"
 
 
 def supervisor_socket(run: Path) -> Path:
