@@ -12,7 +12,7 @@ from pathlib import Path
 
 import zmq
 
-from protocol.join_file import Joining
+from protocol.join_file import JoinFile
 from protocol.logs import set_up_logging, with_fields
 from protocol.parent_death import die_with_supervisor
 from protocol.run_folder import make_run_folder, run_folder, secret_file, workers_address
@@ -100,7 +100,7 @@ def work(
     The binding has a thread of its own. Returns the process's exit status.
     """
     outbox = Outbox()
-    joining: Joining | None = arguments.join
+    joining: JoinFile | None = arguments.join
     here = (arguments.models_path / arguments.binding) if joining else None
     pump = Pump(binding, outbox.put, outbox.full, here)
     link = Link(

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from protocol.join_file import BadJoining, Joining, parse
+from protocol.join_file import BadJoinFile, JoinFile, parse
 from protocol.logs import FORMATS
 from protocol.run_folder import CHECKOUT
 
@@ -47,15 +47,15 @@ def read_arguments(given: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _joining(parser: argparse.ArgumentParser, path: Path) -> Joining:
+def _joining(parser: argparse.ArgumentParser, path: Path) -> JoinFile:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             parser.error(f"{path} holds secrets and others can read it: chmod 600 {path}")
         return parse(path.read_text())
     except OSError as error:
         parser.error(f"{path}: {error.strerror}")
-    except ValueError as error:  # BadJoining, or no text
-        reason = error if isinstance(error, BadJoining) else "it is not text"
+    except ValueError as error:  # BadJoinFile, or no text
+        reason = error if isinstance(error, BadJoinFile) else "it is not text"
         parser.error(f"{path}: {reason}")
 
 

@@ -18,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from protocol import PROTOCOL_VERSION
 from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode
 from protocol.errors import ProtocolError
-from protocol.join_file import Joining
+from protocol.join_file import JoinFile
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
@@ -62,7 +62,7 @@ class Link:
     def __init__(
         self, pump: Pump, outbox: Outbox, *, binding: str, slots: Callable[[], int],
         resumable: bool, address: str, secret: Callable[[], str], sandbox: dict[str, str],
-        joining: Joining | None = None,
+        joining: JoinFile | None = None,
     ) -> None:  # fmt: skip
         self._pump = pump
         self._outbox = outbox
@@ -117,7 +117,7 @@ class Link:
                 finally:
                     self._socket.disable_monitor()
 
-    def _lock(self, joining: Joining) -> None:
+    def _lock(self, joining: JoinFile) -> None:
         """Talk to that gateway only, and be let in by it."""
         key = joining.worker_key.encode()
         self._socket.curve_secretkey = key
