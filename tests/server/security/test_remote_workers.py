@@ -70,8 +70,8 @@ def test_an_invited_worker_joins_with_the_command_that_was_told(
 
     run(scenario())
     said = (tmp_path / "elsewhere" / "log").read_text()
-    assert "the gateway welcomes us" in said
-    assert f"confined: no TCP but to port {inviting.port}" in said or "open: " in said
+    assert "the gateway accepted this worker" in said
+    assert f"confined: no TCP except to port {inviting.port}" in said or "open: " in said
 
 
 def test_a_worker_of_this_machine_joins_as_before(inviting: Inviting) -> None:
