@@ -135,6 +135,8 @@ def work(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: link.stop())
+    # A signal that arrives just before the link enters poll() does not interrupt it.
+    signal.set_wakeup_fd(outbox.wakeup_fd(), warn_on_full_buffer=False)
     thread.start()
     link.serve(finish)
     return failures[0] if failures else 0

@@ -52,6 +52,10 @@ class Outbox:
             self._signalled = True
             os.write(self._writer, b"!")
 
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`: a byte in it wakes the link thread."""
+        return self._writer
+
     # The link thread.
 
     def fileno(self) -> int:
