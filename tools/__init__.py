@@ -1,0 +1,1 @@
+"""Installation, the llama.cpp build, and the generated tables of the documentation."""
