@@ -112,7 +112,7 @@ class Finished(Message):
     id: int
     reason: str
     tokens: int
-    """Generated, resumed ones included."""
+    """Generated tokens, including resumed ones."""
     prompt_tokens: int = 0
     reused_tokens: int = 0
     """Prompt tokens that did not need to be computed again."""
