@@ -1,1 +1,1 @@
-"""A small client for the terminal."""
+"""A small terminal client."""

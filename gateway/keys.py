@@ -20,7 +20,7 @@ from gateway.security.tokens_file import MAX_NAME, read_tokens
 from gateway.security.worker_keys import WorkerKeys, digest, gateway_key, key_file, list_file
 from gateway.storage.untrusted_files import is_plain
 from gateway.validation import shown
-from protocol.join_file import Joining, is_address, write
+from protocol.join_file import JoinFile, is_address, write
 
 
 def main() -> int:
@@ -90,7 +90,7 @@ def new_worker(settings: Settings, name: str, address: str) -> Path:
     ours = zmq.curve_public(gateway_key(home)).decode()
     path = key_file(home).parent / f"{name}.join"
     path.unlink(missing_ok=True)
-    append_private(path, write(Joining(f"tcp://{address}", ours, secret, said)))
+    append_private(path, write(JoinFile(f"tcp://{address}", ours, secret, said)))
     append_private(list_file(home), f"{name} {public} {digest(said)}\n")
     return path
 

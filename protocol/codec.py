@@ -1,9 +1,9 @@
-"""How does a message become a frame, and back? The only place that knows msgpack.
+"""Encode messages as msgpack frames and decode them; no other module uses msgpack.
 
-A frame is `[kind, {field: value}]`. Fields travel by name rather than by
-position, some bytes dearer, so that a captured frame can be read; those of a
-`Chunk`, the one thing that is sent for every token, travel by position.
-Every field is checked against its annotation when it arrives.
+A frame is `[kind, {field: value}]`. Fields are encoded by name, which costs some
+bytes and makes a captured frame readable. The fields of a `Chunk`, which is sent
+for every token, are encoded by position. `decode` checks every field against its
+annotation.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ MAX_FRAME = 64 * 2**20
 """Bytes; also the sockets' ZMQ_MAXMSGSIZE."""
 TCP_KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 10, "TCP_KEEPALIVE_INTVL": 5,
                  "TCP_KEEPALIVE_CNT": 3}  # fmt: skip
-"""ZeroMQ's socket options, by name: a machine that vanished is noticed in half a minute."""
+"""ZeroMQ's socket options, by name. They detect a vanished machine within half a minute."""
 
 Check = Callable[[Any], Any]
-"""Returns the value as the dataclass wants it, or raises TypeError."""
+"""Returns the value converted for the dataclass, or raises TypeError."""
 
 
 def encode(message: Message) -> bytes:
@@ -47,23 +47,23 @@ def decode(frame: bytes) -> Message:
         )
         return _build(_KINDS[name], body)  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"not a protocol message: {_cut(repr(error))}") from None
+        raise ProtocolError(f"not a protocol message: {_shortened(repr(error))}") from None
 
 
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _plain(value: Any) -> Any:
-    """What msgpack can pack: a Sampling as a map of what differs from the defaults."""
+    """The value as types that msgpack can pack; of a Sampling only what is not the default."""
     kind = type(value)
     if kind is list and value and type(value[0]) is Chunk:
         return [(chunk.id, chunk.text, chunk.tokens, chunk.count) for chunk in value]
     if kind is Sampling:
         return {
-            name: setting
+            name: parameter
             for name in _FIELDS[Sampling]
-            if (setting := getattr(value, name)) != getattr(_DEFAULT_SAMPLING, name)
+            if (parameter := getattr(value, name)) != getattr(_DEFAULT_SAMPLING, name)
         }
     return value
 
@@ -71,32 +71,32 @@ def _plain(value: Any) -> Any:
 def _build(kind: type, body: Any) -> Any:
     checks = _FIELDS[kind]
     if type(body) is not dict or not checks.keys() >= body.keys():
-        raise TypeError(f"fields of {kind.__name__}: {body!r}")
+        raise TypeError(f"not the fields of {kind.__name__}: {body!r}")
     return kind(**{name: checks[name](value) for name, value in body.items()})
 
 
 def _chunk(value: Any) -> Chunk:
     id, text, tokens, count = value
     if type(id) is not int or type(text) is not str or type(count) is not int:
-        raise TypeError(f"chunk {value!r}")
+        raise TypeError(f"not a chunk: {value!r}")
     return Chunk(id, text, _INTS(tokens), count)
 
 
 def _check(annotation: Any) -> Check:
-    """The check for one annotation; built once a field, when this module is imported."""
+    """The check for one annotation; built once per field, when this module is imported."""
     if annotation is Chunk:
         return _chunk
     if is_dataclass(annotation) and isinstance(annotation, type):
         return lambda value: _build(annotation, value)
     if get_origin(annotation) is list:
-        (inside,) = get_args(annotation)
-        if inside in (int, str):
-            return _list_of_exactly(inside)
-        each = _check(inside)
-        return lambda value: [each(item) for item in _exactly(value, list)]
+        (element,) = get_args(annotation)
+        if element in (int, str):
+            return _list_of_exactly(element)
+        check = _check(element)
+        return lambda value: [check(item) for item in _exactly(value, list)]
     if get_origin(annotation) is dict:
-        key, inside = map(_check, get_args(annotation))
-        return lambda value: {key(k): inside(v) for k, v in _exactly(value, dict).items()}
+        key, element = map(_check, get_args(annotation))
+        return lambda value: {key(k): element(v) for k, v in _exactly(value, dict).items()}
     accepted = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     if accepted == (float,):
         return lambda value: float(_exactly(value, float, int))
@@ -104,17 +104,17 @@ def _check(annotation: Any) -> Check:
 
 
 def _exactly(value: Any, *kinds: type) -> Any:
-    """By `type`, not `isinstance`: True is no int here."""
+    """Compares `type`, not `isinstance`, because True must not count as an int."""
     if type(value) not in kinds:
-        raise TypeError(f"{type(value).__name__} instead of {kinds[0].__name__}")
+        raise TypeError(f"{kinds[0].__name__} expected, got {type(value).__name__}")
     return value
 
 
 def _list_of_exactly(kind: type) -> Check:
-    only = {kind}
+    kinds = {kind}
 
     def check(value: Any) -> Any:
-        if type(value) is not list or not only.issuperset(map(type, value)):
+        if type(value) is not list or not kinds.issuperset(map(type, value)):
             raise TypeError(f"not a list of {kind.__name__}")
         return value
 
@@ -136,17 +136,17 @@ def _checks(kind: Any) -> dict[str, Check]:
     return {field.name: _check(hints[field.name]) for field in fields(kind)}
 
 
-_TABLES: tuple[type, ...] = (Sampling, *_KINDS.values())
-_FIELDS: dict[type, dict[str, Check]] = {kind: _checks(kind) for kind in _TABLES}
+_DATACLASSES: tuple[type, ...] = (Sampling, *_KINDS.values())
+_FIELDS: dict[type, dict[str, Check]] = {kind: _checks(kind) for kind in _DATACLASSES}
 
 
 def vocabulary() -> dict[str, dict[str, str]]:
-    """Message to field to annotation and default, for the golden test and the documentation."""
+    """Annotation and default of each field of each message, for golden test and documentation."""
     return {
         kind.__name__: {
             field.name: f"{get_type_hints(kind)[field.name]}"
             + ("" if field.default is MISSING else f" = {field.default!r}")
             for field in fields(kind)
         }
-        for kind in (Chunk, *_TABLES)
+        for kind in (Chunk, *_DATACLASSES)
     }

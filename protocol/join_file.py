@@ -1,6 +1,6 @@
-"""What does a worker on another machine need to join, and how is it handed over?
+"""The join file: address, keys and secret with which a worker on another machine joins.
 
-One file, made by `python -m gateway.keys worker`, as secret as a password.
+`python -m gateway.keys worker` writes it. It is as secret as a password.
 """
 
 import json
@@ -12,43 +12,43 @@ _KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 """Z85, as ZeroMQ writes its keys."""
 
 
-class BadJoining(ValueError):
-    """The file is none of ours. One sentence, without what is in it."""
+class BadJoinFile(ValueError):
+    """The text is not a join file. The message is one sentence and quotes none of the text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
+class JoinFile:
     gateway: str
     """`tcp://host:port`."""
     gateway_key: str
-    """Public: who else answers there is not talked to."""
+    """The gateway's public key: the worker talks to no other server at that address."""
     worker_key: str
-    """Secret: the gateway lets in whom it knows."""
+    """The worker's secret key: the gateway accepts the keys on its list only."""
     secret: str
-    """Goes into Hello; the gateway of a run folder has others."""
+    """Sent in Hello. Workers on the gateway's own machine read another one in the run folder."""
 
     @property
     def port(self) -> int:
         return int(self.gateway.rpartition(":")[2])
 
 
-def write(joining: Joining) -> str:
-    return json.dumps(asdict(joining), indent=1) + "\n"
+def write(join_file: JoinFile) -> str:
+    return json.dumps(asdict(join_file), indent=1) + "\n"
 
 
-def parse(text: str) -> Joining:
-    """Raise BadJoining."""
+def parse(text: str) -> JoinFile:
+    """Raise BadJoinFile."""
     try:
-        joining = Joining(**json.loads(text))
-        fit = is_address(joining.gateway) and bool(joining.secret)
-        keys = (joining.gateway_key, joining.worker_key)
-        if fit and all(_KEY.fullmatch(key) for key in keys):
-            return joining
+        join_file = JoinFile(**json.loads(text))
+        valid = is_address(join_file.gateway) and bool(join_file.secret)
+        keys = (join_file.gateway_key, join_file.worker_key)
+        if valid and all(_KEY.fullmatch(key) for key in keys):
+            return join_file
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
-    raise BadJoining("it is not what `python -m gateway.keys worker` writes")
+    raise BadJoinFile("not a join file written by `python -m gateway.keys worker`")
 
 
 def is_address(text: str) -> bool:
-    found = _ADDRESS.fullmatch(text)
-    return bool(found) and 0 < int(found[2]) < 65536  # type: ignore[index]
+    match = _ADDRESS.fullmatch(text)
+    return bool(match) and 0 < int(match[2]) < 65536  # type: ignore[index]

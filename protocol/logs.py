@@ -1,4 +1,4 @@
-"""What does a log line look like, what can never be in one, and what does one say?"""
+"""Log lines: formats, escaping of untrusted text, rate limiting, and reading them back."""
 
 import json
 import logging
@@ -11,25 +11,26 @@ FORMATS = ("text", "json")
 _UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
-"""A client names events and models: none of them may forge a line, drive a terminal, or turn
-the direction of what is read."""
+"""Clients choose the names of events and models. No name may forge a log line, control a
+terminal, or reverse the direction of text."""
 _TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?P<level>[A-Z]+) \S+: (?P<text>.*)")
 _LIBRARIES = ("engineio", "engineio.server", "socketio", "socketio.server", "aiohttp.access")
 
 
 def escaped(text: str) -> str:
-    """What cannot be seen, or is more than it seems, as Python would write it."""
-    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+    """The text with invisible and control characters as Python's escape sequences."""
+    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def with_fields(**values: Any) -> dict[str, Any]:
-    """For `extra` of a log call: what a program is to find in the line; None is left out."""
+    """For `extra` of a log call: machine-readable fields of the line, without those that are
+    None."""
     return {"fields": {name: value for name, value in values.items() if value is not None}}
 
 
 class OneLine(logging.Formatter):
-    """`name=value` after the text. A traceback is what comes after the first line, indented,
-    so that no line of it can pass for one of ours."""
+    """`name=value` pairs follow the text. A traceback follows the first line, indented, so that
+    none of its lines looks like a log line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -47,12 +48,12 @@ class OneLine(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One object a line. The fields stand beside time, level, logger and message."""
+    """One JSON object per line. The fields are beside time, level, logger and message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.gmtime(record.created)
+        utc = time.gmtime(record.created)
         line = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{int(record.msecs):03d}Z",
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', utc)}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": escaped(record.getMessage()),
@@ -60,36 +61,37 @@ class Json(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = _indented(self.formatException(record.exc_info))
-        # ASCII leaves one control character as it is.
+        # json.dumps escapes all other control characters.
         return json.dumps(line, default=str).replace("\x7f", "\\u007f")
 
 
 def set_up_logging(level: str, style: str = "text") -> None:
-    """Everything to stderr, where supervisor collects it."""
+    """Write all logs to stderr, which supervisor writes to a file."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if style == "json" else OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in _LIBRARIES:  # with a level of their own they add no handler of their own
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in _LIBRARIES:  # a logger that has a level gets no handler from its library
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class RateLimitedLog:
-    """Warnings that remote peers can trigger: one a second, which counts those before it."""
+    """Warnings that remote peers can trigger: at most one per second, with the number of
+    warnings that were left out since the last one."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._logged_at = float("-inf")
-        self._left_out = 0
+        self._omitted = 0
 
     def warning(self, text: str, *values: object) -> None:
         now = time.monotonic()
         if now - self._logged_at < 1.0:
-            self._left_out += 1
+            self._omitted += 1
             return
-        if self._left_out:
-            text, values = f"{text} (and %d more like it)", (*values, self._left_out)
+        if self._omitted:
+            text, values = f"{text} (and %d more like it)", (*values, self._omitted)
         self._log.warning(text, *values)
-        self._logged_at, self._left_out = now, 0
+        self._logged_at, self._omitted = now, 0
 
 
 def _safe(value: Any) -> Any:
@@ -106,15 +108,15 @@ def _indented(text: str) -> str:
 
 
 def level_and_text(line: str) -> tuple[str, str] | None:
-    """What a line of ours says, whichever way it was written; None for what is none of ours.
+    """Level and text of a log line in either format; None for any other line.
 
-    A traceback's last line, which says what went wrong, goes before the text it came with.
+    For a line with a traceback, the text is the traceback's last line, which names the error.
     """
-    if ordinary := _TEXT.fullmatch(line):
-        return ordinary["level"], ordinary["text"]
+    if match := _TEXT.fullmatch(line):
+        return match["level"], match["text"]
     try:
-        read = json.loads(line)
-        said = read.get("traceback") or read["message"]
-        return str(read["level"]), escaped(str(said).strip().rpartition("\n")[2].strip())
+        record = json.loads(line)
+        text = record.get("traceback") or record["message"]
+        return str(record["level"]), escaped(str(text).strip().rpartition("\n")[2].strip())
     except (ValueError, LookupError, AttributeError, TypeError):
         return None

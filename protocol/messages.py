@@ -1,9 +1,9 @@
-"""Every message that crosses between the gateway and a worker.
+"""All messages between the gateway and a worker.
 
-The gateway is the ROUTER, a worker is a DEALER, and one frame is one message.
-`id` names the request that a message belongs to: the gateway draws it, the
-worker repeats it. Its upper 32 bits are the gateway's epoch, so that what a
-worker still says to a gateway that is gone belongs to nothing.
+The gateway is the ROUTER, each worker is a DEALER, and one frame is one message.
+`id` identifies the request of a message: the gateway chooses it, the worker
+repeats it. Its upper 32 bits are the gateway's epoch, so that messages for an
+earlier gateway match no request.
 
 A conversation:
 
@@ -11,16 +11,16 @@ A conversation:
     gateway -> Load(id)                  worker  -> Loaded(id) | Failed(id)
     gateway -> Generate(id)              worker  -> Chunks*, then one of
                                                     Finished(id) | Failed(id)
-    gateway -> Credit(id)*               while the client takes what came
+    gateway -> Credit(id)*               while the client reads
     gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), unless
-                                                    an answer is on its way already
+                                                    its answer is already on its way
     gateway -> Tokenize(id)              worker  -> Tokenized(id) | Failed(id)
     gateway -> Detokenize(id)            worker  -> Detokenized(id) | Failed(id)
     gateway -> Embed(id)                 worker  -> Embedded(id) | Failed(id)
     worker  -> Heartbeat                 every `Welcome.heartbeat` seconds
     gateway -> Introduce                 worker  -> Hello
 
-Whoever changes a message bumps PROTOCOL_VERSION; a golden test remembers.
+Every change to a message increments PROTOCOL_VERSION; a golden test checks this.
 """
 
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ from protocol.sampling import Sampling
 
 
 class FinishReason(StrEnum):
-    STOP = "stop"  # the model ended its answer, or a stop string was met
+    STOP = "stop"  # the model ended its answer, or a stop string was found
     LENGTH = "length"  # n_predict or the context window was reached
     CANCELLED = "cancelled"
 
 
 class Message:
-    """Base of everything that is a frame of its own."""
+    """Base class of everything that is sent as a frame."""
 
     __slots__ = ()
 
@@ -46,30 +46,30 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """First frame of a worker's life: until it arrives the ROUTER cannot reach it."""
+    """A worker's first frame: the ROUTER cannot send to a worker before it has arrived."""
 
     protocol: int
     binding: str
     pid: int
     slots: int
-    """Generations it can advance at the same time: what the gateway may have in it."""
+    """The number of requests that the gateway may have in this worker at the same time."""
     secret: str = ""
     model: str = ""
-    """Loaded already, when the gateway restarted and the worker did not."""
+    """The model that is already loaded, if the gateway restarted and the worker did not."""
     host: str = ""
-    """The machine's name: a pid means nothing on another one."""
+    """The machine's name: a pid has no meaning on another machine."""
     resumable: bool = False
-    """Its generations can go on from `Generate.resume`."""
+    """Its generations can continue from `Generate.resume`."""
     sandbox: dict[str, str] = field(default_factory=dict)
-    """What was taken away from it, measure by measure: "confined…", or "open: " and why."""
+    """Result of each sandbox measure: "confined…", or "open: " and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
-    """Sent by the link thread, so it also beats while the model computes.
+    """Sent by the link thread, so it is also sent while the model computes.
 
-    `steps` counts the model thread's passes, and signs of progress while it loads:
-    `active` requests whose steps stand still tell a hung model from a slow one.
+    `steps` counts the passes of the model thread, and calls of `progress` during a load.
+    A model hangs, and is not merely slow, if requests are `active` and `steps` stands still.
     """
 
     steps: int
@@ -81,28 +81,28 @@ class Loaded(Message):
     id: int
     model: str
     context_size: int
-    """In tokens; 0 is no limit."""
+    """In tokens; 0 means no limit."""
     slots: int = 1
-    """From now on, instead of what Hello said."""
+    """Replaces `Hello.slots`."""
     details: dict[str, str] = field(default_factory=dict)
-    """What the file says of itself: architecture, parameters, quantisation, …"""
+    """Metadata of the model file: architecture, parameters, quantisation, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Text of one generation, ready for its client: whole characters, no part of a stop string."""
+    """Text of one generation for its client: whole characters, no part of a stop string."""
 
     id: int
     text: str
     tokens: list[int] = field(default_factory=list)
-    """Ids chosen since the last chunk; their text may come later, held back in the worker."""
+    """Token ids since the last chunk. The worker may hold their text back until a later chunk."""
     count: int = 1
-    """Tokens generated since the last chunk: what it takes of the credit."""
+    """Tokens generated since the last chunk; they use up credit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunks(Message):
-    """What one pass of the model thread brought, for all running generations together."""
+    """The results of one pass of the model thread, for all running generations."""
 
     chunks: list[Chunk]
 
@@ -112,15 +112,15 @@ class Finished(Message):
     id: int
     reason: str
     tokens: int
-    """Generated, resumed ones included."""
+    """Generated tokens, including resumed ones."""
     prompt_tokens: int = 0
     reused_tokens: int = 0
-    """Prompt tokens that did not have to be computed."""
+    """Prompt tokens that did not need to be computed again."""
     dropped_tokens: int = 0
-    """Prompt tokens left out, so that the rest fits the context."""
+    """Prompt tokens dropped to fit the context."""
     logprobs: list[list[float]] = field(default_factory=list)
-    """For each token of the answer: its id and log probability, then in turn id and log
-    probability of the likeliest tokens there. Only where `Sampling.logprobs` asks for it."""
+    """For each token of the answer: its id and log probability, then id and log probability of
+    each of the likeliest tokens at its place. Only if `Sampling.logprobs` is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Failed(Message):
     id: int
     code: str
     error: str
-    """One sentence for people."""
+    """One sentence for the user."""
 
 
 # From the gateway to a worker.
@@ -161,7 +161,7 @@ class Welcome(Message):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Message):
-    """The worker exits with 78 (EX_CONFIG), which supervisor does not start again."""
+    """The worker exits with code 78 (EX_CONFIG), after which supervisor does not restart it."""
 
     code: str
     error: str
@@ -169,20 +169,20 @@ class Refused(Message):
 
 @dataclass(frozen=True, slots=True)
 class Introduce(Message):
-    """Asks a stranger for its Hello: the gateway restarted and the worker did not.
+    """Asks an unknown worker for its Hello: the gateway restarted and the worker did not.
 
-    The worker drops what it runs for the dead gateway and keeps its model.
+    The worker drops the requests of the dead gateway and keeps its model.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Load(Message):
-    """Make `model` the one that is served. Never sent while generations run."""
+    """Load `model` instead of the current one. Never sent while generations run."""
 
     id: int
     model: str
     path: str = ""
-    """The model's file; "" for a model that has none."""
+    """The model's file; "" for a model without a file."""
     settings: dict[str, str | int | float | bool] = field(default_factory=dict)
     """The binding's part of the configuration."""
 
@@ -191,9 +191,9 @@ class Load(Message):
 class Generate(Message):
     """The text to continue is conditioning + blocks + prompt.
 
-    When it is longer than the context, the oldest blocks go first; conditioning and
-    prompt stay. A binding whose model has a form of its own makes the text of
-    conditioning and turns instead.
+    If it is longer than the context, the oldest blocks are dropped first; conditioning
+    and prompt stay. A binding whose model has its own conversation format makes the text
+    from conditioning and turns instead.
     """
 
     id: int
@@ -201,22 +201,22 @@ class Generate(Message):
     conditioning: str = ""
     blocks: list[str] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
-    """What was said, bare: two for each of `blocks`, and the user's last. Empty for a prompt
-    that is to go to the model as it is."""
+    """The conversation without formatting: two turns for each of `blocks`, then the user's
+    last one. Empty for a prompt that must reach the model unchanged."""
     n_predict: int = 1024
     stop: list[str] = field(default_factory=list)
     sampling: Sampling = field(default_factory=Sampling)
     credit: int = 256
     """Tokens that may be sent before the first Credit."""
     resume: list[int] = field(default_factory=list)
-    """Token ids that another worker had chosen: taken as given, and counted."""
+    """Token ids that another worker generated. They are repeated, and counted."""
     skip: int = 0
-    """Characters of the text that the client has already: not sent again."""
+    """Characters of the text that the client already has; they are not sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credit(Message):
-    """The client took this many tokens: as many more may be sent."""
+    """The worker may send this many more tokens; the client has received as many."""
 
     id: int
     tokens: int
@@ -224,7 +224,7 @@ class Credit(Message):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Message):
-    """Never queued behind work: the worker's link thread acts on it at once."""
+    """Never queued behind other work: the worker's link thread handles it immediately."""
 
     id: int
 

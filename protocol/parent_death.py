@@ -1,4 +1,4 @@
-"""How does a process end with the one that has started it?"""
+"""End a process when its parent process dies (prctl PR_SET_PDEATHSIG, Linux only)."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """For a child to call: whoever kills its parent asks it to end, too. Linux's alone."""
+    """Get SIGTERM when the parent dies. To be called in the child; no effect outside Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def die_with_supervisor() -> None:
-    """The same, where the parent is supervisor, who says so to its children."""
+    """The same if the parent is supervisor, which sets SUPERVISOR_ENABLED for its children."""
     if "SUPERVISOR_ENABLED" in os.environ:
         die_with_parent()

@@ -1,1 +1,1 @@
-"""Tools for the checkout: install it, build llama.cpp, write tables into the documentation."""
+"""Installation, the llama.cpp build, and the generated tables of the documentation."""

@@ -1,6 +1,6 @@
-"""Where is llama-cpp-python for this very machine? Compiled once, then kept in the user's cache.
+"""Compile llama-cpp-python for this machine, once, and keep the wheel in the user's cache.
 
-Prints the folder of the wheel; what goes on meanwhile is said on stderr.
+Prints the folder of the wheel to stdout, and progress to stderr.
 """
 
 import fcntl
@@ -21,18 +21,18 @@ from tools.requirements import requirements
 
 NAME = "llama-cpp-python"
 CORE_MINUTES = 8
-NEWS_SECONDS = 30
+PROGRESS_SECONDS = 30
 NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-"""gcc 12 drops the stores of the AMX tile configuration, and the first evaluation of a
-quantised model then crashes on processors that have AMX: build without it."""
+"""gcc 12 drops the stores of the AMX tile configuration. On processors with AMX, the first
+evaluation of a quantised model then crashes. So AMX is off."""
 
 
 def main() -> int:
     (version,) = (r.split("==")[1] for r in requirements("llama") if r.startswith(f"{NAME}=="))
     compilers = [os.environ.get("CC", "cc"), os.environ.get("CXX", "c++")]
-    for each in compilers:
-        if not shutil.which(shlex.split(each)[0]):
-            return _fail(f"there is no compiler {each!r} (Debian: apt install g++)")
+    for compiler in compilers:
+        if not shutil.which(shlex.split(compiler)[0]):
+            return _fail(f"compiler {compiler!r} not found (Debian: apt install g++)")
     flags = cmake_arguments(os.environ.get("CMAKE_ARGS", ""), _amx_off(compilers))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lollms-server"
     folder = cache / f"{NAME}-{version}-{_key(version, flags, compilers)}"
@@ -41,7 +41,7 @@ def main() -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another checkout compiles llama.cpp at this moment: waiting for it …")
+            _report("another checkout is compiling llama.cpp; waiting for it …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not list(folder.glob("*.whl")) and not _compile(version, flags, folder):
             return 1
@@ -50,48 +50,49 @@ def main() -> int:
 
 
 def cmake_arguments(given: str, compiler_flags: str) -> str:
-    """The user's arguments and ours; to compiler flags of the user's ours are appended."""
+    """The user's arguments and ours. Our compiler flags are appended to those of the user."""
     arguments = ["-DLLAVA_BUILD=OFF", *shlex.split(given)]
     for name in ("-DCMAKE_C_FLAGS", "-DCMAKE_CXX_FLAGS") if compiler_flags else ():
-        theirs = [a for a in arguments if a.partition("=")[0].partition(":")[0] == name]
-        arguments = [a for a in arguments if a not in theirs]
-        flags = [*(a.partition("=")[2] for a in theirs[-1:]), compiler_flags]
+        users = [a for a in arguments if a.partition("=")[0].partition(":")[0] == name]
+        arguments = [a for a in arguments if a not in users]
+        flags = [*(a.partition("=")[2] for a in users[-1:]), compiler_flags]
         arguments.append(f"{name}={' '.join(flags)}")
     return shlex.join(arguments)
 
 
 def _amx_off(compilers: list[str]) -> str:
+    """The flags that turn AMX off; "" if the architecture or a compiler has no AMX."""
     if platform.machine() not in ("x86_64", "amd64"):
         return ""
-    for each in compilers:
-        command = [*shlex.split(each), *NO_AMX.split(), "-x", "c", "-fsyntax-only", "-"]
+    for compiler in compilers:
+        command = [*shlex.split(compiler), *NO_AMX.split(), "-x", "c", "-fsyntax-only", "-"]
         if subprocess.run(command, input=b"int x;", capture_output=True, check=False).returncode:
-            return ""  # it knows no AMX, so it makes none
+            return ""  # a compiler that rejects the flags does not generate AMX code
     return NO_AMX
 
 
 def _key(version: str, flags: str, compilers: list[str]) -> str:
-    """Built for this very processor and by this compiler."""
+    """Identifies processor, compilers, version and flags of a build."""
     processor = platform.processor()
     if (info := Path("/proc/cpuinfo")).exists():
-        found = re.search(r"^(?:flags|Features)\s*:.*$", info.read_text(), re.MULTILINE)
-        processor = found[0] if found else processor
-    told = [
+        match = re.search(r"^(?:flags|Features)\s*:.*$", info.read_text(), re.MULTILINE)
+        processor = match[0] if match else processor
+    versions = [
         subprocess.run([*shlex.split(each), "--version"], capture_output=True, check=False).stdout
         for each in compilers
     ]
-    seed = repr((version, flags, processor, told, sysconfig.get_platform()))
-    return hashlib.sha256(seed.encode()).hexdigest()[:12]
+    build = repr((version, flags, processor, versions, sysconfig.get_platform()))
+    return hashlib.sha256(build.encode()).hexdigest()[:12]
 
 
 def _compile(version: str, flags: str, folder: Path) -> bool:
     cores = int(os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or os.cpu_count() or 1)
     log, new = folder / "build.log", folder / "new"
     minutes = -(-CORE_MINUTES // cores)
-    _say(f"compiling llama.cpp for this machine, once: about {minutes} min on {cores} core(s)")
+    _report(f"compiling llama.cpp for this machine, once: about {minutes} min on {cores} core(s)")
     if NO_AMX in flags:
-        _say("  with AMX off, which gcc 12 miscompiles")
-    _say(f"  log: {log}")
+        _report("  without AMX, which gcc 12 compiles incorrectly")
+    _report(f"  log: {log}")
     command = [
         sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--verbose",
         "--no-deps", "--no-cache-dir", "--no-binary", NAME, "--wheel-dir", str(new),
@@ -106,7 +107,7 @@ def _compile(version: str, flags: str, folder: Path) -> bool:
         try:
             _follow(build, log)
         finally:
-            if build.poll() is None:  # interrupted: ninja and its compilers, too
+            if build.poll() is None:  # interrupted: also end ninja and its compilers
                 os.killpg(build.pid, signal.SIGTERM)
                 build.wait()
     wheels = list(new.glob("*.whl"))
@@ -122,20 +123,20 @@ def _follow(build: subprocess.Popen[bytes], log: Path) -> None:
     began = time.monotonic()
     while True:
         try:
-            build.wait(NEWS_SECONDS)
+            build.wait(PROGRESS_SECONDS)
             return
         except subprocess.TimeoutExpired:
             steps = re.findall(r"^ *(\[\d+/\d+\])", log.read_text(errors="replace"), re.MULTILINE)
             seconds = time.monotonic() - began
-            _say(f"  … {steps[-1] if steps else 'preparing'} after {seconds:.0f} s")
+            _report(f"  … {steps[-1] if steps else 'preparing'} after {seconds:.0f} s")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _fail(why: str) -> int:
-    _say(f"error: {why}")
+def _fail(reason: str) -> int:
+    _report(f"error: {reason}")
     return 1
 
 
@@ -148,5 +149,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        _say("interrupted; the next time it starts anew")
+        _report("interrupted; the next run compiles from the beginning")
         sys.exit(130)

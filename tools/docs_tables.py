@@ -1,6 +1,6 @@
-"""Write the documentation's tables that are generated from the code: `python -m tools.docs_tables`.
+"""Write the generated tables of the documentation: `python -m tools.docs_tables`.
 
-Each stands between `<!-- name -->` and `<!-- /name -->`. A test compares them with the code.
+Each table is between `<!-- name -->` and `<!-- /name -->`. A test compares them with the code.
 """
 
 import inspect
@@ -32,8 +32,8 @@ def parameters() -> str:
     rows = ["| parameter | kind | default | range |", "|---|---|---|---|"]
     for each in fields(Sampling):
         default = getattr(Sampling(), each.name)
-        known = each.metadata
-        span = f"{_number(known['low'])} to {_number(known['high'])}" if known else ""
+        limits = each.metadata
+        span = f"{_number(limits['low'])} to {_number(limits['high'])}" if limits else ""
         kind = JSON_KINDS[each.type]  # type: ignore[index]
         rows.append(f"| `{each.name}` | {kind} | `{json.dumps(default)}` | {span} |")
     return "\n".join(rows) + "\n"
@@ -51,10 +51,10 @@ def conversation() -> str:
 
 def messages() -> str:
     rows = ["| message | fields |", "|---|---|"]
-    for name, described in vocabulary().items():
+    for name, kinds in vocabulary().items():
         if name != "Sampling":
-            shown = ", ".join(f"`{field}`: {_short(kind)}" for field, kind in described.items())
-            rows.append(f"| **{name}** | {shown or 'none'} |")
+            cell = ", ".join(f"`{field}`: {_short(kind)}" for field, kind in kinds.items())
+            rows.append(f"| **{name}** | {cell or 'none'} |")
     return "\n".join(rows) + "\n"
 
 
@@ -72,7 +72,7 @@ TABLES = {
 
 
 def written() -> Iterator[tuple[Path, str]]:
-    """Each file, and what it should say."""
+    """Each file, and its text with up-to-date tables."""
     for name, tables in TABLES.items():
         text = (ROOT / name).read_text()
         for mark, table in tables.items():

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment: the packages of pyproject.toml, and llama-cpp-python compiled
-# for this machine. What was compiled is kept in the user's cache: a second checkout is quick.
+# Creates the virtual environment: the packages of pyproject.toml, and llama-cpp-python compiled
+# for this machine. The compiled wheel is kept in the user's cache, so a second checkout is fast.
 set -eu
 venv=$1
 python=${PYTHON:-python3}
@@ -9,9 +9,9 @@ say() { printf '%s\n' "$*"; }
 fail() { say "error: $*" >&2; exit 1; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "$python is not Python 3.11 or newer; name one that is: make PYTHON=python3.12 …"
+    fail "$python is not Python 3.11 or newer; select another one: make PYTHON=python3.12 …"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" ||
-    fail "$python cannot make a virtual environment (Debian: apt install python3-venv)"
+    fail "$python cannot create a virtual environment (Debian: apt install python3-venv)"
 bin=$PWD/$venv/bin
 pip() { "$bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 

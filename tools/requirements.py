@@ -1,4 +1,4 @@
-"""Which packages does pyproject.toml ask for? The server's own, and those of the named extras."""
+"""List packages from pyproject.toml: the server's own, and those of the named extras."""
 
 import sys
 import tomllib
@@ -8,8 +8,8 @@ from pathlib import Path
 def requirements(*extras: str) -> list[str]:
     path = Path(__file__).resolve().parent.parent / "pyproject.toml"
     project = tomllib.loads(path.read_text())["project"]
-    wanted = project["optional-dependencies"]
-    return [*project["dependencies"], *(each for extra in extras for each in wanted[extra])]
+    optional = project["optional-dependencies"]
+    return [*project["dependencies"], *(each for extra in extras for each in optional[extra])]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""One process, one binding, one model."""
+"""A worker: one process that runs one binding and holds one model."""

@@ -1,6 +1,6 @@
-"""How does one generation go, from its request to its end?
+"""One generation in the worker, from its request to its end.
 
-Everything but `cancel` and `grant` belongs to the model thread.
+It belongs to the model thread. The link thread writes `cancelled` and `granted` only.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 class Generation:
     __slots__ = (
-        "_known", "_n_predict", "_pieces", "_skipping", "_text",
+        "_n_predict", "_pieces", "_replay", "_skipping", "_text",
         "cancelled", "context_size", "granted", "id", "message", "request", "spent", "tokens",
     )  # fmt: skip
 
@@ -26,29 +26,29 @@ class Generation:
         self.message = message
         self.cancelled = False
         self.granted = message.credit
-        """Tokens that the gateway allowed so far; only the link thread adds to it."""
+        """Credit so far, in tokens; only the link thread adds to it."""
         self.spent = 0
-        """Tokens that were sent; only the model thread adds to it."""
+        """Tokens sent so far; only the model thread adds to it."""
         self.tokens = 0
-        """Generated, resumed ones included."""
+        """Tokens generated so far, including resumed ones."""
         self.request: Request | None = None
         self.context_size = 0
-        self._known = len(message.resume)
+        self._replay = len(message.resume)  # resumed tokens that the binding has yet to repeat
         self._skipping = message.skip > 0
         self._n_predict = message.n_predict
         self._text = Text(message.stop, message.skip)
         self._pieces: Iterator[Piece] = iter(())
 
     def open(self, binding: Binding) -> None:
-        """Fit the prompt and ask the binding for its pieces; raises what the binding raises."""
+        """Fit the prompt and start the binding's generator; raises what the binding raises."""
         message = self.message
         self.context_size = binding.context_size
 
         def text_without(dropped: int) -> str:
             if message.turns:
-                own = binding.compose(message.conditioning, message.turns[2 * dropped :])
-                if own is not None:
-                    return own
+                text = binding.compose(message.conditioning, message.turns[2 * dropped :])
+                if text is not None:
+                    return text
             return "".join((message.conditioning, *message.blocks[dropped:], message.prompt))
 
         fitted = fit(
@@ -69,51 +69,51 @@ class Generation:
         )
         self._pieces = iter(binding.generate(self.request))
 
-    def advance(self, said: list[Chunk | Message]) -> Finished | None:
-        """One piece, or the end; raises what the binding raises."""
+    def advance(self, output: list[Chunk | Message]) -> Finished | None:
+        """Append the next piece to `output`, or return the end; raises what the binding raises."""
         if self.cancelled:
             return self.finished(FinishReason.CANCELLED)
         if self.tokens >= self._n_predict:
-            return self._end(said, FinishReason.LENGTH)
+            return self._end(output, FinishReason.LENGTH)
         piece = next(self._pieces, None)
         if piece is None:
-            return self._end(said, self._own_reason())
-        text, tokens = piece
-        if not (tokens or text):
+            return self._end(output, self._binding_reason())
+        raw, tokens = piece
+        if not (tokens or raw):
             return None
-        shown = self._text.feed(text)
+        text = self._text.feed(raw)
         count = len(tokens) or 1
         self.tokens += count
         ids = list(map(int, tokens))
-        if self._known or self._skipping:
-            ids, count = self._unknown(ids, count, shown)
-        if shown or count:
+        if self._replay or self._skipping:
+            ids, count = self._without_replay(ids, count, text)
+        if text or count:
             self.spent += count
-            said.append(Chunk(self.id, shown, ids, count))
+            output.append(Chunk(self.id, text, ids, count))
         if self._text.stopped:
             return self.finished(FinishReason.STOP)
         if self.tokens >= self._n_predict:
-            return self._end(said, FinishReason.LENGTH)
+            return self._end(output, FinishReason.LENGTH)
         return None
 
-    def _unknown(self, ids: list[int], count: int, shown: str) -> tuple[list[int], int]:
-        """Of a piece that a resumed generation repeats: what the gateway does not have yet."""
-        if self._known:
-            old = min(self._known, count)
-            self._known -= old
+    def _without_replay(self, ids: list[int], count: int, text: str) -> tuple[list[int], int]:
+        """Ids and count of a piece of a resumed generation, without those the gateway has."""
+        if self._replay:
+            old = min(self._replay, count)
+            self._replay -= old
             return ids[old:], count - old
         self._skipping = self._text.skipping
-        return (ids, count) if ids or shown else ([], 0)
+        return (ids, count) if ids or text else ([], 0)
 
-    def _own_reason(self) -> FinishReason:
-        """Why the binding ended by itself: its answer was complete, or its context full."""
+    def _binding_reason(self) -> FinishReason:
+        """Why the binding ended the generation: the answer is complete, or the context is full."""
         usage = self.request.usage if self.request else Usage()
         full = 0 < self.context_size <= usage.prompt_tokens + self.tokens
         return FinishReason.LENGTH if full else FinishReason.STOP
 
-    def _end(self, said: list[Chunk | Message], reason: FinishReason) -> Finished:
+    def _end(self, output: list[Chunk | Message], reason: FinishReason) -> Finished:
         if rest := self._text.end():
-            said.append(Chunk(self.id, rest, [], 0))
+            output.append(Chunk(self.id, rest, [], 0))
         return self.finished(FinishReason.STOP if self._text.stopped else reason)
 
     def finished(self, reason: FinishReason) -> Finished:
@@ -129,7 +129,7 @@ class Generation:
         )
 
     def close(self) -> None:
-        """Let the binding give back what the generation took."""
+        """Close the generator, so that the binding releases what the generation holds."""
         close = getattr(self._pieces, "close", None)
         if close is None:
             return

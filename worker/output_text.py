@@ -1,135 +1,135 @@
-"""Which text may go out now? UTF-8 repaired, stop strings found, what the client has left out.
+"""Output text: repair UTF-8, end at stop strings, skip what the client already has.
 
-Pure, and linear in the text whatever the pieces and the stop strings are: each
-stop string is looked for by Knuth, Morris and Pratt, because a client chooses
-both sides of the comparison.
+Pure, and linear in the length of the text for all pieces and stop strings. It
+searches for stop strings with the Knuth-Morris-Pratt algorithm, because a client
+chooses both the text and the stop strings.
 """
 
 import codecs
 from collections.abc import Iterable
 
-_decoder = codecs.getincrementaldecoder("utf-8")
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Text:
-    """One generation's text on its way out.
+    """The output text of one generation.
 
-    A stop string counts as met where it is complete: of several, the one that
-    ends first. So the result does not depend on how the text was cut in pieces.
+    A stop string ends the text where it is complete; of several, the one that ends
+    first does. So the result does not depend on how the text was split into pieces.
     """
 
-    __slots__ = ("_bytes", "_held", "_searches", "_skip", "_whole", "stopped")
+    __slots__ = ("_at_boundary", "_decoder", "_pending", "_searches", "_skip", "stopped")
 
     def __init__(self, stop: Iterable[str] = (), skip: int = 0) -> None:
         self.stopped = False
-        """A stop string was met: nothing after it matters."""
-        self._bytes = _decoder("replace")
-        self._whole = True  # no character has begun and not ended
-        self._searches = [_Search(wanted) for wanted in dict.fromkeys(stop) if wanted]
-        self._held = ""
+        """A stop string was found; all later text is dropped."""
+        self._decoder = _utf8_decoder("replace")
+        self._at_boundary = True  # the decoder holds no incomplete character
+        self._searches = [_Search(pattern) for pattern in dict.fromkeys(stop) if pattern]
+        self._pending = ""  # may be the beginning of a stop string
         self._skip = skip
 
     def feed(self, piece: str | bytes) -> str:
-        """Take a piece; return what became certain by it, "" included."""
+        """Take a piece; return the text, possibly "", that can now be sent."""
         if isinstance(piece, bytes):
-            if self._whole and piece.isascii():  # most are, and a decoder costs more than this
+            if self._at_boundary and piece.isascii():  # the usual case, and faster
                 piece = piece.decode("ascii")
             else:
-                piece = self._bytes.decode(piece)
-                self._whole = not self._bytes.getstate()[0]
+                piece = self._decoder.decode(piece)
+                self._at_boundary = not self._decoder.getstate()[0]
         else:
             if not piece.isascii():
                 piece = _without_surrogates(piece)
-            if not self._whole:
-                piece = self._bytes.decode(b"", True) + piece
-                self._whole = True
+            if not self._at_boundary:
+                piece = self._decoder.decode(b"", True) + piece
+                self._at_boundary = True
         if self._searches:
-            piece = self._look(piece)
-        return self._unskipped(piece) if self._skip else piece
+            piece = self._before_stop(piece)
+        return self._after_skip(piece) if self._skip else piece
 
     @property
     def skipping(self) -> bool:
-        """Something is still left out."""
+        """Whether there is still text to skip."""
         return self._skip > 0
 
     def end(self) -> str:
-        """What was held back: the beginning of a stop string or a character that never came."""
-        rest = self.feed(self._bytes.decode(b"", True))
+        """The text held back: the beginning of a stop string, or an incomplete character."""
+        rest = self.feed(self._decoder.decode(b"", True))
         if self.stopped:
             return rest
-        held, self._held = self._held, ""
-        return rest + (self._unskipped(held) if self._skip else held)
+        pending, self._pending = self._pending, ""
+        return rest + (self._after_skip(pending) if self._skip else pending)
 
-    def _look(self, new: str) -> str:
+    def _before_stop(self, new: str) -> str:
         if self.stopped:
             return ""
-        text = self._held + new
+        text = self._pending + new
         hits = [
-            (end, -len(search.wanted))
+            (end, -len(search.pattern))
             for search in self._searches
             if (end := search.feed(new)) is not None
         ]
         if hits:
             self.stopped = True
             end, back = min(hits)
-            cut = len(self._held) + end + back
-            self._held = ""
+            cut = len(self._pending) + end + back
+            self._pending = ""
             return text[:cut]
-        certain = len(text) - max(search.matched for search in self._searches)
-        self._held = text[certain:]
-        return text[:certain]
+        cut = len(text) - max(search.matched for search in self._searches)
+        self._pending = text[cut:]
+        return text[:cut]
 
-    def _unskipped(self, text: str) -> str:
-        shown = text[self._skip :]
+    def _after_skip(self, text: str) -> str:
+        rest = text[self._skip :]
         self._skip = max(0, self._skip - len(text))
-        return shown
+        return rest
 
 
 class _Search:
-    """How much of one stop string is the end of the text so far?"""
+    """Search for one stop string; `matched` is how much of it is the end of the text so far."""
 
-    __slots__ = ("_shorter", "matched", "wanted")
+    __slots__ = ("_borders", "matched", "pattern")
 
-    def __init__(self, wanted: str) -> None:
-        self.wanted = wanted
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
         self.matched = 0
-        self._shorter = _borders(wanted)
+        self._borders = _border_lengths(pattern)
 
     def feed(self, text: str) -> int | None:
-        """The place in `text` behind the first occurrence, or None."""
-        wanted, shorter, matched = self.wanted, self._shorter, self.matched
-        place, length = 0, len(text)
-        while place < length:
+        """The index in `text` after the first occurrence, or None."""
+        pattern, borders, matched = self.pattern, self._borders, self.matched
+        index, length = 0, len(text)
+        while index < length:
             if not matched:
-                place = text.find(wanted[0], place)
-                if place < 0:
+                index = text.find(pattern[0], index)
+                if index < 0:
                     break
-            while matched and wanted[matched] != text[place]:
-                matched = shorter[matched - 1]
-            if wanted[matched] == text[place]:
+            while matched and pattern[matched] != text[index]:
+                matched = borders[matched - 1]
+            if pattern[matched] == text[index]:
                 matched += 1
-            place += 1
-            if matched == len(wanted):
-                return place
+            index += 1
+            if matched == len(pattern):
+                return index
         self.matched = matched
         return None
 
 
-def _borders(wanted: str) -> list[int]:
-    """For each beginning: its longest proper beginning that is its end too."""
-    borders = [0] * len(wanted)
+def _border_lengths(pattern: str) -> list[int]:
+    """For each prefix, the length of its longest border: a proper prefix that is also a suffix."""
+    borders = [0] * len(pattern)
     length = 0
-    for place in range(1, len(wanted)):
-        while length and wanted[place] != wanted[length]:
+    for index in range(1, len(pattern)):
+        while length and pattern[index] != pattern[length]:
             length = borders[length - 1]
-        if wanted[place] == wanted[length]:
+        if pattern[index] == pattern[length]:
             length += 1
-        borders[place] = length
+        borders[index] = length
     return borders
 
 
 def _without_surrogates(text: str) -> str:
-    """Lone ones cannot be sent; a pair of them is the character that it stands for."""
+    """Join pairs of surrogates to one character; replace lone ones, which cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:

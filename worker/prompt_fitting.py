@@ -1,4 +1,4 @@
-"""What of the prompt fits the context?"""
+"""Fit a prompt into the context: drop its oldest blocks and leave room for the answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from worker.binding import ContextOverflow
 
 ROOM = 4
-"""At most one part in so many of the context is kept free for the answer."""
+"""At most 1/ROOM of the context is kept free for the answer."""
 STRIDE = 4
-"""Blocks go by as much as one part in so many of the budget at a time: a discussion that
-grows by a block a turn keeps its beginning for many turns, and a binding its cached prefix."""
+"""Blocks are dropped in steps of 1/STRIDE of the budget. A discussion that grows by one block
+per turn then keeps its beginning for many turns, and the binding its cached prefix."""
 
 Tokenize = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedPrompt:
     text: str
     tokens: tuple[int, ...] = ()
-    """Empty when there is no limit: then nothing was tokenised."""
+    """Empty without a context limit: then nothing was tokenised."""
     dropped: int = 0
-    """Tokens left out."""
+    """Number of tokens dropped."""
 
 
 def fit(
@@ -30,16 +30,16 @@ def fit(
     n_predict: int,
     context_size: int,
     tokenize: Tokenize,
-) -> Fitted:
-    """Drop the oldest blocks until the rest leaves room for the answer.
+) -> FittedPrompt:
+    """Drop the oldest blocks until there is room for the answer.
 
-    `text_without` is the whole without so many of the blocks. What is left without any of
-    them may take the answer's room, as long as one token can be generated. Raise
-    ContextOverflow when not even that is so.
+    `text_without(n)` is the text without the first n blocks. The text without any blocks
+    may also use the room for the answer, as long as one token can be generated. Raise
+    ContextOverflow if it does not fit even so.
     """
     text = text_without(0)
     if context_size <= 0:
-        return Fitted(text)
+        return FittedPrompt(text)
     whole = tokens = tokenize(text)
     budget = context_size - max(1, min(n_predict, context_size // ROOM))
     kept = 0
@@ -53,15 +53,15 @@ def fit(
             kept += 1
     if len(tokens) >= context_size:
         raise ContextOverflow(
-            f"the prompt has {len(tokens)} tokens, the model's context {context_size}"
+            f"the prompt has {len(tokens)} tokens, the model's context has only {context_size}"
         )
-    return Fitted(text, tuple(tokens), max(0, len(whole) - len(tokens)))
+    return FittedPrompt(text, tuple(tokens), max(0, len(whole) - len(tokens)))
 
 
 def _first_kept(blocks: Sequence[str], excess: int, stride: int, tokenize: Tokenize) -> int:
-    """The first block that stays, when `excess` tokens rounded up to strides have to go.
+    """Index of the first block to keep if `excess` tokens, rounded up to strides, are dropped.
 
-    Rounding makes the answer the same over several turns, although nothing is remembered.
+    Because of the rounding, the result is the same for several turns, without any state.
     """
     to_drop = -(-excess // stride) * stride
     for index, block in enumerate(blocks):

@@ -1,9 +1,8 @@
-"""In which order does the model thread work?
+"""The loop of the model thread: start requests in order, advance generations in turn.
 
-Requests are taken in the order in which they came. Then one pass after the
-other: each open generation that has credit is advanced by one piece, and what
-they brought goes out together. A binding that raises fails one request; only a
-process that dies takes the others with it.
+Requests start in the order of arrival. Each pass advances every open generation that
+has credit by one piece, and sends the output of all of them together. An exception
+in the binding fails one request; only the death of the process fails the others.
 """
 
 import logging
@@ -24,60 +23,59 @@ from protocol.messages import (
 )
 from worker.binding import Binding
 from worker.generation import Generation
-from worker.unary_requests import Errand as Asked
-from worker.unary_requests import Errands, failure
+from worker.unary_requests import UnaryRequest, UnaryRequests, failure
 
 log = logging.getLogger(__name__)
 
-Work = Generate | Asked
-Said = list[Chunk | Message]
+Work = Generate | UnaryRequest
+Output = list[Chunk | Message]
 
 
-class Errand:
-    """Load, Tokenize, Detokenize or Embed: done in one go."""
+class UnaryJob:
+    """A Load, Tokenize, Detokenize or Embed; runs without interruption."""
 
     __slots__ = ("cancelled", "id", "message")
 
-    def __init__(self, message: Asked) -> None:
+    def __init__(self, message: UnaryRequest) -> None:
         self.id = message.id
         self.message = message
         self.cancelled = False
 
 
-Job = Generation | Errand
+Job = Generation | UnaryJob
 
 
 class Pump:
     def __init__(
         self,
         binding: Binding,
-        say: Callable[[Said], None],
+        send: Callable[[Output], None],
         congested: Callable[[], bool] = lambda: False,
         models: Path | None = None,
     ) -> None:
-        """`say` takes what goes to the gateway; nothing is advanced while `congested`. `models`
-        is where model files are, when they are not where the gateway has them."""
+        """`send` takes output for the gateway. While `congested`, generations do not advance.
+        `models` is the folder of model files, if it is not the gateway's."""
         self.steps = 0
-        """Passes so far, and signs of life while it loads: as long as they grow, the model
-        thread is alive."""
+        """Passes so far, plus calls of `progress` during loads. The model thread is alive as
+        long as this grows."""
         self._binding = binding
-        self._errands = Errands(binding, self._tick, models)
-        self._say = say
+        self._unary = UnaryRequests(binding, self._tick, models)
+        self._send = send
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._waiting: deque[Job] = deque()  # taken from the inbox, not begun
+        self._waiting: deque[Job] = deque()  # taken from the inbox, not started
         self._open: list[Generation] = []
-        self._jobs: dict[int, Job] = {}  # accepted, not answered
+        self._jobs: dict[int, Job] = {}  # submitted, not answered
         self._busy = False
         self._stopping = False
 
-    # From the link thread.
+    # Called from the link thread.
 
     def submit(self, work: Work) -> None:
-        """Raise ProtocolError for a request that is there already."""
+        """Raise ProtocolError if a request with this id has not been answered yet."""
         if work.id in self._jobs:
-            raise ProtocolError(f"request {work.id} is here already")
-        job = Generation(work) if isinstance(work, Generate) else Errand(work)
+            raise ProtocolError(f"duplicate request id {work.id}")
+        job = Generation(work) if isinstance(work, Generate) else UnaryJob(work)
         self._jobs[work.id] = job
         self._inbox.put(job)
 
@@ -88,7 +86,7 @@ class Pump:
             self.wake()
 
     def cancel(self, id: int) -> None:
-        """Safe before, during and after the work; a late one does nothing."""
+        """Safe before, during and after the request runs; too late, it does nothing."""
         if job := self._jobs.get(id):
             self._cancel(job)
             self.wake()
@@ -99,23 +97,23 @@ class Pump:
         self.wake()
 
     def stop(self) -> None:
-        """Cancel everything; `run` returns."""
+        """Cancel everything and make `run` return."""
         self._stopping = True
         self.cancel_all()
 
     def wake(self) -> None:
-        """Look again: credit, room or a cancel came."""
+        """Make the model thread check for credit, room in the outbox, and cancels."""
         self._inbox.put(None)
 
     @property
     def active(self) -> int:
-        """Requests that keep the model thread busy now: 0 while it waits."""
+        """Requests that keep the model thread busy; 0 while it waits."""
         return len(self._jobs) if self._busy else 0
 
     @property
     def model(self) -> str:
-        """What is loaded; "" is nothing."""
-        return self._errands.model
+        """Name of the loaded model; "" if there is none."""
+        return self._unary.model
 
     def _cancel(self, job: Job) -> None:
         if job.cancelled:
@@ -125,22 +123,22 @@ class Pump:
             try:
                 self._binding.interrupt(job.request)
             except Exception:
-                log.exception("request %d: the binding could not interrupt it", job.id)
+                log.exception("request %d: error in the binding's interrupt()", job.id)
 
-    # The model thread.
+    # On the model thread.
 
     def run(self) -> None:
-        """Work until `stop`."""
+        """Run until `stop`."""
         advanced = False
         while not self._stopping:
             if not advanced:
                 self._rest()
             if not advanced or not self._inbox.empty():
                 self._take(wait=not advanced)
-            self._begin()
+            self._start_jobs()
             advanced = self._pass()
         self._take(wait=False)
-        self._begin()
+        self._start_jobs()
         self._pass()
         self._binding.close()
 
@@ -149,7 +147,7 @@ class Pump:
             while self._inbox.empty() and self._binding.rest():
                 self._tick()
         except Exception:
-            log.exception("the binding could not tidy up")
+            log.exception("error in the binding's rest()")
 
     def _tick(self) -> None:
         self.steps += 1
@@ -165,18 +163,18 @@ class Pump:
             if job := self._inbox.get():
                 self._waiting.append(job)
 
-    def _begin(self) -> None:
-        """Begin what came, in its order, as far as the slots reach."""
+    def _start_jobs(self) -> None:
+        """Start waiting requests in their order, as long as there are free slots."""
         while self._waiting and self._next_fits():
             job = self._waiting.popleft()
             if job.cancelled:
                 self._answer(job, _cancelled(job))
             elif isinstance(job, Generation):
-                self._start(job)
+                self._open_generation(job)
             else:
-                self._answer(job, self._errands.run(job.message))
+                self._answer(job, self._unary.run(job.message))
         if self._waiting:
-            self._forget_cancelled()
+            self._answer_cancelled()
 
     def _next_fits(self) -> bool:
         job = self._waiting[0]
@@ -186,16 +184,16 @@ class Pump:
             return len(self._open) < max(1, self._binding.slots)
         return not (self._open and isinstance(job.message, Load))
 
-    def _forget_cancelled(self) -> None:
-        """A cancel does not wait for a slot."""
+    def _answer_cancelled(self) -> None:
+        """Answer cancelled requests at once, without waiting for a slot."""
         for job in [job for job in self._waiting if job.cancelled]:
             self._waiting.remove(job)
             self._answer(job, _cancelled(job))
 
-    def _start(self, generation: Generation) -> None:
+    def _open_generation(self, generation: Generation) -> None:
         if not self.model:
-            why = Failed(generation.id, ErrorCode.NO_MODEL, "no model is loaded")
-            return self._answer(generation, why)
+            failed = Failed(generation.id, ErrorCode.NO_MODEL, "no model is loaded")
+            return self._answer(generation, failed)
         try:
             generation.open(self._binding)
         except Exception as error:  # noqa: BLE001 - failure() logs it
@@ -204,8 +202,8 @@ class Pump:
             self._open.append(generation)
 
     def _pass(self) -> bool:
-        """Advance each open generation by one piece; whether there was one to advance."""
-        said: Said = []
+        """Advance each open generation by one piece. Return whether any could advance."""
+        output: Output = []
         ended: list[Generation] = []
         congested = self._congested()
         advanced = False
@@ -215,35 +213,35 @@ class Pump:
                     generation.spent < generation.granted and not congested
                 ):
                     advanced = True
-                    if end := self._advance(generation, said):
-                        said.append(end)
+                    if end := self._advance(generation, output):
+                        output.append(end)
                         ended.append(generation)
-        finally:  # also when the process is about to die: these may be its last words
+        finally:  # even if the process is about to die: send the output that there is
             for generation in ended:
                 self._open.remove(generation)
                 del self._jobs[generation.id]
-            if said:
-                self._say(said)
+            if output:
+                self._send(output)
         self._tick()
         return advanced
 
-    def _advance(self, generation: Generation, said: Said) -> Message | None:
+    def _advance(self, generation: Generation, output: Output) -> Message | None:
         try:
-            end: Message | None = generation.advance(said)
+            end: Message | None = generation.advance(output)
         except Exception as error:  # noqa: BLE001 - failure() logs it
             end = failure(generation.id, error)
-            if generation.cancelled:  # it was interrupted, and that is how it ended
+            if generation.cancelled:  # the interruption caused the error
                 end = generation.finished(FinishReason.CANCELLED)
         if end:
             try:
                 generation.close()
             except Exception:
-                log.exception("request %d: the binding failed to close it", generation.id)
+                log.exception("request %d: error while closing the generation", generation.id)
         return end
 
     def _answer(self, job: Job, answer: Message) -> None:
         del self._jobs[job.id]
-        self._say([answer])
+        self._send([answer])
 
 
 def _cancelled(job: Job) -> Finished:

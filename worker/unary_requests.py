@@ -1,4 +1,4 @@
-"""What does the model thread do in one go: load, tokenise, detokenise? And how do errors end?"""
+"""Requests with one reply: load, tokenise, detokenise, embed; and replies for exceptions."""
 
 import logging
 from collections.abc import Callable
@@ -28,27 +28,26 @@ from worker.binding import (
 
 log = logging.getLogger(__name__)
 
-LONGEST_ERROR = 1000
+MAX_ERROR_LENGTH = 1000
+
+UnaryRequest = Load | Tokenize | Detokenize | Embed
 
 
-Errand = Load | Tokenize | Detokenize | Embed
-
-
-class Errands:
+class UnaryRequests:
     def __init__(
         self, binding: Binding, progress: Callable[[], None], models: Path | None = None
     ) -> None:
-        """`progress` is called while something is loaded, if the binding can tell. `models` is
-        where model files are, when they are not where the gateway has them."""
+        """`progress` is called during a load, if the binding supports it. `models` is the
+        folder of model files, if it is not the gateway's."""
         self._models = models
         self.model = ""
-        """What is loaded; "" is nothing."""
+        """Name of the loaded model; "" if there is none."""
         self._binding = binding
         self._progress = progress
-        self._held: tuple[Model, object] | None = None
+        self._loaded: tuple[Model, object] | None = None
 
-    def run(self, message: Errand) -> Message:
-        """Its answer. Raises nothing that a process survives."""
+    def run(self, message: UnaryRequest) -> Message:
+        """The reply. Raises only what ends the process."""
         try:
             match message:
                 case Load():
@@ -73,21 +72,22 @@ class Errands:
         if not self._models:
             return Path(message.path)
         if message.model in ("", ".", "..") or "/" in message.model:
-            raise ModelNotFound(f"{message.model!a} is no file's name")
+            raise ModelNotFound(f"{message.model!a} is not a file name")
         return self._models / message.model
 
     def _load(self, message: Load) -> Loaded:
-        """Nothing is loaded twice: a gateway that restarted asks for what its predecessor had."""
+        """Does not load the same model twice: a restarted gateway requests it again."""
         path = self._path(message)
-        wanted = Model(message.model, path, message.settings, self._progress), _version(path)
-        if wanted != self._held:
+        model = Model(message.model, path, message.settings, self._progress)
+        version = _file_version(path)
+        if (model, version) != self._loaded:
             log.info("loading %s", message.model)
             try:
-                self._binding.load(wanted[0])
+                self._binding.load(model)
             except ModelLost:
-                self.model, self._held = "", None
+                self.model, self._loaded = "", None
                 raise
-            self._held = wanted
+            self._loaded = model, version
             self.model = message.model
             log.info("loaded %s", message.model)
         return Loaded(
@@ -100,7 +100,8 @@ class Errands:
 
 
 def failure(id: int, error: Exception, code: ErrorCode = ErrorCode.BINDING_ERROR) -> Failed:
-    """How an error of the binding is told; MemoryError is raised again: nobody survives it."""
+    """The reply for an exception of the binding. MemoryError is raised again: it ends the
+    process."""
     match error:
         case MemoryError():
             raise error
@@ -111,22 +112,22 @@ def failure(id: int, error: Exception, code: ErrorCode = ErrorCode.BINDING_ERROR
         case BindingError():
             pass
         case _:
-            log.error("request %d: the binding raised", id, exc_info=error)
+            log.error("request %d: the binding raised an exception", id, exc_info=error)
             return Failed(id, code, f"{type(error).__name__}: {_one_line(error)}".rstrip(": "))
     return Failed(id, code, _one_line(error) or type(error).__name__)
 
 
 def _one_line(error: Exception) -> str:
-    return _plain(" ".join(str(error).split()))[:LONGEST_ERROR]
+    return _plain(" ".join(str(error).split()))[:MAX_ERROR_LENGTH]
 
 
 def _plain(text: object) -> str:
-    """Without what cannot be sent: file names bring lone surrogates along."""
+    """Replace what cannot be encoded: file names can contain lone surrogates."""
     return str(text).encode(errors="replace").decode()
 
 
-def _version(path: Path | None) -> object:
-    """Tells a file from the one that was there under its name before."""
+def _file_version(path: Path | None) -> object:
+    """A value that changes if the file is replaced or modified."""
     try:
         status = path.stat() if path else None
     except OSError:

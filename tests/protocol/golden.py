@@ -1,4 +1,4 @@
-"""What did the protocol look like when its version was last bumped?"""
+"""The protocol's messages as recorded when its version was last incremented."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does a message come back as it was sent, and does nothing else come through?"""
+"""Encoding and decoding of messages; everything that is not a message is refused."""
 
 from dataclasses import fields
 from typing import Any

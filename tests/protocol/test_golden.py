@@ -1,4 +1,4 @@
-"""Does the protocol's version change when a message does?"""
+"""A change to a message needs a new protocol version."""
 
 from tests.protocol.golden import current, remembered
 

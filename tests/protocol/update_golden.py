@@ -1,4 +1,4 @@
-"""How is a change of the protocol declared? Bump PROTOCOL_VERSION, then run this as a module."""
+"""Record the protocol's messages: bump PROTOCOL_VERSION, then run this as a module."""
 
 import sys
 

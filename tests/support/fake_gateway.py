@@ -1,4 +1,4 @@
-"""How do tests talk to a real worker process? As the gateway: one ROUTER, message by message."""
+"""A gateway for tests of a real worker process: one ROUTER, message by message."""
 
 import os
 import signal
@@ -28,18 +28,18 @@ from protocol.messages import (
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 20.0
-"""Seconds after which a test gives up; far beyond what anything takes."""
+"""Seconds after which a test fails; far more than any step takes."""
 
 M = TypeVar("M", bound=Message)
 
 
 class Gateway:
-    """Remembers what a worker said in `said`; reading it is up to the test."""
+    """Keeps the messages of its worker in `messages`. Tests decide when to receive."""
 
     def __init__(self, address: str, epoch: int = 1) -> None:
         self.address = address
         self.epoch = epoch
-        self.said: list[Message] = []
+        self.messages: list[Message] = []
         self.worker = b""
         self._last_id = epoch << 32
 
@@ -55,7 +55,7 @@ class Gateway:
         self.close()
 
     def close(self) -> None:
-        """Go away as a killed gateway does: without a word."""
+        """Disconnect without notice, as a killed gateway does."""
         self._context.destroy(linger=0)
 
     def send(self, message: Message) -> None:
@@ -66,19 +66,19 @@ class Gateway:
 
     def receive(self, seconds: float = PATIENCE) -> Message:
         if not self.socket.poll(int(seconds * 1000)):
-            raise AssertionError(f"nothing came in {seconds} s; before: {self.said[-5:]}")
+            raise AssertionError(f"nothing came in {seconds} s; before: {self.messages[-5:]}")
         self.worker, frame = self.socket.recv_multipart()
-        self.said.append(decode(frame))
-        return self.said[-1]
+        self.messages.append(decode(frame))
+        return self.messages[-1]
 
     def until(self, kind: type[M], wanted: Callable[[M], bool] = lambda _: True) -> M:
-        """The next message of a kind; what comes before it is remembered."""
+        """The next message of a kind; `messages` keeps those before it."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             message = self.receive(max(0.0, deadline - time.monotonic()))
             if isinstance(message, kind) and wanted(message):
                 return message
-        raise AssertionError(f"no such {kind.__name__}; last: {self.said[-5:]}")
+        raise AssertionError(f"no such {kind.__name__}; last: {self.messages[-5:]}")
 
     def welcome(self, heartbeat: float = 0.05) -> Hello:
         hello = self.until(Hello)
@@ -102,7 +102,7 @@ class Gateway:
         return id
 
     def answer(self, id: int) -> Message:
-        for message in self.said:
+        for message in self.messages:
             if _answers(message, id):
                 return message
         return self.until(Message, lambda message: _answers(message, id))
@@ -120,7 +120,7 @@ class Gateway:
     def chunks(self, id: int) -> list[Chunk]:
         return [
             chunk
-            for message in self.said
+            for message in self.messages
             if isinstance(message, Chunks)
             for chunk in message.chunks
             if chunk.id == id
@@ -137,7 +137,7 @@ class Gateway:
             self.receive()
 
     def settle(self) -> None:
-        """Two heartbeats: what was sent before has been acted on, and said what it had to say."""
+        """Wait for two heartbeats: earlier messages have then been handled, and answered."""
         from protocol.messages import Heartbeat
 
         for _ in range(2):
@@ -152,7 +152,7 @@ def _answers(message: Message, id: int) -> bool:
 def worker(
     binding: str, folder: Path, *flags: str, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of `folder` as its home; ended by its pid, whatever the test does."""
+    """A worker with `folder` as its home; killed at the end, whatever the test does."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("LOLLMS_")}
     ours = {f"LOLLMS_{name.upper()}": value for name, value in settings.items()}
     with (folder / "worker.log").open("ab") as log:

@@ -1,4 +1,4 @@
-"""A terminal, with `python -m chat` in it."""
+"""A pseudo-terminal that runs `python -m chat`."""
 
 import fcntl
 import os
@@ -26,7 +26,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def until(self, text: str) -> str:
-        """What appeared since the last look, up to and with `text`."""
+        """Wait for `text`; return the output since the last call, up to and including it."""
         deadline = time.monotonic() + PATIENCE
         while (found := self.seen.find(text, self._read)) < 0:
             left = deadline - time.monotonic()
@@ -36,14 +36,14 @@ class Terminal:
         return new
 
     def ended(self) -> int:
-        """Its exit code."""
+        """Wait for the end of the process; return its exit code."""
         deadline = time.monotonic() + PATIENCE
         while self._more(max(0.0, deadline - time.monotonic())):
             pass
         return self.process.wait(PATIENCE)
 
     def _more(self, seconds: float) -> bool:
-        """False when nothing came in time, or nothing will."""
+        """Read output; False if none came in time, or the process has closed it."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
@@ -65,7 +65,7 @@ def chatting(url: str, *options: str) -> Iterator[Terminal]:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # So that Ctrl-C is a signal to it, as in any terminal.
+            # Makes Ctrl-C send SIGINT, as in any terminal.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
     finally:

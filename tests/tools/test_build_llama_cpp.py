@@ -1,4 +1,4 @@
-"""What is llama.cpp compiled with?"""
+"""The CMake arguments with which llama.cpp is compiled."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""Is nothing lost, nobody left waiting, and little sent when much waits?"""
+"""The output queue between model thread and link thread: no loss, no missed wake-up."""
 
 import os
 import threading

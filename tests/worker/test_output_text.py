@@ -1,4 +1,4 @@
-"""Does the text come out right, however it was cut in pieces?"""
+"""Output text is the same however it was split into pieces."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Does a real worker process behave, whatever its gateway and its binding do?"""
+"""A real worker process, with well-behaved and faulty gateways and bindings."""
 
 import os
 import signal
@@ -215,7 +215,7 @@ def test_introduce_drops_what_runs_and_keeps_the_model(
         id = gateway.generate(f"endless {closed}", credit=10**9)
         gateway.until_count(id, 10)
         gateway.send(Introduce())
-        gateway.said.clear()
+        gateway.messages.clear()
         assert gateway.until(Hello, lambda hello: hello.model == "any").slots == 4
         gateway.send(Welcome(0.05, gateway.epoch))
         gateway.settle()
@@ -251,7 +251,7 @@ def test_work_stops_within_a_second_of_the_gateways_death_and_the_next_one_is_gr
             assert successor.welcome().model == "any"
             again = successor.generate("two words", n_predict=2)
             assert successor.finished(again).tokens == 2
-            old = [said for said in successor.said if getattr(said, "id", again) != again]
+            old = [each for each in successor.messages if getattr(each, "id", again) != again]
             assert not old, "the dead gateway's requests are nothing to its successor"
 
 
@@ -374,7 +374,7 @@ def test_a_request_before_welcome_is_dropped(home: Path, gateway: Gateway, addre
         gateway.send(Tokenize(1, "too early"))
         gateway.welcome()
         gateway.settle()
-        assert not [said for said in gateway.said if isinstance(said, Failed | Tokenized)]
+        assert not [each for each in gateway.messages if isinstance(each, Failed | Tokenized)]
 
 
 def test_a_gateway_that_grants_without_end_and_reads_nothing_fills_no_memory(

@@ -1,4 +1,4 @@
-"""Does what matters of a prompt stay, and is room left for the answer?"""
+"""Prompt fitting: the oldest blocks are dropped, and there is room for the answer."""
 
 import itertools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.binding import ContextOverflow
-from worker.prompt_fitting import Fitted, fit
+from worker.prompt_fitting import FittedPrompt, fit
 
 
 class Counting:
@@ -24,7 +24,7 @@ class Counting:
 
 def fitted(
     conditioning: str, blocks: list[str], prompt: str, n_predict: int = 25, context_size: int = 100
-) -> Fitted:
+) -> FittedPrompt:
     return fit(
         blocks, joined(conditioning, blocks, prompt),
         n_predict=n_predict, context_size=context_size, tokenize=Counting(),
@@ -40,7 +40,7 @@ def test_without_a_limit_nothing_is_tokenised() -> None:
     blocks = ["b" * 1000]
     text = joined("c", blocks, "p")
     everything = fit(blocks, text, n_predict=9, context_size=0, tokenize=tokenize)
-    assert everything == Fitted("c" + "b" * 1000 + "p")
+    assert everything == FittedPrompt("c" + "b" * 1000 + "p")
     assert not tokenize.texts
 
 
@@ -49,7 +49,7 @@ def test_what_fits_costs_one_tokenisation() -> None:
     blocks = ["b1", "b2"]
     text = joined("c", blocks, "p")
     whole = fit(blocks, text, n_predict=9, context_size=100, tokenize=tokenize)
-    assert whole == Fitted("cb1b2p", tuple(map(ord, "cb1b2p")))
+    assert whole == FittedPrompt("cb1b2p", tuple(map(ord, "cb1b2p")))
     assert tokenize.texts == ["cb1b2p"]
 
 

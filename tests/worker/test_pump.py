@@ -1,4 +1,4 @@
-"""In which order does the model thread work? Driven by hand here, without a thread or a socket."""
+"""The loop of the model thread, called directly, without a thread or a socket."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ Act = Callable[[Pump], None]
 
 
 class Letters(Binding):
-    """Says its prompt letter by letter; remembers what became of it."""
+    """Answers with its prompt, letter by letter; records what happened."""
 
     slots = 2
 
@@ -81,18 +81,19 @@ class Letters(Binding):
 
 
 class Script:
-    """Runs a pump on this thread; `when` says what to do as soon as something was said."""
+    """Runs a pump on this thread. Actions given to `when` run after output that meets their
+    condition."""
 
     def __init__(self, binding: Binding) -> None:
-        self.said: list[Chunk | Message] = []
+        self.output: list[Chunk | Message] = []
         self.batches: list[list[Chunk | Message]] = []
         self.acts: list[tuple[Callable[[], bool], Act]] = []
         self.congested = False
-        self.pump = Pump(binding, self._hear, lambda: self.congested)
+        self.pump = Pump(binding, self._receive, lambda: self.congested)
 
-    def _hear(self, said: list[Chunk | Message]) -> None:
-        self.said += said
-        self.batches.append(said)
+    def _receive(self, batch: list[Chunk | Message]) -> None:
+        self.output += batch
+        self.batches.append(batch)
         for act in list(self.acts):
             if act[0]():
                 self.acts.remove(act)
@@ -111,14 +112,14 @@ class Script:
 
     @property
     def answers(self) -> list[Message]:
-        return [said for said in self.said if isinstance(said, Message)]
+        return [each for each in self.output if isinstance(each, Message)]
 
     def answer(self, id: int) -> Any:
-        (answer,) = [said for said in self.answers if getattr(said, "id", None) == id]
+        (answer,) = [each for each in self.answers if getattr(each, "id", None) == id]
         return answer
 
     def chunks(self, id: int) -> list[Chunk]:
-        return [said for said in self.said if isinstance(said, Chunk) and said.id == id]
+        return [each for each in self.output if isinstance(each, Chunk) and each.id == id]
 
     def text(self, id: int) -> str:
         return "".join(chunk.text for chunk in self.chunks(id))
@@ -465,7 +466,7 @@ def test_tidying_up_is_for_when_nobody_waits() -> None:
 
 
 class Formal(Letters):
-    """Has a form of its own for what was said."""
+    """Has its own conversation format."""
 
     def compose(self, system: str, turns: Sequence[str]) -> str | None:
         return f"<{system}|{'|'.join(turns)}>" if system != "none" else None

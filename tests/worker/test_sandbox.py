@@ -1,4 +1,4 @@
-"""Is what a worker does not need really out of its reach, and the rest within it?"""
+"""The sandbox: a worker reaches what it needs, and nothing else."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support.harness import run as run_now
 from worker.sandbox import landlock
 
 PRISONER = '''
-"""Tries what the prompt says, in the way of code that means no good; says how it went."""
+"""Tries what the prompt names, as malicious code would, and answers with the result."""
 
 import ctypes
 import os
@@ -105,7 +105,7 @@ binding = Prisoner
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """With a secret of the gateway's, and the binding."""
+    """A home with secrets of the gateway, and the binding."""
     (tmp_path / "tokens").write_text("alice secret")
     (tmp_path / "state.json").write_text("{}")
     folder = tmp_path / "bindings" / "prisoner"
@@ -131,7 +131,7 @@ def listening() -> Iterator[int]:
 
 
 class Prison:
-    """A worker that is asked to do what it should not."""
+    """A worker that tries what the sandbox must prevent."""
 
     def __init__(self, gateway: Gateway, hello: Hello) -> None:
         self.gateway = gateway
@@ -250,7 +250,7 @@ def test_a_card_may_ask_for_the_network_and_for_folders(
     )
     with imprisoned(gateway, home):
         prison = Prison(gateway, gateway.welcome())
-        assert prison.sandbox["network"] == "open: its card asks for the network"
+        assert prison.sandbox["network"] == "open: the binding's card requests the network"
         assert prison.tries("tcp", listening) == "connected"
         assert prison.tries("read", home / "cache" / "there") == "x"
         assert prison.tries("write", home / "notes" / "there") == "4"
@@ -289,7 +289,7 @@ needs_unshare = pytest.mark.skipif(
 def test_without_namespaces_landlock_still_refuses_tcp(
     gateway: Gateway, home: Path, listening: int
 ) -> None:
-    """What the system does not have keeps no worker from starting, and is said."""
+    """What the system does not have keeps no worker from starting, and is reported."""
     command = (
         "echo 0 > /proc/sys/user/max_net_namespaces && exec "
         f"{sys.executable} -m worker prisoner --home {home} --gateway {gateway.address} "
@@ -352,14 +352,14 @@ def test_who_has_no_powers_makes_a_namespace_or_says_why_not(
 def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
     script = """
         import ctypes, os, socket
-        from worker.sandbox import network_namespace as netless
         from worker.sandbox.confine import _drop_capabilities
+        from worker.sandbox.network_namespace import leave_network
         if not os.getuid():
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
             ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as if it had always been so
         before = os.getuid(), os.getgid()
-        netless.leave()
+        leave_network()
         _drop_capabilities()
         assert (os.getuid(), os.getgid()) == before
         status = open("/proc/self/status").read()
@@ -374,19 +374,19 @@ def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "expected"),
     [
         (["--memory_limit", "much"], "'much'"), (["--memory_limit", "-1"], "MiB"),
         (["--sandbox", "maybe"], "'maybe'"), (["--log_format", "xml"], "'xml'"),
         (["--log_level", "loud"], "'loud'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_one_sentence(flags: list[str], said: str, home: Path) -> None:
+def test_what_cannot_be_meant_is_one_sentence(flags: list[str], expected: str, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "worker", "prisoner", *flags], cwd=ROOT, capture_output=True,
         text=True, timeout=20, check=False,
     )  # fmt: skip
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
 
 
 @linux

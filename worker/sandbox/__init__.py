@@ -1,1 +1,1 @@
-"""What a worker gives up before it runs foreign code: network, files, privileges."""
+"""The sandbox: a worker gives up network, files and privileges before it runs foreign code."""

@@ -1,8 +1,8 @@
-"""Which files, ports and processes may this process reach? Linux's Landlock, by ctypes.
+"""Restrict files, TCP ports and signals of this process, with Linux's Landlock, by ctypes.
 
-What is taken away is taken from this thread, and from all threads and processes
-that it starts later, for good. Needs no privileges; kernels since 5.13 have it.
-The numbers are those of <linux/landlock.h>.
+A restriction applies to this thread, and to all threads and processes that it
+starts later. It cannot be removed. Landlock needs no privileges, and Linux 5.13 or
+newer. The numbers are those of <linux/landlock.h>.
 """
 
 import ctypes
@@ -16,18 +16,18 @@ READ = READ_FILE | READ_DIR
 RUN = READ | EXECUTE
 CHANGE = READ | WRITE_FILE | TRUNCATE | sum(1 << bit for bit in range(4, 14))  # make, remove
 DEVICE = READ | WRITE_FILE | IOCTL_DEV
-OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-"""What can be allowed for something that is no folder."""
+FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+"""The rights that apply to files that are not folders."""
 
-_FILES_SINCE = {1: (1 << 13) - 1, 2: 1 << 13, 3: TRUNCATE, 5: IOCTL_DEV}
-"""Rights by the version that brought them."""
+_RIGHTS_SINCE = {1: (1 << 13) - 1, 2: 1 << 13, 3: TRUNCATE, 5: IOCTL_DEV}
+"""Rights by the Landlock version that added them."""
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 NETWORK_SINCE, SCOPES_SINCE = 4, 6
 _SCOPES = (1 << 0) | (1 << 1)
-"""Abstract Unix sockets, and signals, of processes that are not confined with us."""
-_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all processors
+"""Abstract Unix sockets of, and signals to, processes outside the sandbox."""
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all architectures
 _VERSION = 1
-_BENEATH, _PORT = 1, 2
+_PATH_RULE, _PORT_RULE = 1, 2
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -35,18 +35,18 @@ class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-class _Beneath(ctypes.Structure):
+class _PathRule(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"
     _fields_ = (("allowed", ctypes.c_uint64), ("descriptor", ctypes.c_int32))
 
 
-class _Port(ctypes.Structure):
+class _PortRule(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def version() -> int:
-    """0 where there is no Landlock."""
+    """The Landlock version of the kernel; 0 without Landlock."""
     try:
         return _call(_CREATE, None, 0, _VERSION)
     except OSError:
@@ -54,23 +54,24 @@ def version() -> int:
 
 
 def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:
-    """From here on only these files and folders, with these rights, and, unless `ports` is None,
-    no TCP but connections to these ports. What is not there is passed over. Raise OSError,
-    nothing having changed."""
-    known = version()
-    handled = sum(rights for since, rights in _FILES_SINCE.items() if since <= known)
-    network = known >= NETWORK_SINCE and ports is not None
+    """Allow only these files and folders, with these rights, and, unless `ports` is None, no TCP
+    except connections to these ports. Paths that do not exist are ignored. On OSError nothing
+    has changed."""
+    supported = version()
+    handled = sum(rights for since, rights in _RIGHTS_SINCE.items() if since <= supported)
+    network = supported >= NETWORK_SINCE and ports is not None
     attributes = _Ruleset(
         handled,
         _BIND_TCP | _CONNECT_TCP if network else 0,
-        _SCOPES if known >= SCOPES_SINCE else 0,
+        _SCOPES if supported >= SCOPES_SINCE else 0,
     )
     ruleset = _call(_CREATE, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
     try:
         for path, rights in files.items():
             _allow(ruleset, path, rights & handled)
         for port in (ports or ()) if network else ():
-            _call(_ADD_RULE, ruleset, _PORT, ctypes.byref(_Port(_CONNECT_TCP, port)), 0)
+            rule = _PortRule(_CONNECT_TCP, port)
+            _call(_ADD_RULE, ruleset, _PORT_RULE, ctypes.byref(rule), 0)
         no_new_privileges()
         _call(_RESTRICT, ruleset, 0)
     finally:
@@ -78,7 +79,7 @@ def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:
 
 
 def no_new_privileges() -> None:
-    """Programs that are started get no more rights than we have, whatever their file says."""
+    """Programs that this process starts gain no privileges from setuid bits or capabilities."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         _fail()
 
@@ -89,9 +90,9 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     except OSError:
         return
     try:
-        allowed = rights if path.is_dir() else rights & OF_FILES
-        rule = _Beneath(allowed, descriptor)
-        _call(_ADD_RULE, ruleset, _BENEATH, ctypes.byref(rule), 0)
+        allowed = rights if path.is_dir() else rights & FILE_RIGHTS
+        rule = _PathRule(allowed, descriptor)
+        _call(_ADD_RULE, ruleset, _PATH_RULE, ctypes.byref(rule), 0)
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,6 @@
-"""How does a process get rid of the network? By moving into a network namespace without one.
+"""Leave the network: move this process into a new, empty network namespace.
 
-Unix sockets that are files go on working, and so does the gateway's.
+Unix sockets that are files, such as the gateway's, continue to work.
 """
 
 import ctypes
@@ -10,16 +10,16 @@ from pathlib import Path
 _NEWUSER, _NEWNET = 0x10000000, 0x40000000
 
 
-def leave() -> None:
-    """For good, before the first thread. Raise OSError, nothing having changed.
+def leave_network() -> None:
+    """Call it before the first thread. There is no way back. On OSError nothing has changed.
 
-    Who is not root needs a user namespace for it, and stays the same user in that; not
-    every system lets everybody make one.
+    A user who is not root also needs a user namespace, and stays the same user in it. Not
+    every system allows users to create one.
     """
     try:
         _unshare(_NEWNET)
     except OSError:
-        if number := _tried_by_a_child():
+        if number := _error_in_child():
             raise OSError(number, os.strerror(number)) from None
         _leave_as_user()
 
@@ -33,9 +33,9 @@ def _leave_as_user() -> None:
         Path("/proc/self", name).write_text(text)
 
 
-def _tried_by_a_child() -> int:
-    """The error number, 0 when it went well. A namespace without its user map, halfway, would
-    be worse than none, and there is no way back."""
+def _error_in_child() -> int:
+    """Try it in a child process. Return the error number, 0 on success. This process must not
+    stop halfway, in a namespace without a user map: it could not go back."""
     child = os.fork()
     if not child:
         try:

@@ -1,4 +1,4 @@
-"""Which files does a worker need, and may it use the network? From its flags and its card."""
+"""Permissions of a worker: files and network, from its flags and its binding's card."""
 
 import glob
 import os
@@ -19,40 +19,40 @@ from worker.sandbox.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, R
 
 CARD = "binding_card.yaml"
 MAX_CARD_BYTES = 64_000
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/gnu")
-FACTS = ("/etc", "/proc", "/sys")
-NAMES = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
-"""Where /etc/resolv.conf may lead to."""
-PARTS = ("bin", "lib", "lib64")
-"""Of a Python that is installed around the checkout."""
-SPECIAL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-GPUS = (
+PROGRAM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/gnu")
+SYSTEM_INFORMATION = ("/etc", "/proc", "/sys")
+RESOLVER_FOLDERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
+"""/etc/resolv.conf may be a link into one of these."""
+PREFIX_FOLDERS = ("bin", "lib", "lib64")
+"""Folders of a Python whose prefix contains the checkout."""
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+GPU_DEVICES = (
     "/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", "/dev/kfd", "/dev/accel", "/dev/dxg",
 )  # fmt: skip
 NVIDIA, NVIDIA_MEMORY = Path("/proc/driver/nvidia/version"), Path("/dev/nvidia-uvm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class SandboxNeeds:
     binding: str
     bindings_path: Path
     models_path: Path
-    hello: Path
-    """Where the secret of whichever gateway runs is read."""
+    secret_folder: Path
+    """Contains the secret of the running gateway."""
     scratch: Path
-    """What it may write to."""
+    """The folder that it may write to."""
     memory: int = 0
-    """MiB; 0 is no limit."""
+    """Limit in MiB; 0 means no limit."""
     port: int = 0
-    """Where the gateway is, when it is on another machine."""
+    """TCP port of the gateway, if it is on another machine."""
     network: bool = False
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
 
 
-def asked_for(folder: Path) -> dict[str, Any]:
-    """What the card in a binding's folder asks for beyond the usual: `network`, `reads`,
-    `writes`. A card that cannot be read asks for nothing."""
+def card_permissions(folder: Path) -> dict[str, Any]:
+    """The permissions that the card in a binding's folder requests: `network`, `reads`,
+    `writes`. A card that cannot be read requests none."""
     try:
         with (folder / CARD).open("rb") as file:
             card = yaml.safe_load(file.read(MAX_CARD_BYTES))
@@ -62,27 +62,27 @@ def asked_for(folder: Path) -> dict[str, Any]:
         return {}
     return {
         "network": card.get("network") is True,
-        "reads": tuple(map(str, _listed(card.get("reads")))),
-        "writes": tuple(map(str, _listed(card.get("writes")))),
+        "reads": tuple(map(str, _as_list(card.get("reads")))),
+        "writes": tuple(map(str, _as_list(card.get("writes")))),
     }
 
 
-def prepare(needs: Needs) -> None:
-    """Make what must be there before anything is taken away."""
-    for folder in (needs.scratch, needs.models_path, needs.hello):
+def prepare(needs: SandboxNeeds) -> None:
+    """Create folders and devices that must exist before the sandbox is applied."""
+    for folder in (needs.scratch, needs.models_path, needs.secret_folder):
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if needs.scratch.is_dir():
         tempfile.tempdir = os.environ["TMPDIR"] = str(needs.scratch)
     helper = shutil.which("nvidia-modprobe")
     if NVIDIA.exists() and not NVIDIA_MEMORY.exists() and helper:
-        # The driver would call it when it is first used; then it is too late, for it is setuid.
+        # The driver runs this setuid program at its first use; in the sandbox it cannot.
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run([helper, "-u", "-c", "0"], timeout=5, check=False)
 
 
-def files(needs: Needs) -> dict[Path, int]:
-    """Path to rights, for `landlock.restrict`; everything else is out of reach."""
+def file_rights(needs: SandboxNeeds) -> dict[Path, int]:
+    """Rights by path, for `landlock.restrict`; all other paths are inaccessible."""
     rights: dict[Path, int] = {}
 
     def add(paths: Iterable[str | Path], right: int) -> None:
@@ -90,34 +90,34 @@ def files(needs: Needs) -> dict[Path, int]:
             real = Path(path).expanduser().resolve()
             rights[real] = rights.get(real, 0) | right
 
-    add(SYSTEM, RUN)
-    add(_python(), RUN)
+    add(PROGRAM_FOLDERS, RUN)
+    add(_python_folders(), RUN)
     add((CHECKOUT / "protocol", CHECKOUT / "worker", needs.bindings_path), RUN)
-    add(FACTS + NAMES, READ)
+    add(SYSTEM_INFORMATION + RESOLVER_FOLDERS, READ)
     add(("/dev",), READ_DIR)
     add((needs.models_path,), READ)
-    add((needs.hello,), READ_FILE)
-    add(SPECIAL, DEVICE)
-    add((path for pattern in GPUS for path in glob.glob(pattern)), DEVICE)
+    add((needs.secret_folder,), READ_FILE)
+    add(DEVICES, DEVICE)
+    add((path for pattern in GPU_DEVICES for path in glob.glob(pattern)), DEVICE)
     add(("/dev/shm", needs.scratch), CHANGE)
     if NVIDIA.exists():
-        add(("~/.nv",), CHANGE)  # what its driver has compiled
+        add(("~/.nv",), CHANGE)  # the driver's cache of compiled code
     add(needs.reads, READ)
     add(needs.writes, CHANGE)
     return rights
 
 
-def _python() -> list[str]:
-    """Where this interpreter and its libraries are. Of what is above the checkout only some
-    folders: the home, with everything that is secret, is in there by default."""
+def _python_folders() -> list[str]:
+    """Folders of this interpreter and its libraries. Of a folder that contains the checkout only
+    some subfolders: by default the home, with all secrets, is in the checkout."""
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    places = {sys.prefix, sys.exec_prefix, sys.base_prefix, *sys.path, *libraries}
-    found: list[str] = []
-    for place in filter(None, places):
-        above = CHECKOUT.is_relative_to(Path(place).resolve())
-        found += [f"{place}/{part}" for part in PARTS] if above else [place]
-    return found
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, *sys.path, *libraries}
+    folders: list[str] = []
+    for prefix in filter(None, prefixes):
+        above = CHECKOUT.is_relative_to(Path(prefix).resolve())
+        folders += [f"{prefix}/{name}" for name in PREFIX_FOLDERS] if above else [prefix]
+    return folders
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if isinstance(value, str) else []

@@ -110,7 +110,7 @@ def test_ctrl_c_without_an_answer_says_how_to_leave(echo: Home) -> None:
         for _ in range(2):  # before the first answer, and after it
             terminal.until("> ")
             terminal.type(CTRL_C)
-            terminal.until("/quit or Ctrl-D leaves")
+            terminal.until("/quit or Ctrl-D quits")
             terminal.until("> ")
             terminal.type("a word\n")
             terminal.until("a word\r\na word\r\n")
@@ -122,13 +122,13 @@ def test_ctrl_c_without_an_answer_says_how_to_leave(echo: Home) -> None:
 
 def test_it_asks_for_a_personality_and_shows_what_can_be_typed(echo: Home) -> None:
     with chatting(echo.url) as terminal:
-        assert "pirate" in terminal.until("personality, by number: ")
+        assert "pirate" in terminal.until("number of the personality: ")
         terminal.type("0\n")
         assert "/quit" in terminal.until("> ")
         terminal.type("/help\n")
         assert "/model" in terminal.until("> ")
         terminal.type("/model\n")
-        assert "lorem-10ms" in terminal.until("model, by number: ")
+        assert "lorem-10ms" in terminal.until("number of the model: ")
         terminal.type("\n")
         terminal.until("> ")
         terminal.type(CTRL_D)
@@ -137,7 +137,7 @@ def test_it_asks_for_a_personality_and_shows_what_can_be_typed(echo: Home) -> No
 
 def test_ctrl_c_while_it_asks_for_a_personality_leaves_no_hung_client(echo: Home) -> None:
     with chatting(echo.url) as terminal:
-        terminal.until("personality, by number: ")
+        terminal.until("number of the personality: ")
         terminal.type(CTRL_C)
         terminal.type(CTRL_D)
         terminal.type(CTRL_D)

@@ -97,7 +97,7 @@ def test_a_run_folder_of_somebody_else_is_used_by_nobody(tmp_path: Path, module:
         process = server.start(*command, name=module)
         assert process.wait(PATIENCE) in (1, 78)
         said = server.log(module)
-        assert "belongs to somebody else" in said and "Traceback" not in said
+        assert "belongs to another user" in said and "Traceback" not in said
         assert said.count("\n") == 1 and not list(run_path.iterdir())
 
 

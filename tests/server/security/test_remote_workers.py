@@ -15,7 +15,7 @@ import zmq
 
 from protocol import PROTOCOL_VERSION
 from protocol.codec import decode, encode
-from protocol.join_file import BadJoining, Joining, is_address, parse, write
+from protocol.join_file import BadJoinFile, JoinFile, is_address, parse, write
 from protocol.messages import Hello, Introduce, Refused, Welcome
 from tests.gateway.security.test_keys import keys
 from tests.server.security.test_access import ECHO
@@ -70,8 +70,8 @@ def test_an_invited_worker_joins_with_the_command_that_was_told(
 
     run(scenario())
     said = (tmp_path / "elsewhere" / "log").read_text()
-    assert "the gateway welcomes us" in said
-    assert f"confined: no TCP but to port {inviting.port}" in said or "open: " in said
+    assert "the gateway accepted this worker" in said
+    assert f"confined: no TCP except to port {inviting.port}" in said or "open: " in said
 
 
 def test_a_worker_of_this_machine_joins_as_before(inviting: Inviting) -> None:
@@ -107,9 +107,9 @@ def test_a_guest_that_calls_itself_by_our_name_has_none_of_our_processes_watched
     """Its pid is somebody else's here: when it hangs, nobody here may be killed for it."""
     bystander = subprocess.Popen(["sleep", "100"])
     try:
-        joining = parse(inviting.file.read_text())
-        with dealer(inviting.server, joining, bystander.pid) as (ask, _):
-            said = hello(joining.secret, bystander.pid, host=os.uname().nodename)
+        join_file = parse(inviting.file.read_text())
+        with dealer(inviting.server, join_file, bystander.pid) as (ask, _):
+            said = hello(join_file.secret, bystander.pid, host=os.uname().nodename)
             assert isinstance(ask(said), Welcome)
             log = until(
                 lambda: [x for x in inviting.server.log("gateway").splitlines() if "silent" in x],
@@ -123,16 +123,16 @@ def test_a_guest_that_calls_itself_by_our_name_has_none_of_our_processes_watched
 
 
 def test_strangers_get_no_word_whatever_they_say(inviting: Inviting) -> None:
-    joining = parse(inviting.file.read_text())
+    join_file = parse(inviting.file.read_text())
     stranger = zmq.curve_keypair()[1].decode()
     other = zmq.curve_public(stranger.encode()).decode()
     for spoiled in (
-        Joining(joining.gateway, joining.gateway_key, stranger, joining.secret),
-        Joining(joining.gateway, other, joining.worker_key, joining.secret),
+        JoinFile(join_file.gateway, join_file.gateway_key, stranger, join_file.secret),
+        JoinFile(join_file.gateway, other, join_file.worker_key, join_file.secret),
         None,  # without CURVE
     ):
-        with dealer(inviting.server, spoiled, address=joining.gateway) as (_, socket):
-            socket.send(encode(hello(joining.secret)))
+        with dealer(inviting.server, spoiled, address=join_file.gateway) as (_, socket):
+            socket.send(encode(hello(join_file.secret)))
             assert not socket.poll(500)
     log = inviting.server.log("gateway")
     assert "joined" not in log and "Traceback" not in log
@@ -144,16 +144,16 @@ def hello(secret: str, pid: int = 4711, host: str = "elsewhere") -> Hello:
 
 @contextlib.contextmanager
 def dealer(
-    server: Home, joining: Joining | None, pid: int = 4711, address: str = ""
+    server: Home, join_file: JoinFile | None, pid: int = 4711, address: str = ""
 ) -> Iterator[tuple]:  # type: ignore[type-arg]
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.identity = f"echo.{pid}.x".encode()
-    if joining:
-        socket.curve_secretkey = joining.worker_key.encode()
-        socket.curve_publickey = zmq.curve_public(joining.worker_key.encode())
-        socket.curve_serverkey = joining.gateway_key.encode()
-    socket.connect(address or joining.gateway)  # type: ignore[union-attr]
+    if join_file:
+        socket.curve_secretkey = join_file.worker_key.encode()
+        socket.curve_publickey = zmq.curve_public(join_file.worker_key.encode())
+        socket.curve_serverkey = join_file.gateway_key.encode()
+    socket.connect(address or join_file.gateway)  # type: ignore[union-attr]
 
     def ask(message: Hello) -> object:
         socket.send(encode(message))
@@ -232,14 +232,14 @@ def test_the_files_are_private_and_hold_what_they_should(tmp_path: Path) -> None
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for name in ("gateway.key", "workers", "rack7.join"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-    joining = parse((folder / "rack7.join").read_text())
+    join_file = parse((folder / "rack7.join").read_text())
     listed = (folder / "workers").read_text()
-    assert joining.gateway == "tcp://gateway.example:9602" and joining.port == 9602
-    assert joining.secret not in listed and joining.worker_key not in listed
-    for secret in (joining.secret, joining.worker_key):
+    assert join_file.gateway == "tcp://gateway.example:9602" and join_file.port == 9602
+    assert join_file.secret not in listed and join_file.worker_key not in listed
+    for secret in (join_file.secret, join_file.worker_key):
         assert secret not in made.stderr + made.stdout
     keys(tmp_path, "worker", "rack8", "gateway.example:9602")
-    assert parse((folder / "rack8.join").read_text()).gateway_key == joining.gateway_key
+    assert parse((folder / "rack8.join").read_text()).gateway_key == join_file.gateway_key
 
 
 @pytest.mark.parametrize(
@@ -274,10 +274,10 @@ def test_a_gateway_without_keys_or_with_a_taken_port_does_not_start(tmp_path: Pa
         assert "Traceback" not in server.log("gateway")
 
 
-GOOD = Joining("tcp://h:1", "a" * 40, "b" * 40, "s")
+GOOD = JoinFile("tcp://h:1", "a" * 40, "b" * 40, "s")
 
 
-def test_a_joining_file_is_read_as_it_was_written() -> None:
+def test_a_join_file_is_read_as_it_was_written() -> None:
     assert parse(write(GOOD)) == GOOD
 
 
@@ -293,8 +293,8 @@ def test_a_joining_file_is_read_as_it_was_written() -> None:
         json.dumps({**json.loads(write(GOOD)), "more": ""}),
     ],
 )  # fmt: skip
-def test_what_is_no_joining_file_is_known_as_such(text: str) -> None:
-    with pytest.raises(BadJoining):
+def test_what_is_no_join_file_is_known_as_such(text: str) -> None:
+    with pytest.raises(BadJoinFile):
         parse(text)
 
 
