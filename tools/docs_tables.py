@@ -14,8 +14,7 @@ from gateway.config.command_line import markdown_table
 from protocol import messages as messages_module
 from protocol.codec import vocabulary
 from protocol.sampling import Sampling
-
-ROOT = Path(__file__).resolve().parent.parent
+from tools.layout import FLOORS, LIBRARIES, NEVER, PURE, ROOT, Module, modules
 
 
 JSON_KINDS = {
@@ -64,7 +63,64 @@ def _short(annotation: str) -> str:
     return re.sub(r"<class '(\w+)'>", r"\1", kind).replace("|", "or")
 
 
+def packages() -> str:
+    """The gateway's packages and the modules in them, from the top floor down."""
+    found = modules("gateway")
+    rows = ["| place | what is there |", "|---|---|"]
+    for name in (name for floor in FLOORS for name in floor):
+        inside = [each for each in found if each.box == name]
+        for module in sorted(inside, key=lambda each: each.name.count(".")):
+            rows.append(f"| {_place(module)} | {_first_line(module)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _place(module: Module) -> str:
+    if module.path.name == "__init__.py":
+        return f"**`{module.path.parent}/`**"
+    return f"`{'/'.join(module.path.parts[1:])}`"
+
+
+def _first_line(module: Module) -> str:
+    return module.docstring.splitlines()[0].replace("|", "\\|")
+
+
+def floors() -> str:
+    """Who may import whom in the gateway."""
+    rows = ["| floor | may import every floor below it, but |", "|---|---|"]
+    for floor in FLOORS:
+        names = " · ".join(f"`{name}`" for name in floor)
+        rows.append(f"| {names} | {_exceptions(floor[0])} |")
+    return "\n".join(rows) + "\n"
+
+
+def _exceptions(name: str) -> str:
+    return ", ".join(
+        f"of `{other}` only {', '.join(f'`{each}`' for each in sorted(allowed))}"
+        if allowed
+        else f"not `{other}`"
+        for other, allowed in NEVER.get(name, {}).items()
+    )
+
+
+def libraries() -> str:
+    rows = ["| library | only in |", "|---|---|"]
+    for library, places in LIBRARIES.items():
+        names = ", ".join(f"`{place.removeprefix('gateway.')}`" for place in sorted(places))
+        rows.append(f"| `{library}` | {names} |")
+    return "\n".join(rows) + "\n"
+
+
+def pure() -> str:
+    return ", ".join(f"`{name}`" for name in PURE) + "\n"
+
+
 TABLES = {
+    "docs/architecture.md": {
+        "packages": packages,
+        "floors": floors,
+        "libraries": libraries,
+        "pure": pure,
+    },
     "docs/settings.md": {"settings": markdown_table},
     "docs/events.md": {"parameters": parameters},
     "docs/protocol.md": {"conversation": conversation, "messages": messages},

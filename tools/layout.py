@@ -1,4 +1,4 @@
-"""The layout of the code: floors of the gateway, who may import whom, which library goes where.
+"""The layout of the code: floors of the gateway, allowed imports, places of libraries.
 
 `tests/test_architecture.py` holds the code to these tables, and `tools.docs_tables`
 writes them into docs/architecture.md.
