@@ -40,12 +40,12 @@ def main() -> int:
         check_name(options.name)
         if options.command == "token":
             print(new_token(settings, options.name))
-            said = f"written to {settings.tokens_file}; a server that runs knows it now"
+            note = f"written to {settings.tokens_file}; a server that runs knows it now"
         else:
             path = new_worker(settings, options.name, options.address)
             port = options.address.rpartition(":")[2]
             print(path)
-            said = (
+            note = (
                 f"copy it to that machine, and there: python -m worker BINDING --join {path.name}\n"
                 f"the gateway needs --workers_tcp 0.0.0.0:{port}, or an address of this machine"
             )
@@ -55,7 +55,7 @@ def main() -> int:
     except OSError as error:
         print(f"keys: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    print(said, file=sys.stderr)
+    print(note, file=sys.stderr)
     return 0
 
 
@@ -86,12 +86,12 @@ def new_worker(settings: Settings, name: str, address: str) -> Path:
     if not key_file(home).exists():
         append_private(key_file(home), zmq.curve_keypair()[1].decode() + "\n")
     public, secret = (key.decode() for key in zmq.curve_keypair())
-    said = secrets.token_urlsafe(32)
+    worker_secret = secrets.token_urlsafe(32)
     ours = zmq.curve_public(gateway_key(home)).decode()
     path = key_file(home).parent / f"{name}.join"
     path.unlink(missing_ok=True)
-    append_private(path, write(JoinFile(f"tcp://{address}", ours, secret, said)))
-    append_private(list_file(home), f"{name} {public} {digest(said)}\n")
+    append_private(path, write(JoinFile(f"tcp://{address}", ours, secret, worker_secret)))
+    append_private(list_file(home), f"{name} {public} {digest(worker_secret)}\n")
     return path
 
 

@@ -16,7 +16,6 @@ from protocol.codec import vocabulary
 from protocol.sampling import Sampling
 from tools.layout import FLOORS, LIBRARIES, NEVER, PURE, ROOT, Module, modules
 
-
 JSON_KINDS = {
     float: "number",
     int: "whole number",

@@ -178,13 +178,13 @@ class Generations:
 
     def _check_quarantine(self, plan: Plan) -> None:
         """Raise Quarantined; the log says so once for each request."""
-        asked = plan.fingerprint
+        fingerprint = plan.fingerprint
         try:
-            self._quarantine.check(asked, time.monotonic())
+            self._quarantine.check(fingerprint, time.monotonic())
         except Quarantined as error:
-            if self._quarantine.refusals(asked) == 1:
+            if self._quarantine.refusals(fingerprint) == 1:
                 why = str(error).removeprefix("this request ")
-                log.warning("request %s to %s %s", asked.digest, asked.model, why)
+                log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
             raise
 
     async def _answer(self, generation: Generation, plan: Plan) -> Failed | Finished:
@@ -193,11 +193,11 @@ class Generations:
         lost: Failed | None = None
         unloaded = False
         while True:
-            asked = time.monotonic()
+            began = time.monotonic()
             slot = self._dispatcher.slot(plan.binding, plan.model, first=lost is not None)
             try:
                 async with slot as worker:
-                    self._metrics.queue.observe(time.monotonic() - asked)
+                    self._metrics.queue.observe(time.monotonic() - began)
                     async with self._link.request(
                         worker,
                         lambda id: plan.message(id, state.tokens, state.length),

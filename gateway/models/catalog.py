@@ -26,13 +26,13 @@ from gateway.storage.folder_cache import (
 )
 from gateway.storage.untrusted_files import inside, is_plain, kind
 from gateway.validation import shown
+from protocol.binding_card import CARD, MAX_CARD_BYTES
 
 log = logging.getLogger(__name__)
 
-CARD, MODELS = "binding_card.yaml", "models.yaml"
+MODELS = "models.yaml"
 ON_REQUEST = "on_request"
 """A file that hides the binding in whose folder it is, unless the configuration names that."""
-MAX_CARD_BYTES = 64_000
 NO_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
 )
@@ -143,7 +143,7 @@ class Catalog:
         old, defects = {}, Defects(log)
         if before:
             old, defects = before.bindings, Defects(log, before.defects)
-        seen: dict[str, _Binding] = {}
+        found: dict[str, _Binding] = {}
         for folder in self._folders():
             name = folder.name
             signed = signature(folder / CARD, folder / MODELS)
@@ -152,11 +152,11 @@ class Catalog:
                 defects.keep(name)
             else:
                 cards = _read_cards(folder, self._bindings_path, signed, defects)
-            seen[name] = _Binding(cards)
+            found[name] = _Binding(cards)
             # The models folder comes last: what is put there goes before what was shipped.
-            _find_files(folder / "models", seen[name], defects)
-            _find_files(self._models_path / name, seen[name], defects)
-        return _Snapshot(seen, defects.all(), os.path.isdir(self._bindings_path))
+            _find_files(folder / "models", found[name], defects)
+            _find_files(self._models_path / name, found[name], defects)
+        return _Snapshot(found, defects.all(), os.path.isdir(self._bindings_path))
 
 
 def _read_cards(folder: Path, root: Path, signed: Signature, defects: Defects) -> _Cards:

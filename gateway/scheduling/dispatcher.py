@@ -131,10 +131,10 @@ class Dispatcher:
 
     async def _examine(self, worker: Worker, how: str) -> None:
         try:
-            seen = await self._provider.post_mortem(worker, how)
-            how = seen if how == DIED else how
+            found = await self._provider.post_mortem(worker, how)
+            how = found if how == DIED else how
         finally:
-            self._record_crash(worker, how)  # first: who is told may ask again at once
+            self._record_crash(worker, how)  # first: a client may send it again at once
             self._link.fail(worker, how)
             self._schedule()
 

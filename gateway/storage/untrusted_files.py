@@ -25,7 +25,7 @@ def check_private(path: Path) -> None:
     """Raise Exposed, or OSError when the file is not there."""
     status = os.stat(path)
     if status.st_uid not in (os.getuid(), 0):
-        raise Exposed(f"{path} holds secrets and belongs to somebody else")
+        raise Exposed(f"{path} holds secrets and belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise Exposed(f"{path} holds secrets and others can read it: chmod 600 {path}")
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import yaml
 
+from protocol.binding_card import CARD, MAX_CARD_BYTES
 from protocol.run_folder import CHECKOUT
 from worker.sandbox.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 
-CARD = "binding_card.yaml"
-MAX_CARD_BYTES = 64_000
 PROGRAM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/gnu")
 SYSTEM_INFORMATION = ("/etc", "/proc", "/sys")
 RESOLVER_FOLDERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")

@@ -1,0 +1,4 @@
+"""The card of a binding: the file that makes a folder one, read by gateway and worker."""
+
+CARD = "binding_card.yaml"
+MAX_CARD_BYTES = 64_000
