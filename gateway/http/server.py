@@ -69,6 +69,6 @@ def _warn(settings: Settings, tokens: Tokens) -> None:
         log.warning("the token %s is shorter than %d characters and can be guessed", name, SHORT)
     if not of_this_machine(settings.host):
         if not tokens.guarded:
-            log.warning("anyone who reaches this machine may use this server (--insecure)")
+            log.warning("whoever reaches this machine may use this server (--insecure)")
         if settings.ssl_certfile is None:
             log.warning("texts and tokens cross the network unencrypted: see --ssl_certfile")
