@@ -19,6 +19,7 @@ A conversation:
     gateway -> Embed(id)                 worker  -> Embedded(id) | Failed(id)
     worker  -> Heartbeat                 every `Welcome.heartbeat` seconds
     gateway -> Introduce                 worker  -> Hello
+    gateway -> Quit                      worker  -> nothing: its process ends
 
 Every change to a message increments PROTOCOL_VERSION; a golden test checks this.
 """
@@ -74,6 +75,9 @@ class Heartbeat(Message):
 
     steps: int
     active: int
+    requests: list[int] = field(default_factory=list)
+    """Ids that the worker has accepted and not answered: a request that is not among them, and
+    was sent before, has been lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,16 @@ class Introduce(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Quit(Message):
+    """Ends the process, whatever its model thread does: the link thread exits with code 70.
+
+    For a worker that the gateway cannot signal, because it runs on another machine.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Load(Message):
     """Load `model` instead of the current one. Never sent while generations run."""
 
@@ -212,6 +226,9 @@ class Generate(Message):
     """Token ids that another worker generated. They are repeated, and counted."""
     skip: int = 0
     """Characters of the text that the client already has; they are not sent again."""
+    holder: str = ""
+    """Whose request it is, as an opaque text: the prefix of a prompt is shared within one
+    holder only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ class Request:
     """Ids of the answer's first tokens, generated before this generation was interrupted: yield
     their pieces again, at once, and continue after them. Only for a `resumable` binding."""
     usage: Usage = field(default_factory=Usage)
+    holder: str = ""
+    """Whose request it is. What is computed for one holder must not be visible to another."""
 
 
 class Binding(ABC):

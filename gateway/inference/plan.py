@@ -1,7 +1,7 @@
 """The plan of a generation: everything that a worker needs to know of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gateway.scheduling.quarantine import Fingerprint
@@ -29,6 +29,8 @@ class Plan:
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
     """To be called with what of the answer its client has seen."""
+    holder: str = ""
+    """Whose request it is: see `Generate.holder`."""
     resumable: bool = True
     """Another worker may continue the answer when its own has died."""
 
@@ -46,8 +48,11 @@ class Plan:
             credit=CREDIT,
             resume=resume,
             skip=skip,
+            holder=self.holder,
         )
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint.of(self.binding, self.model, encode(self.message(0, [], 0)))
+        """The same for every holder: a prompt that crashes workers does so for all of them."""
+        message = replace(self.message(0, [], 0), holder="")
+        return Fingerprint.of(self.binding, self.model, encode(message))
