@@ -20,6 +20,10 @@ from protocol.sampling import Sampling
 
 MAX_FRAME = 64 * 2**20
 """Bytes; also the sockets' ZMQ_MAXMSGSIZE."""
+MAX_ITEMS = 2**20
+"""Entries of one list."""
+MAX_KEYS = 2**12
+"""Keys of one object."""
 TCP_KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 10, "TCP_KEEPALIVE_INTVL": 5,
                  "TCP_KEEPALIVE_CNT": 3}  # fmt: skip
 """ZeroMQ's socket options, by name. They detect a vanished machine within half a minute."""
@@ -41,13 +45,56 @@ def decode(frame: bytes) -> Message:
         name, body = msgpack.unpackb(
             frame,
             max_str_len=MAX_FRAME,
-            max_array_len=2**20,
-            max_map_len=2**12,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_KEYS,
             max_ext_len=0,
         )
         return _build(_KINDS[name], body)  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"not a protocol message: {_shortened(repr(error))}") from None
+
+
+def unsendable(message: Message, frame: bytes) -> str:
+    """Why a peer could not read this frame of the message; "" if it can.
+
+    A list over the limit takes more bytes than it has entries: short frames cost nothing.
+    """
+    if len(frame) > MAX_FRAME:
+        return f"it has {len(frame):,} bytes, and a message may have {MAX_FRAME:,}"
+    if len(frame) > MAX_ITEMS:
+        for name in _FIELDS[type(message)]:
+            value = getattr(message, name)
+            if isinstance(value, list) and len(value) > MAX_ITEMS:
+                return f"{name} has {len(value):,} entries, and a list may have {MAX_ITEMS:,}"
+    return ""
+
+
+def ids_of(frame: bytes) -> list[int]:
+    """The ids of the requests that a frame is about, as far as they can be read.
+
+    For frames that `decode` refuses: truncated, over a limit, with fields of wrong types.
+    """
+    found: list[int] = []
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(frame)), strict_map_key=False)
+    unpacker.feed(frame)
+    try:
+        unpacker.read_array_header()
+        unpacker.skip()
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            if name == "id":
+                found.append(unpacker.unpack())
+            elif name == "chunks":
+                for _ in range(unpacker.read_array_header()):
+                    length = unpacker.read_array_header()
+                    found.append(unpacker.unpack())
+                    for _ in range(length - 1):
+                        unpacker.skip()
+            else:
+                unpacker.skip()
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError):
+        pass  # the frame ends here, or has another form
+    return [id for id in dict.fromkeys(found) if type(id) is int]
 
 
 def _shortened(text: str) -> str:

@@ -12,8 +12,8 @@ A conversation:
     gateway -> Generate(id)              worker  -> Chunks*, then one of
                                                     Finished(id) | Failed(id)
     gateway -> Credit(id)*               while the client reads
-    gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), unless
-                                                    its answer is already on its way
+    gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), also for an
+                                                    id that it does not know
     gateway -> Tokenize(id)              worker  -> Tokenized(id) | Failed(id)
     gateway -> Detokenize(id)            worker  -> Detokenized(id) | Failed(id)
     gateway -> Embed(id)                 worker  -> Embedded(id) | Failed(id)
@@ -76,8 +76,10 @@ class Heartbeat(Message):
     steps: int
     active: int
     requests: list[int] = field(default_factory=list)
-    """Ids that the worker has accepted and not answered: a request that is not among them, and
-    was sent before, has been lost."""
+    """Ids that the worker has accepted and not answered."""
+    last: int = 0
+    """The highest id that it has received from this gateway: a request up to this one that is
+    not among `requests` has been answered, or is lost."""
 
 
 @dataclass(frozen=True, slots=True)

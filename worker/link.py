@@ -16,8 +16,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from protocol import PROTOCOL_VERSION
-from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode
-from protocol.errors import ProtocolError
+from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode, ids_of, unsendable
+from protocol.errors import ErrorCode, ProtocolError
 from protocol.join_file import JoinFile
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
@@ -25,12 +25,16 @@ from protocol.messages import (
     Credit,
     Detokenize,
     Embed,
+    Failed,
+    Finished,
+    FinishReason,
     Generate,
     Heartbeat,
     Hello,
     Introduce,
     Load,
     Message,
+    Quit,
     Refused,
     Tokenize,
     Welcome,
@@ -49,6 +53,8 @@ SEND_QUEUE_FRAMES = 64
 LINGER_MS = 200
 RECONNECT_MS = 20
 """Interval of connection attempts; ZeroMQ waits up to twice as long. Its default is 100 ms."""
+ENDED_BY_GATEWAY = 70
+"""Exit code after Quit (EX_SOFTWARE): supervisor starts the worker again."""
 MAX_HEARTBEAT_SECONDS = 60.0
 
 
@@ -78,6 +84,7 @@ class Link:
         self._connected = False
         self._due = 0.0  # time of the next Hello or Heartbeat
         self._unsent: bytes | None = None
+        self._last = 0  # the highest id that this gateway has sent
         self._limited_log = RateLimitedLog(log)
         self._stopping = False
 
@@ -165,7 +172,9 @@ class Link:
         if not self._heartbeat:
             return self._send_hello()
         if not self._unsent:
-            self._try_to_send(encode(Heartbeat(self._pump.steps, self._pump.active)))
+            pump = self._pump
+            beat = Heartbeat(pump.steps, pump.active, pump.requests, self._last)
+            self._try_to_send(encode(beat))
         self._due = time.monotonic() + self._heartbeat
 
     def _send_hello(self) -> None:
@@ -186,6 +195,7 @@ class Link:
     def _drop_requests(self) -> None:
         """Cancel all requests: their gateway is gone, or does not know them any more."""
         self._heartbeat = 0.0
+        self._last = 0
         self._unsent = None
         self._outbox.clear()
         self._pump.cancel_all()
@@ -202,6 +212,14 @@ class Link:
                 self._handle(decode(frames[0]))
             except ProtocolError as error:
                 self._limited_log.warning("dropped a frame: %s", error)
+                self._refuse(ids_of(frames[0]), error)
+
+    def _refuse(self, ids: list[int], error: ProtocolError) -> None:
+        """Fail requests that cannot be read; a request that runs is none of these."""
+        running = set(self._pump.requests)
+        for id in ids if self._heartbeat else ():
+            if id not in running:
+                self._outbox.put([Failed(id, ErrorCode.BAD_REQUEST, str(error))])
 
     def _handle(self, message: Message) -> None:
         match message:
@@ -220,11 +238,17 @@ class Link:
                 self._send_hello()
             case _ if not self._heartbeat:
                 raise ProtocolError(f"{type(message).__name__} before Welcome")
+            case Quit(reason=reason):
+                log.error("the gateway ends this worker: %s", reason)
+                logging.shutdown()
+                os._exit(ENDED_BY_GATEWAY)
             case Cancel(id=id):
-                self._pump.cancel(id)
+                if not self._pump.cancel(id):
+                    self._outbox.put([Finished(id, FinishReason.CANCELLED, 0)])
             case Credit(id=id, tokens=tokens):
                 self._pump.grant(id, tokens)
             case Load() | Generate() | Tokenize() | Detokenize() | Embed():
+                self._last = max(self._last, message.id)
                 self._pump.submit(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} is a message to gateways")
@@ -236,7 +260,7 @@ class Link:
             if not self._unsent:
                 if not (message := self._outbox.take()):
                     break
-                self._unsent = encode(message)
+                self._unsent = self._encoded(message)
             if not self._try_to_send(self._unsent):
                 break
             self._unsent = None
@@ -244,6 +268,20 @@ class Link:
             self._outbox.signal()  # there may be more
         if self._outbox.relieved():
             self._pump.wake()
+
+    def _encoded(self, message: Message) -> bytes:
+        """The frame, or in place of one that the gateway could not read, what fails its request."""
+        frame = encode(message)
+        if not (why := unsendable(message, frame)):
+            return frame
+        failed = [
+            Failed(id, ErrorCode.BINDING_ERROR, f"the answer cannot be sent: {why}")
+            for id in ids_of(frame)
+        ]
+        for each in failed:
+            self._pump.cancel(each.id)
+        self._outbox.put([*failed[1:]])
+        return encode(failed[0])
 
     def _try_to_send(self, frame: bytes) -> bool:
         try:

@@ -85,11 +85,13 @@ class Pump:
             job.granted += tokens
             self.wake()
 
-    def cancel(self, id: int) -> None:
-        """Safe before, during and after the request runs; too late, it does nothing."""
-        if job := self._jobs.get(id):
+    def cancel(self, id: int) -> bool:
+        """Safe before, during and after the request runs; False if the id is not known."""
+        job = self._jobs.get(id)
+        if job:
             self._cancel(job)
             self.wake()
+        return job is not None
 
     def cancel_all(self) -> None:
         for job in list(self._jobs.values()):
@@ -109,6 +111,11 @@ class Pump:
     def active(self) -> int:
         """Requests that keep the model thread busy; 0 while it waits."""
         return len(self._jobs) if self._busy else 0
+
+    @property
+    def requests(self) -> list[int]:
+        """Ids of the requests that were submitted and are not answered."""
+        return list(self._jobs)
 
     @property
     def model(self) -> str:
