@@ -1,6 +1,7 @@
 """The composition root: what is wired to what, and in which order it starts and stops."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -37,6 +38,8 @@ from gateway.workers.health_monitor import HealthMonitor
 from gateway.workers.link import Link
 from gateway.workers.zmq_router import RemoteEndpoint
 from protocol.run_folder import make_run_folder, workers_address
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -91,6 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         async with (
             link.serving(dispatcher),
             _closing(dispatcher),
+            _closing(sessions),
             flusher,
             http_server(core, access, tls, frontends),
         ):
@@ -110,6 +114,8 @@ def _remote_endpoint(settings: Settings, keys: WorkerKeys) -> RemoteEndpoint | N
 async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Runs beside the block, and not longer."""
     tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -118,9 +124,14 @@ async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a background task failed, and runs no more", exc_info=error)
+
+
 @asynccontextmanager
-async def _closing(dispatcher: Dispatcher) -> AsyncIterator[None]:
+async def _closing(part: Dispatcher | Sessions) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await dispatcher.close()
+        await part.close()

@@ -34,7 +34,7 @@ class DefaultModel:
             try:
                 binding, model = self.selected()
                 spared = self._dispatcher.circuits.spared(binding, model, time.monotonic())
-                if self._missing() and not spared:
+                if self._missing(binding, model) and not spared:
                     await self._dispatcher.ensure(binding, model)
                     logged = ""
             except (Busy, LoadFailed, NoWorker) as error:
@@ -63,9 +63,8 @@ class DefaultModel:
                 return error
         return f"no worker of the binding {binding} holds {model}"
 
-    def _missing(self) -> bool:
-        """Nobody holds it, and loading it would take nothing from anybody."""
-        binding, model = self.selected()
+    def _missing(self, binding: str, model: str) -> bool:
+        """No worker holds it, and loading it would unload no other model."""
         workers = self._link.fleet.of(binding)
         spoken_for = binding in self._dispatcher.asleep or any(
             w.model or w.loading for w in workers

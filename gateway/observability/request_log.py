@@ -17,8 +17,9 @@ class RequestLog:
 
     def __init__(self, event: str, client: str, holder: str) -> None:
         """`event` is one that we know, or our word for those that we do not."""
-        self._fields: dict[str, Any] = {"event": event, "client": client, "holder": holder or None}
+        self._event = event
         self._end = "left"
+        self._fields: dict[str, Any] = {"client": client, "holder": holder or None}
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -28,7 +29,9 @@ class RequestLog:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         seconds = round(time.monotonic() - self._began, 4)
-        log.info("request", extra=with_fields(end=self._end, **self._fields, seconds=seconds))
+        log.info("request", extra=with_fields(
+            event=self._event, end=self._end, **self._fields, seconds=seconds
+        ))  # fmt: skip
 
     def selected(self, binding: str, model: str) -> None:
         self._fields |= {"binding": binding, "model": model}

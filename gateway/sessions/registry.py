@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from pathlib import Path
 
 from gateway.config.settings import Settings
 from gateway.inference.generation import Generation
@@ -62,11 +61,20 @@ class Sessions:
             if session.running:
                 session.running.interrupt("the server is stopping")
 
+    async def close(self) -> None:
+        """Nobody will come back to this gateway: end what runs for disconnected clients, and
+        return when that has ended and all is saved."""
+        away = [session.running for session in self.resumption.away if session.running]
+        await self.resumption.close()
+        tasks = [generation.task for generation in away if generation.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _all(self) -> list[Session]:
         return [*self.connected.values(), *self.resumption.away]
 
 
 def discussion_store(settings: Settings) -> DiscussionStore | None:
     """None when discussions are not to be kept over a restart."""
-    path: Path = settings.home / "discussions.sqlite"
-    return DiscussionStore(path, MAX_EXCHANGES) if settings.keep_discussions else None
+    if not settings.keep_discussions:
+        return None
+    return DiscussionStore(settings.home / "discussions.sqlite", MAX_EXCHANGES)

@@ -110,8 +110,8 @@ class Endpoints:
                 reason = f"Couldn't load binding:\n{reason}"
             answer = {"success": False, **route.failure, **_echoed(event, data), "error": reason}
             reply, end = self._failure_event(session, event, reply, answer), "failed"
-        log.finish(end, answer)
         session.connection.event(reply, answer)
+        log.finish(end, answer)
         return answer
 
     def _too_much(self, session: Session) -> str:
@@ -139,8 +139,8 @@ class Endpoints:
         if arguments and isinstance(arguments[0], Unread):
             error = arguments[0].why
         answer = {"success": False, "error": error, "event": name}
-        log.finish("failed", answer)
         session.connection.event("error", answer)
+        log.finish("failed", answer)
         return answer
 
     # Listings.

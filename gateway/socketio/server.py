@@ -35,7 +35,7 @@ FLUSH_SECONDS = 1.0
 
 
 class SocketIo:
-    """A frontend. Owns the Socket.IO server; `close` ends all sessions."""
+    """A frontend. Owns the Socket.IO server; `close` disconnects all clients."""
 
     def __init__(self, core: Core, flusher: Flusher, access: AccessControl) -> None:
         settings = core.settings
@@ -75,7 +75,6 @@ class SocketIo:
                 await self._flusher.drained()
         for session in list(self._core.sessions.connected.values()):
             self._leave(session, "the server stops", keep=False)
-        await self._core.sessions.resumption.close()
         await self._sio.shutdown()
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
