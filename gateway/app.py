@@ -70,7 +70,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         loads = LoadMessages(catalog, settings, fleet.sharers)
         dispatcher = Dispatcher(
             fleet, link, provider, loads, quarantine,
-            wanted=state.wanted, max_queue=settings.max_queue,
+            preload=state.model_to_preload, max_queue=settings.max_queue,
         )  # fmt: skip
         health = HealthMonitor(
             link, provider.stop_worker, stall_limit=settings.stall_limit,

@@ -12,7 +12,7 @@ from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
-OPEN = "/health"
+PUBLIC_PATH = "/health"
 """Needs no token: it says nothing but that the server is alive."""
 OWN_CHECKS = ("/socket.io", "/personalities/")
 """The first is asked for its token when it connects. The second are the pictures of the
@@ -25,7 +25,7 @@ def access_middleware(access: AccessControl, hosts: Hosts, origins: Origins) -> 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.path
-        if path == OPEN:
+        if path == PUBLIC_PATH:
             return await handler(request)
         host = request.headers.get("Host")
         if not hosts(host):

@@ -14,7 +14,7 @@ from gateway.errors import CannotStart
 from gateway.http.access_middleware import access_middleware
 from gateway.http.avatars import add_avatar_routes
 from gateway.http.operations import add_operations_routes
-from gateway.security.access import SHORT, AccessControl, Tokens, of_this_machine
+from gateway.security.access import MIN_TOKEN_LENGTH, AccessControl, Tokens, is_local
 from gateway.security.origins import Hosts, Origins
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,10 @@ async def http_server(
 
 def _warn(settings: Settings, tokens: Tokens) -> None:
     for name in tokens.short:
-        log.warning("the token %s is shorter than %d characters and can be guessed", name, SHORT)
-    if not of_this_machine(settings.host):
+        log.warning(
+            "the token %s is shorter than %d characters and can be guessed", name, MIN_TOKEN_LENGTH
+        )
+    if not is_local(settings.host):
         if not tokens.guarded:
             log.warning("whoever reaches this machine may use this server (--insecure)")
         if settings.ssl_certfile is None:

@@ -12,9 +12,9 @@ from gateway.core import Core
 from gateway.observability.prometheus import Gauges
 from gateway.workers.fleet import Worker
 
-SLOW = 0.25
+STALL_FRACTION = 0.25
 """Of the stall limit, for a step that takes long."""
-UNLIMITED = 15.0
+STALL_SECONDS = 15.0
 """Seconds a step may take before that is said, where nothing limits it."""
 
 
@@ -78,12 +78,12 @@ def _worker(core: Core, worker: Worker) -> dict[str, Any]:
 
 def state_of(worker: Worker, now: float, *, stall_limit: float, silent: bool, frozen: bool) -> str:
     """One word; times in seconds of the clock that the worker's own are of."""
-    standing = now - worker.progress_at
+    stalled = now - worker.progress_at
     if frozen:
         return "frozen"
     if silent:
         return "silent"
-    if worker.requests and standing > (stall_limit * SLOW or UNLIMITED):
+    if worker.requests and stalled > (stall_limit * STALL_FRACTION or STALL_SECONDS):
         return "stalled"
     if worker.retiring:
         return "stopping"

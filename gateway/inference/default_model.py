@@ -33,7 +33,7 @@ class DefaultModel:
         while True:
             try:
                 binding, model = self.selected()
-                spared = self._dispatcher.circuits.spared(binding, model, time.monotonic())
+                spared = self._dispatcher.circuits.any_open(binding, model, time.monotonic())
                 if self._missing(binding, model) and not spared:
                     await self._dispatcher.ensure(binding, model)
                     logged = ""
@@ -66,7 +66,5 @@ class DefaultModel:
     def _missing(self, binding: str, model: str) -> bool:
         """No worker holds it, and loading it would unload no other model."""
         workers = self._link.fleet.of(binding)
-        spoken_for = binding in self._dispatcher.asleep or any(
-            w.model or w.loading for w in workers
-        )
-        return bool(binding and model) and not spoken_for
+        occupied = binding in self._dispatcher.asleep or any(w.model or w.loading for w in workers)
+        return bool(binding and model) and not occupied

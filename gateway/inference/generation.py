@@ -24,9 +24,9 @@ from protocol.messages import Chunk, Failed, Finished, FinishReason
 
 log = logging.getLogger(__name__)
 
-UNHEARD = 200_000
+MAX_AWAY_CHARACTERS = 200_000
 """Characters that may come while its client is away; then the worker pauses."""
-PIECE = 32_768
+REPLAY_CHARACTERS = 32_768
 """Characters of one chunk, at most, of what a client has missed."""
 
 
@@ -36,39 +36,39 @@ class Generation:
 
     def __init__(self, listener: Listener, metrics: Metrics) -> None:
         self.began = time.monotonic()
-        self.metrics = metrics
+        self._metrics = metrics
         self.state = GenerationState(uuid.uuid4().hex[:16])
         self.plan: Plan | None = None
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._listener: Listener | None = listener
         self._call: Call | None = None
-        self._out = 0  # tokens whose text has not left
-        self._away_since = 0  # characters
-        self._last = 0.0  # when the last chunk came
+        self._unsent = 0  # tokens whose text has not left
+        self._length_at_detach = 0  # characters
+        self._last_chunk_at = 0.0  # when the last chunk came
 
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
         self._call = call
         if not self.state.take(chunk.text, chunk.tokens, count):
             return call.grant(count)
-        self._out += count
+        self._unsent += count
         self._measure(count)
         if self._listener:
-            self._listener.chunk(self.state.id, chunk.text, count, self._left)
-        elif self.state.length - self._away_since < UNHEARD:
-            self._left(self._out)
+            self._listener.chunk(self.state.id, chunk.text, count, self._grant)
+        elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
+            self._grant(self._unsent)
 
-    def _left(self, tokens: int) -> None:
+    def _grant(self, tokens: int) -> None:
         """The worker may send so many more."""
-        self._out -= tokens
+        self._unsent -= tokens
         if self._call:
             self._call.grant(tokens)
 
     def detach(self) -> None:
         """Its client is disconnected and may come back: what was on the way counts as missed."""
-        self._listener, self._away_since = None, self.state.length
-        self._left(self._out)
+        self._listener, self._length_at_detach = None, self.state.length
+        self._grant(self._unsent)
 
     def attach(self, listener: Listener, have: int) -> None:
         """Continue there, after the `have` characters that the client has."""
@@ -76,20 +76,20 @@ class Generation:
             self.detach()
         self._listener = listener
         missed = self.state.text[have:]
-        for start in range(0, len(missed), PIECE):
-            listener.chunk(self.state.id, missed[start : start + PIECE], 0, self._left)
-        self._left(self._out)
+        for start in range(0, len(missed), REPLAY_CHARACTERS):
+            listener.chunk(self.state.id, missed[start : start + REPLAY_CHARACTERS], 0, self._grant)
+        self._grant(self._unsent)
         if self.state.outcome:
             listener.ended(self.state.id, self.state.outcome)
 
     def _measure(self, tokens: int) -> None:
         now = time.monotonic()
-        if not self._last:
-            self.metrics.first_token.observe(now - self.began)
+        if not self._last_chunk_at:
+            self._metrics.first_token.observe(now - self.began)
         elif tokens > 0:
-            self.metrics.between_tokens.observe((now - self._last) / tokens, tokens)
-        self._last = now
-        self.metrics.generated_tokens += tokens
+            self._metrics.between_tokens.observe((now - self._last_chunk_at) / tokens, tokens)
+        self._last_chunk_at = now
+        self._metrics.generated_tokens += tokens
 
     def end(self, outcome: Outcome | None) -> None:
         """`outcome` is what a method of `state` returned; None changes nothing."""

@@ -5,14 +5,14 @@ from typing import Protocol
 
 from gateway.inference.outcomes import Outcome
 
-Taken = Callable[[int], None]
+OnSent = Callable[[int], None]
 """Told how many tokens have left for the client."""
 
 
 class Listener(Protocol):
     """Called from the event loop, in order. Nothing here waits."""
 
-    def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
         """One piece of the answer `stream`; `taken` is called with `tokens` once it has left:
         the worker may send so many more."""
 

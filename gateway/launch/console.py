@@ -12,7 +12,7 @@ from gateway.config.settings import Settings, built_in
 from gateway.security.tls import client_context
 from protocol.logs import escaped, level_and_text
 
-STEADY = 1.0
+STEADY_SECONDS = 1.0
 """Seconds for which a state that may be passing has to last before it is taken for final."""
 WARNINGS = ("WARNING", "ERROR", "CRITICAL")
 
@@ -55,7 +55,7 @@ class Console:
             if reason and state.get("model"):
                 _print(f"waiting: {reason}")
         final = not state.get("model") or (self._printed > 0 and not reason.startswith("loading"))
-        return not reason or (final and time.monotonic() - self._since > STEADY)
+        return not reason or (final and time.monotonic() - self._since > STEADY_SECONDS)
 
     def welcome(self) -> None:
         state = self._ready()
@@ -84,7 +84,7 @@ class Console:
 
     def last_line(self) -> str:
         """What the gateway said last: why it could not start."""
-        lines = self._news().splitlines()
+        lines = self._new_log().splitlines()
         if not lines:
             return f"see {self._log}"
         ours = level_and_text(lines[-1])
@@ -99,7 +99,7 @@ class Console:
     def stopped(self) -> None:
         _print("stopped")
 
-    def _news(self) -> str:
+    def _new_log(self) -> str:
         """What the gateway has logged since the start."""
         try:
             with self._log.open("rb") as file:
@@ -109,7 +109,7 @@ class Console:
             return ""
 
     def _print_warnings(self) -> None:
-        lines = map(level_and_text, self._news().splitlines())
+        lines = map(level_and_text, self._new_log().splitlines())
         warnings = [text for level, text in filter(None, lines) if level in WARNINGS]
         for text in warnings[self._printed :]:
             _print(f"warning: {text}")

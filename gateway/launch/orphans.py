@@ -25,18 +25,18 @@ def become_subreaper() -> None:
 def end_children(grace: float) -> bool:
     """End every child of this process, by force after `grace` seconds; whether there was any."""
     deadline = time.monotonic() + grace
-    asked: set[int] = set()
+    terminated: set[int] = set()
     while children := _children():
         late = time.monotonic() >= deadline
         for pid in children:
-            if late or pid not in asked:
+            if late or pid not in terminated:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
-                asked.add(pid)
+                terminated.add(pid)
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(POLL_SECONDS)
-    return bool(asked)
+    return bool(terminated)
 
 
 class OrphanedGroups:
@@ -47,7 +47,7 @@ class OrphanedGroups:
     def __init__(self, supervisor: int) -> None:
         """Workers are in the session of `supervisor`, each in a group of its own."""
         self._supervisor = supervisor
-        self._asked: set[int] = set()
+        self._terminated: set[int] = set()
 
     def end(self) -> int:
         """Ask those to end that are new, and make those that were asked before; how many are new.
@@ -58,9 +58,9 @@ class OrphanedGroups:
         found = {pid for pid in children if _runs(pid) and self._is_left(pid)}
         for pid in found:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL if pid in self._asked else signal.SIGTERM)
-        new = len(found - self._asked)
-        self._asked = found
+                os.kill(pid, signal.SIGKILL if pid in self._terminated else signal.SIGTERM)
+        new = len(found - self._terminated)
+        self._terminated = found
         return new
 
     def _is_left(self, pid: int) -> bool:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MODELS = "models.yaml"
 ON_REQUEST = "on_request"
 """A file that hides the binding in whose folder it is, unless the configuration names that."""
-NO_MODELS = frozenset(
+NOT_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
 )
 """Suffixes of what lies beside models. A card's `extensions` says instead which files count."""
@@ -41,7 +41,7 @@ NO_MODELS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Cards:
-    at: Signature
+    signature: Signature
     card: dict[str, Any]
     models: list[dict[str, Any]]
     """As `models.yaml` has them, safe to send."""
@@ -53,7 +53,7 @@ class _Binding:
     files: dict[str, Path] = field(default_factory=dict)
     """Local models: name to where the file really is."""
     sizes: dict[str, int] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
     """What bears a model's name and cannot be one: name to what it is."""
 
 
@@ -106,8 +106,8 @@ class Catalog:
         found = await self._binding(binding)
         if name in found.files:
             return found.files[name]
-        if name in found.unfit:
-            raise ModelNotFound(f"the model {shown(name)} is {found.unfit[name]}")
+        if name in found.unusable:
+            raise ModelNotFound(f"the model {shown(name)} is {found.unusable[name]}")
         for model in listed(found.cards.models, {}):
             if model["title"] == name:
                 if model["isInstalled"]:
@@ -147,7 +147,7 @@ class Catalog:
         for folder in self._folders():
             name = folder.name
             signed = signature(folder / CARD, folder / MODELS)
-            if name in old and unchanged(old[name].cards.at, signed):
+            if name in old and unchanged(old[name].cards.signature, signed):
                 cards = old[name].cards
                 defects.keep(name)
             else:
@@ -185,7 +185,7 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         extensions = [str(each).lower() for each in extensions]
     for entry in entries:
         suffix = Path(entry.name).suffix.lower()
-        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NO_MODELS
+        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NOT_MODELS
         if entry.name.startswith(".") or not is_plain(entry.name) or not wanted:
             continue
         real = inside(Path(entry.path), folder)
@@ -197,9 +197,9 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         except OSError:
             continue  # gone meanwhile
         if not stat.S_ISREG(status.st_mode):
-            binding.unfit[entry.name] = f"{kind(status.st_mode)}, not a file"
+            binding.unusable[entry.name] = f"{kind(status.st_mode)}, not a file"
         elif not os.access(real, os.R_OK):
-            binding.unfit[entry.name] = "a file that the server may not read"
+            binding.unusable[entry.name] = "a file that the server may not read"
         else:
             binding.files[entry.name], binding.sizes[entry.name] = real, status.st_size
-            binding.unfit.pop(entry.name, None)
+            binding.unusable.pop(entry.name, None)

@@ -12,7 +12,7 @@ SECONDS = (
 LAG_PERIOD = 0.25
 
 
-class Distribution:
+class Histogram:
     """A histogram of seconds."""
 
     __slots__ = ("_counts", "sum")
@@ -38,12 +38,12 @@ class Metrics:
     """One a server. Whoever counts adds to its attributes."""
 
     def __init__(self) -> None:
-        self.first_token = Distribution()
-        self.between_tokens = Distribution()
-        self.duration = Distribution()
-        self.queue = Distribution()
-        self.cancel = Distribution()
-        self.loop_lag = Distribution()
+        self.first_token = Histogram()
+        self.between_tokens = Histogram()
+        self.duration = Histogram()
+        self.queue = Histogram()
+        self.cancel = Histogram()
+        self.loop_lag = Histogram()
         self.ends: Counter[str] = Counter()
         """Generations, by how they ended."""
         self.restarts: Counter[str] = Counter()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from protocol.logs import level_and_text
 
-TAIL = 8192
-LONGEST = 160
-FRESH = 2.0
+TAIL_BYTES = 8192
+MAX_LENGTH = 160
+MAX_AGE = 2.0
 """Seconds. What was written longer before the end is of another life, or of another trouble."""
 
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:'\"]+/)+")
@@ -59,20 +59,20 @@ def _sentence(how: str) -> str:
     return f"ended with exit code {status[1]}" if status else how
 
 
-def last_words(log: Path, ended: float) -> str:
+def last_log_line(log: Path, ended: float) -> str:
     """Of the worker that wrote this file and ended at that time; "" when nothing explains it."""
     try:
         with log.open("rb") as file:
             status = os.fstat(file.fileno())
-            if abs(ended - status.st_mtime) > FRESH:
+            if abs(ended - status.st_mtime) > MAX_AGE:
                 return ""
-            file.seek(max(0, status.st_size - TAIL))
-            return telling_line(file.read().decode(errors="replace"))
+            file.seek(max(0, status.st_size - TAIL_BYTES))
+            return explaining_line(file.read().decode(errors="replace"))
     except OSError:
         return ""
 
 
-def telling_line(text: str) -> str:
+def explaining_line(text: str) -> str:
     """The last line that says what went wrong, without control characters and folders."""
     before, aborted, after = text.rpartition("Fatal Python error: ")
     if aborted and not any(map(level_and_text, after.splitlines())):  # else of an earlier life
@@ -82,4 +82,4 @@ def telling_line(text: str) -> str:
     if ours := level_and_text(words):
         words = "" if ours[0] in ("DEBUG", "INFO") else ours[1]
     words = _UNSAFE.sub(" ", _FOLDERS.sub("", words)).strip()
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+    return words if len(words) <= MAX_LENGTH else words[: MAX_LENGTH - 1] + "…"

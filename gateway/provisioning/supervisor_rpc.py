@@ -16,7 +16,7 @@ Fault = xmlrpc.client.Fault
 """supervisor refused; `faultString` says why."""
 
 USER = "lollms"
-LIMIT = 2.0
+TIMEOUT_SECONDS = 2.0
 """Seconds for each answer; it takes milliseconds, unless supervisor is stopped or stuck."""
 
 
@@ -68,5 +68,5 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(LIMIT)
+        self.sock.settimeout(TIMEOUT_SECONDS)
         self.sock.connect(str(self._path))

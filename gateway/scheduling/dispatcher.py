@@ -51,19 +51,19 @@ class Dispatcher:
         loads: LoadBuilder,
         quarantine: Quarantine,
         *,
-        wanted: Callable[[str], str],
+        preload: Callable[[str], str],
         max_queue: int,
-        patience: float = 20.0,
+        start_timeout: float = 20.0,
     ) -> None:
-        """`wanted` is the model that a worker of a binding should hold before anybody asks.
-        `patience`: seconds that a started process has to say Hello."""
+        """`preload` is the model that a worker of a binding should hold before anybody asks.
+        `start_timeout`: seconds that a started process has to say Hello."""
         self._fleet = fleet
         self._link = link
         self._provider = provider
         self._loads = loads
         self._quarantine = quarantine
-        self._wanted = wanted
-        self._patience = patience
+        self._preload = preload
+        self._start_timeout = start_timeout
         self._queue = RequestQueue(fleet, max_queue)
         self.circuits = self._queue.circuits
         self._ready: dict[Waiter, asyncio.Future[Worker]] = {}
@@ -89,12 +89,12 @@ class Dispatcher:
 
     async def ensure(self, binding: str, model: str, *, insist: bool = False) -> Worker:
         """Return when some worker holds the model; nothing that runs is disturbed."""
-        return await self._wait(Waiter(binding, model, slot=False, insists=insist))
+        return await self._wait(Waiter(binding, model, slot=False, insist=insist))
 
     async def ensure_worker(self, binding: str) -> None:
         """Return when a worker of the binding answers; whatever failed lately is tried again."""
         if not self._fleet.of(binding):
-            await self._wait(Waiter(binding, "", slot=False, insists=True))
+            await self._wait(Waiter(binding, "", slot=False, insist=True))
 
     async def close(self) -> None:
         tasks = [*self._tasks, *self._starting.values()]
@@ -110,7 +110,7 @@ class Dispatcher:
         self.circuits.close((worker.binding, ""))
         if arrival := self._arrivals.get(worker.binding):
             arrival.set()
-        model = self._fleet.take_orphan(worker.binding) or self._wanted(worker.binding)
+        model = self._fleet.take_orphan(worker.binding) or self._preload(worker.binding)
         if (
             model
             and not worker.model
@@ -140,8 +140,8 @@ class Dispatcher:
 
     def _record_crash(self, worker: Worker, how: str) -> None:
         if not worker.retiring:
-            prints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
-            self._quarantine.record_crash(prints, worker.name, how, self._now())
+            fingerprints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
+            self._quarantine.record_crash(fingerprints, worker.name, how, self._now())
 
     # The queue.
 
@@ -217,7 +217,7 @@ class Dispatcher:
         key = worker.binding, model
         first_death = deadly and not self.circuits.error(key)  # it may have died of something else
         hold = 0.0 if first_death else RELOAD
-        if self.circuits.failed(key, str(error), self._now(), hold, barred=deadly):
+        if self.circuits.failed(key, str(error), self._now(), hold, blocks_requests=deadly):
             log.warning("worker %s could not load %s: %s", worker.name, model, error)
         self._fail(error, worker.binding, model, slots=not first_death)
 
@@ -229,7 +229,7 @@ class Dispatcher:
     async def _start_now(self, binding: str, insist: bool) -> None:
         try:
             present = {worker.pid for worker in self._fleet.of(binding)}
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._start_timeout):
                 started = await self._provider.start_worker(
                     binding, self._arrivals[binding], present, insist
                 )
@@ -237,11 +237,13 @@ class Dispatcher:
                     await self._arrivals[binding].wait()
         except (NoWorker, TimeoutError) as error:
             started = False
-            late = f"no worker of the binding {binding} answered within {self._patience:g} s"
+            late = f"no worker of the binding {binding} answered within {self._start_timeout:g} s"
             why = str(error) or late
             if not self._fleet.of(binding):
                 if not isinstance(error, NoWorker) or isinstance(error, StartFailed):
-                    self.circuits.failed((binding, ""), why, self._now(), RESTART, barred=True)
+                    self.circuits.failed(
+                        (binding, ""), why, self._now(), RESTART, blocks_requests=True
+                    )
                 self._fail(NoWorker(why), binding)
         finally:
             del self._starting[binding]

@@ -23,7 +23,7 @@ class Waiter:
     """Wants to run there, not only to know that the model is loaded."""
     first: bool = False
     """Was running when its worker died: it was admitted long ago."""
-    insists: bool = False
+    insist: bool = False
     """Wants a try although the last one has failed a moment ago."""
 
 
@@ -132,7 +132,7 @@ class RequestQueue:
         if step in (Step.START, Step.LOAD) and (error := self._open_circuit(waiter, step, now)):
             return Reject(waiter, error)
         if step is Step.START:
-            return StartWorker(binding, waiter.insists)
+            return StartWorker(binding, waiter.insist)
         if worker and step is Step.LOAD:
             return self.load(worker, model)
         if worker and step is Step.SERVE:
@@ -143,9 +143,11 @@ class RequestQueue:
 
     def _open_circuit(self, waiter: Waiter, step: Step, now: float) -> Exception | None:
         """What has failed so recently that it is not even tried."""
-        if waiter.insists:
+        if waiter.insist:
             return None
-        if step is Step.START and (why := self.circuits.barred((waiter.binding, ""), now)):
+        if step is Step.START and (
+            why := self.circuits.open_for_requests((waiter.binding, ""), now)
+        ):
             return NoWorker(why)
-        why = self.circuits.barred((waiter.binding, waiter.model), now)
+        why = self.circuits.open_for_requests((waiter.binding, waiter.model), now)
         return LoadFailed(why) if why else None

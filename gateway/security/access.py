@@ -11,13 +11,13 @@ from typing import Any
 from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.security.tokens_file import HOW, TokenHolder, read_tokens
+from gateway.security.tokens_file import HOW_TO_MAKE_ONE, TokenHolder, read_tokens
 from gateway.storage.folder_cache import signature, unchanged
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
-SHORT = 16
+MIN_TOKEN_LENGTH = 16
 """Characters. A shorter token can be guessed: a warning in the log, once, no error."""
 
 
@@ -27,14 +27,14 @@ class Tokens:
     def __init__(self, tokens: Iterable[tuple[str, TokenHolder]], everybody: TokenHolder) -> None:
         self._everybody = everybody
         self._known: list[tuple[bytes, TokenHolder]] = []
-        self.own = ""
+        self.own_token = ""
         """A token that opens this server; "" where none is needed."""
         self.short: list[str] = []
         """The names of those whose token is shorter than it should be."""
         for value, holder in tokens:
             self._known.append((_digest(value), holder))
-            self.own = self.own or value
-            if len(value) < SHORT:
+            self.own_token = self.own_token or value
+            if len(value) < MIN_TOKEN_LENGTH:
                 self.short.append(holder.name)
 
     @property
@@ -61,14 +61,14 @@ class AccessControl:
         self._settings = settings
         self._limited_log = RateLimitedLog(log)
         self._signature = signature(settings.tokens_file)
-        self._tokens = open_access(settings)
+        self._tokens = load_tokens(settings)
 
     def now(self) -> Tokens:
         now = signature(self._settings.tokens_file)
         if not unchanged(self._signature, now):
             self._signature = now
             try:
-                self._tokens = open_access(self._settings)
+                self._tokens = load_tokens(self._settings)
             except BadSetting as error:
                 self._limited_log.warning("the tokens stay as they were: %s", error)
         return self._tokens
@@ -77,23 +77,25 @@ class AccessControl:
         return self.now().holder(value)
 
 
-def open_access(settings: Settings) -> Tokens:
+def load_tokens(settings: Settings) -> Tokens:
     """Read the tokens. Raise BadSetting when they cannot be used, or when other machines could
     reach a server without tokens."""
     running, waiting = settings.token_running, settings.token_queue
     tokens = read_tokens(settings)
     if not tokens and settings.tokens_file.exists():  # its owner thinks that the server is guarded
-        raise BadSetting(f"{settings.tokens_file} has no token in it: {HOW}, or remove the file")
+        raise BadSetting(
+            f"{settings.tokens_file} has no token in it: {HOW_TO_MAKE_ONE}, or remove the file"
+        )
     if settings.api_key:
         tokens.append((settings.api_key, TokenHolder("api_key", running, waiting)))
     for each in ([value for value, _ in tokens], [holder.name for _, holder in tokens]):
         if len(set(each)) < len(each):
             raise BadSetting(f"{settings.tokens_file}: a name or a token is there twice")
     found = Tokens(tokens, TokenHolder("", running, waiting))
-    if not (found.guarded or settings.insecure or of_this_machine(settings.host)):
+    if not (found.guarded or settings.insecure or is_local(settings.host)):
         raise BadSetting(
             f"{settings.host} can be reached from other machines, and no token is needed here: "
-            f"{HOW}, set {PREFIX}API_KEY, or say --insecure if everybody "
+            f"{HOW_TO_MAKE_ONE}, set {PREFIX}API_KEY, or say --insecure if everybody "
             "may use this server"
         )
     return found
@@ -109,7 +111,7 @@ def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode(errors="surrogatepass")).digest()
 
 
-def of_this_machine(host: str) -> bool:
+def is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 import zmq
 
 from gateway.errors import BadSetting
-from gateway.storage.untrusted_files import Exposed, check_private, read_regular
+from gateway.storage.untrusted_files import NotPrivate, check_private, read_regular
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def gateway_key(home: Path) -> bytes:
         raise BadSetting(
             "workers on other machines need keys: `python -m gateway.keys worker NAME` makes them"
         ) from None
-    except (Exposed, OSError) as error:
+    except (NotPrivate, OSError) as error:
         raise BadSetting(str(error)) from None
     except (ValueError, zmq.ZMQError):
         raise BadSetting(f"{path} is no key of ZeroMQ's") from None
@@ -76,7 +76,7 @@ class WorkerKeys:
             lines = read_regular(self._path, MAX_BYTES).decode().splitlines()
         except FileNotFoundError:
             return []
-        except (Exposed, OSError, ValueError) as error:
+        except (NotPrivate, OSError, ValueError) as error:
             self._log.warning("no worker on another machine is let in: %s", error)
             return []
         words = [line.split() for line in lines if not line.startswith("#")]

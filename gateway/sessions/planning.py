@@ -45,7 +45,7 @@ class Planning:
 
     async def plan(self, session: Session, request: GenerateText) -> Plan:
         """A selection that the client asked for before this request comes first."""
-        async with session.changing:
+        async with session.selection_lock:
             binding, model = self._selections.required(session)
         personality = await self._personality(request.personality)
         discussion = session.discussion(personality.path) if personality else None

@@ -21,9 +21,9 @@ class Sessions:
         self.draining = False
         """The server stops: no new work."""
 
-    async def arrive(self, fresh: Session, token: str) -> Session:
+    async def arrive(self, new: Session, token: str) -> Session:
         """A client has connected, and brought this session token, or ""."""
-        session = self.connected[fresh.sid] = await self.resumption.arrive(fresh, token)
+        session = self.connected[new.sid] = await self.resumption.arrive(new, token)
         return session
 
     def leave(self, session: Session, *, keep: bool = True) -> None:
@@ -42,7 +42,7 @@ class Sessions:
         if session.running is generation:
             session.running = None
         if session.resumable:
-            session.last = generation
+            session.last_generation = generation
             self.resumption.save(session)
 
     @property

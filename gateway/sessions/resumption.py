@@ -29,30 +29,30 @@ class Resumption:
         self._connected = connected
         self._window = window
         self._store = store
-        self._known: dict[str, Session] = {}
+        self._by_token: dict[str, Session] = {}
         self._away: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def away(self) -> list[Session]:
         """Sessions whose clients are disconnected and may come back."""
-        return [self._known[token] for token in self._away]
+        return [self._by_token[token] for token in self._away]
 
-    async def arrive(self, fresh: Session, token: str) -> Session:
-        """The session of this connection: `fresh`, or the one that is known by the token."""
-        known = self._known.get(token)
-        if known and known.quota.holder.name == fresh.quota.holder.name:
-            return self._resume(known, fresh)
-        if token and not known and await self._restore(fresh, token):
-            fresh.resumed = True
+    async def arrive(self, new: Session, token: str) -> Session:
+        """The session of this connection: `new`, or the one that is known by the token."""
+        old = self._by_token.get(token)
+        if old and old.quota.holder.name == new.quota.holder.name:
+            return self._resume(old, new)
+        if token and not old and await self._restore(new, token):
+            new.resumed = True
         else:
             token = secrets.token_urlsafe(24)
-        fresh.token = token
-        self._known[token] = fresh
-        return fresh
+        new.token = token
+        self._by_token[token] = new
+        return new
 
     def leave(self, session: Session) -> bool:
         """Its connection has ended; whether it is kept, with what runs for it."""
-        if not self._window or self._known.get(session.token) is not session:
+        if not self._window or self._by_token.get(session.token) is not session:
             return False
         if session.running and session.resumable:
             session.running.detach()
@@ -66,8 +66,8 @@ class Resumption:
 
     def forget(self, session: Session) -> None:
         """It will not be kept."""
-        if self._known.get(session.token) is session:
-            del self._known[session.token]
+        if self._by_token.get(session.token) is session:
+            del self._by_token[session.token]
 
     async def close(self) -> None:
         """Nobody will come back to this gateway; what is to be saved, is."""
@@ -84,8 +84,8 @@ class Resumption:
         running = session.running
         id = running.state.id if running and not running.state.outcome else ""
         selected = SavedSelection(session.binding, session.model, session.active, id)
-        if selected != session.saved:
-            session.saved = selected
+        if selected != session.saved_selection:
+            session.saved_selection = selected
             self._store.save_selection(session.token, session.quota.holder.name, selected)
 
     def save_exchange(self, session: Session, personality: str, prompt: str, answer: str) -> None:
@@ -93,38 +93,38 @@ class Resumption:
         if self._store is not None and session.resumable:
             self._store.add_exchange(session.token, (personality, prompt, answer))
 
-    def _resume(self, known: Session, fresh: Session) -> Session:
-        if timer := self._away.pop(known.token, None):
+    def _resume(self, old: Session, new: Session) -> Session:
+        if timer := self._away.pop(old.token, None):
             timer.cancel()
         else:  # one of the two connections is dead, or soon will be: not the newer one
-            self._connected.pop(known.sid, None)
-            if known.running:
-                known.running.detach()
-            known.connection.drop("came back on another connection")
-        known.resumed = True
-        known.resumable |= fresh.resumable
-        known.sid, known.connection = fresh.sid, fresh.connection
-        known.rate_limit = fresh.rate_limit
-        known.quota = fresh.quota  # whose limits may be others by now
-        return known
+            self._connected.pop(old.sid, None)
+            if old.running:
+                old.running.detach()
+            old.connection.drop("came back on another connection")
+        old.resumed = True
+        old.resumable |= new.resumable
+        old.sid, old.connection = new.sid, new.connection
+        old.rate_limit = new.rate_limit
+        old.quota = new.quota  # whose limits may be others by now
+        return old
 
-    async def _restore(self, fresh: Session, token: str) -> bool:
+    async def _restore(self, new: Session, token: str) -> bool:
         """From the store: an earlier gateway had this session."""
         if self._store is None:
             return False
-        found = await self._store.find(token, fresh.quota.holder.name)
-        if found is None or token in self._known:
+        found = await self._store.find(token, new.quota.holder.name)
+        if found is None or token in self._by_token:
             return False
         selected, exchanges = found
-        fresh.binding, fresh.model, fresh.active = selected.binding, selected.model, selected.active
-        fresh.lost = selected.running
+        new.binding, new.model, new.active = selected.binding, selected.model, selected.active
+        new.lost_generation = selected.running
         for personality, prompt, answer in exchanges:
-            fresh.discussion(personality).add(prompt, answer)
+            new.discussion(personality).add(prompt, answer)
         return True
 
     def _expire(self, token: str) -> None:
         self._away.pop(token).cancel()
-        session = self._known.pop(token)
+        session = self._by_token.pop(token)
         if session.running:
             session.running.abandon()
         log.debug("session %s is forgotten", session.sid)

@@ -47,7 +47,7 @@ class Session:
     """By the personality's path; the raw mode has none."""
     handlers: set[asyncio.Task[Any]] = field(default_factory=set)
     """What runs for its requests at the moment: a model that loads for it, say."""
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    selection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a selection is made: a request that comes after it is served by it."""
 
     token: str = ""
@@ -56,12 +56,12 @@ class Session:
     """Its client knows of session tokens, and may come back."""
     resumed: bool = False
     """It has come back."""
-    lost: str = ""
+    lost_generation: str = ""
     """Id of the generation that an earlier gateway took with it."""
-    saved: SavedSelection = field(default_factory=SavedSelection)
+    saved_selection: SavedSelection = field(default_factory=SavedSelection)
     """As it was saved last."""
-    last: Generation | None = None
-    """Of a client that may come back: it may have missed the end."""
+    last_generation: Generation | None = None
+    """Kept for a resumable client, which may have missed the end."""
 
     def discussion(self, personality: str) -> Discussion:
         found = self.discussions.pop(personality, None) or Discussion()
@@ -71,7 +71,9 @@ class Session:
         return found
 
     def unfinished(self, id: str) -> Generation | None:
-        """What runs, or the last generation for a client that has not seen its end."""
+        """The running generation; or the last one, if its id is `id`: the client has not seen its
+        end."""
         if self.running:
             return self.running
-        return self.last if self.last and self.last.state.id == id else None
+        last = self.last_generation
+        return last if last and last.state.id == id else None

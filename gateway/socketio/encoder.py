@@ -4,7 +4,7 @@ import json
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from gateway.inference.listener import Taken
+from gateway.inference.listener import OnSent
 
 PACKETS_A_POLL = 16
 """What a client takes in one answer to its long poll; more is an error to it."""
@@ -40,7 +40,7 @@ class TextChunk:
 
     name = "text_chunk"
 
-    def __init__(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
+    def __init__(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
         self.stream = stream
         self.text = text
         self.tokens = tokens

@@ -14,7 +14,7 @@ from gateway.errors import BadRequest, NothingSelected, RequestError
 from gateway.observability.request_log import RequestLog
 from gateway.sessions.session import Session
 from gateway.socketio import payloads, replies
-from gateway.socketio.payloads import Activation, Reader, Unread
+from gateway.socketio.payloads import Activation, Reader, Rejected
 from gateway.validation import MAX_NAME, Payload, shown
 
 Reply = dict[str, Any]
@@ -93,7 +93,7 @@ class Endpoints:
         if event == "cancel_generation":
             return self.cancel_generation(session, log)
         if reason := self._too_much(session):
-            arguments = (Unread(reason),)
+            arguments = (Rejected(reason),)
         if event == "generate_text":
             return await self.generate_text(session, arguments, log)
         if event not in self._routes:
@@ -136,7 +136,7 @@ class Endpoints:
     ) -> Reply:
         name = shown(event).strip("'\"")
         error = f"there is no event named {shown(event)}"
-        if arguments and isinstance(arguments[0], Unread):
+        if arguments and isinstance(arguments[0], Rejected):
             error = arguments[0].why
         answer = {"success": False, "error": error, "event": name}
         session.connection.event("error", answer)
@@ -175,22 +175,22 @@ class Endpoints:
     # Selections.
 
     async def select_binding(self, session: Session, name: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             await self._core.selections.select_binding(session, name)
         return {"binding_name": name}
 
     async def select_model(self, session: Session, name: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             await self._core.selections.select_model(session, name)
         return {"model_name": name}
 
     async def add_personality(self, session: Session, path: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             personality, id = await self._core.mounted.mount(path)
         return {"name": personality.name, "id": id}
 
     async def activate_personality(self, session: Session, wanted: Activation) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             name, id = await self._core.selections.activate(session, wanted.id, wanted.name)
         return {"name": name, "id": id}
 

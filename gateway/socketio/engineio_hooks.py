@@ -19,15 +19,15 @@ from engineio.async_socket import AsyncSocket
 from engineio.payload import Payload
 
 from gateway.socketio.direct_transport import DirectTransport, PacketQueue, Websocket
-from gateway.socketio.frame_filter import KINDS, filtered
-from gateway.socketio.packets import announced, refused
-from gateway.socketio.polling_body import PACKETS, PollingBody
+from gateway.socketio.frame_filter import KINDS, filter_frame
+from gateway.socketio.packets import attachment_count, refused
+from gateway.socketio.polling_body import MAX_PACKETS, PollingBody
 
 TESTED = {"python-socketio": "5.18.", "python-engineio": "4.15."}
 """The versions whose insides are known to be as this module needs them."""
-SESSION_PATIENCE = 10.0
+SESSION_TIMEOUT = 10.0
 """Seconds from a connection to its session; clients take milliseconds."""
-PROBE_PATIENCE = 10.0
+PROBE_TIMEOUT = 10.0
 """Seconds between two frames of an upgrade."""
 CONNECT_FIRST = '4{"message":"connect first: nothing is answered before"}'
 
@@ -56,7 +56,7 @@ def install(
     sio: socketio.AsyncServer,
     limit: int,
     emptied: Callable[[], None] | None,
-    patience: float = SESSION_PATIENCE,
+    timeout: float = SESSION_TIMEOUT,
 ) -> None:
     """Before the first client. `limit` is in bytes, of one message or POST.
 
@@ -65,7 +65,7 @@ def install(
     """
     if emptied:
         _make_queues_and_websockets(sio, emptied)
-    close_idle = _close_idle_connections(sio, patience)
+    close_idle = _close_idle_connections(sio, timeout)
     _filter_frames(sio, limit, close_idle)
     _read_bodies_whole(sio, limit)
 
@@ -120,7 +120,7 @@ def _make_queues_and_websockets(sio: socketio.AsyncServer, emptied: Callable[[],
     eio.on("disconnect", disconnected)
 
 
-def _close_idle_connections(sio: socketio.AsyncServer, patience: float) -> Callable[[str], None]:
+def _close_idle_connections(sio: socketio.AsyncServer, timeout: float) -> Callable[[str], None]:
     """Close connections that open no session. Return what does so before the time is up.
 
     Engine.IO is open before Socket.IO asks who comes, and stays open when that was
@@ -139,7 +139,7 @@ def _close_idle_connections(sio: socketio.AsyncServer, patience: float) -> Calla
         task.add_done_callback(endings.discard)
 
     async def connected(id: str, environ: object) -> object:
-        asyncio.get_running_loop().call_later(patience, close_idle, id)
+        asyncio.get_running_loop().call_later(timeout, close_idle, id)
         return await connect(id, environ)
 
     eio.on("connect", connected)
@@ -170,7 +170,7 @@ def _filter_frames(
                 return
             data = refused("binary data is not accepted", "")
         data = data or refused("an empty packet says nothing", "")
-        socket.attachments = announced(data)
+        socket.attachments = attachment_count(data)
         if sio.manager.sid_from_eio_sid(id, "/") is None and not data.startswith("0"):
             if getattr(socket, "warned", False):
                 return close_idle(id)
@@ -196,11 +196,11 @@ def _filtering(wait: Callable[[], Any], socket: Any, limit: int) -> Callable[[],
         if socket.closed:  # it said goodbye and stays
             raise OSError
         frame = await wait()
-        return filtered(frame, limit) if isinstance(frame, str) else b""
+        return filter_frame(frame, limit) if isinstance(frame, str) else b""
 
     async def probed() -> Any:
         try:
-            frame = await asyncio.wait_for(wait(), PROBE_PATIENCE)
+            frame = await asyncio.wait_for(wait(), PROBE_TIMEOUT)
         except OSError:  # the time is up, too
             socket.upgrading = False  # engineio forgets to, and answers every poll with nothing
             raise
@@ -212,7 +212,7 @@ def _filtering(wait: Callable[[], Any], socket: Any, limit: int) -> Callable[[],
 
 def _read_bodies_whole(sio: socketio.AsyncServer, limit: int) -> None:
     translate = sio.eio._async["translate_request"]
-    Payload.max_decode_packets = PACKETS + 1
+    Payload.max_decode_packets = MAX_PACKETS + 1
 
     def translated(request: Any) -> dict[str, Any]:
         environ: dict[str, Any] = translate(request)

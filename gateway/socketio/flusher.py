@@ -92,7 +92,7 @@ class Flusher:
         self._room_freed = False
         for queue in list(self._blocked):
             queue.flush()
-            if not queue.waits:
+            if not queue.unsettled:
                 del self._blocked[queue]
 
     def _tick(self) -> None:

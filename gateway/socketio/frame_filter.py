@@ -12,7 +12,7 @@ KINDS = tuple(map(str, (packet.CLOSE, packet.PONG, packet.MESSAGE, packet.UPGRAD
 """What a client may send. Its pings belong to an upgrade."""
 
 
-def filtered(frame: str, limit: int) -> str:
+def filter_frame(frame: str, limit: int) -> str:
     """One that engineio can read: the same, or one with a refusal. `limit` is in bytes."""
     if len(frame) > limit or (not frame.isascii() and len(frame.encode(errors="replace")) > limit):
         return too_long(frame, limit)

@@ -3,7 +3,7 @@
 python-socketio takes this class in place of its own. Its handlers are found by
 the names that clients send, so here every event has the one name `REQUEST`, and
 the client's own is the first argument. What cannot be read is a request, too,
-with an `Unread` for its payload. Attachments do not exist in this protocol: an
+with a `Rejected` for its payload. Attachments do not exist in this protocol: an
 event that announces some is answered at once, with nothing in their places.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from socketio import packet
 
-from gateway.socketio.payloads import Unread
+from gateway.socketio.payloads import Rejected
 from gateway.validation import shown
 
 REQUEST = "request"
@@ -21,7 +21,7 @@ MAX_ID = 15
 """Digits of the number under which a client waits for an acknowledgement."""
 MAX_DIGITS = 300
 """Of a whole number; what has more is as good as infinite."""
-HEAD = 256
+MAX_HEAD = 256
 """Characters of what was refused before it came here, enough for an event's name."""
 
 _EVENT, _BINARY_EVENT = "2", "5"
@@ -29,7 +29,7 @@ _PREFIX = re.compile(r"([0-9])(?:([0-9]{1,10})-)?(?:(/[^,\[{\"]*),?)?([0-9]*)")
 _NAME = re.compile(r'\s*\[\s*"([a-z_]{1,64})"')
 _REFUSED = "\0"
 
-Read = tuple[int | None, str, list[Any]]
+Decoded = tuple[int | None, str, list[Any]]
 """Number of the acknowledgement, name of the event, arguments."""
 
 
@@ -51,45 +51,46 @@ class Packet(packet.Packet):  # type: ignore[misc]
 
 def refused(why: str, start: str) -> str:
     """A packet that says why another one, which began like this, was not even read."""
-    return f"{_REFUSED}{why}{_REFUSED}{start[:HEAD]}"
+    return f"{_REFUSED}{why}{_REFUSED}{start[:MAX_HEAD]}"
 
 
-def announced(encoded: str) -> int:
+def attachment_count(encoded: str) -> int:
     """How many binary frames a client is about to send for this packet."""
     prefix = _PREFIX.match(encoded)
     return int(prefix[2]) if prefix and prefix[2] else 0
 
 
-def read(encoded: str) -> Read:
+def read(encoded: str) -> Decoded:
     """Of any text that is no connect or disconnect."""
     why = ""
     if encoded.startswith(_REFUSED):
         _, why, encoded = (*encoded.split(_REFUSED, 2), "")[:3]
     prefix = _PREFIX.match(encoded)
     if not prefix:
-        return None, "", [Unread(why or f"a packet begins with a digit, not {shown(encoded[:8])}")]
+        why = why or f"a packet begins with a digit, not {shown(encoded[:8])}"
+        return None, "", [Rejected(why)]
     kind, _, namespace, number = prefix.groups()
     body = encoded[prefix.end() :]
     named = _NAME.match(body)
     name = named[1] if named else ""
     if kind not in (_EVENT, _BINARY_EVENT):
-        return None, "", [Unread(why or f"a client sends no packets of the kind {kind}")]
+        return None, "", [Rejected(why or f"a client sends no packets of the kind {kind}")]
     id = int(number) if 0 < len(number) <= MAX_ID else None
     if len(number) > MAX_ID:
         why = why or f"the number of an acknowledgement has up to {MAX_ID} digits"
     if namespace not in (None, "/"):
         why = why or f"the only namespace is /, not {shown(namespace)}"
     if why:
-        return id, name, [Unread(why)]
+        return id, name, [Rejected(why)]
     try:
         event = _parsed(body, binary=kind == _BINARY_EVENT)
     except json.JSONDecodeError as error:
-        return id, name, [Unread(f"the packet is not JSON: {error.msg} at character {error.pos}")]
+        return id, name, [Rejected(f"the packet is not JSON: {error.msg} at character {error.pos}")]
     except RecursionError:
-        return id, name, [Unread("the packet is nested too deeply to be read")]
+        return id, name, [Rejected("the packet is nested too deeply to be read")]
     if not isinstance(event, list) or not event or not isinstance(event[0], str):
         what = "a list that begins with its name"
-        return id, "", [Unread(f"an event must be {what}, not {shown(event)}")]
+        return id, "", [Rejected(f"an event must be {what}, not {shown(event)}")]
     return id, event[0], event[1:]
 
 

@@ -32,7 +32,7 @@ Reader = Callable[[Payload], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class Rejected:
     """Stands in place of an event's arguments when these could not be read, or are too many."""
 
     why: str
@@ -52,7 +52,7 @@ def payload(arguments: Sequence[Any]) -> Payload:
     first = arguments[0] if arguments else None
     if first is None:
         return {}
-    if isinstance(first, Unread):
+    if isinstance(first, Rejected):
         raise BadRequest(first.why)
     if not isinstance(first, dict):
         raise BadRequest(f"the payload must be an object, not {shown(first)}")

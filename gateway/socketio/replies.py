@@ -10,13 +10,13 @@ from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, 
 from gateway.sessions.session import Session
 from protocol import messages
 
-Event = tuple[str, dict[str, Any]]
+NameAndData = tuple[str, dict[str, Any]]
 
-CANCELED: Event = ("generation_canceled", {"message": "Generation is canceled."})
+CANCELED: NameAndData = ("generation_canceled", {"message": "Generation is canceled."})
 LOST = "the server was started again while it generated this answer"
 
 
-def of_outcome(id: str, outcome: Outcome) -> list[Event]:
+def outcome_events(id: str, outcome: Outcome) -> list[NameAndData]:
     """In order; the last one is also the acknowledgement. Nothing for a client that is gone."""
     match outcome:
         case Finished(text=text, answer=answer):
@@ -37,11 +37,11 @@ def of_outcome(id: str, outcome: Outcome) -> list[Event]:
 
 
 def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
-    events = of_outcome(id, outcome)
+    events = outcome_events(id, outcome)
     return events[-1][1] if events else {}
 
 
-def of_session(session: Session, running: str | None) -> Event:
+def session_event(session: Session, running: str | None) -> NameAndData:
     """Who the client is; `running` is the id of the generation that goes on for it."""
     return "session", {
         "token": session.token,
@@ -53,7 +53,7 @@ def of_session(session: Session, running: str | None) -> Event:
     }
 
 
-def of_lost(id: str) -> Event:
+def lost_event(id: str) -> NameAndData:
     """The generation that an earlier gateway took with it."""
     return "generation_error", {"error": LOST, "id": id}
 

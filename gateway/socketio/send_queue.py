@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.inference.listener import Taken
+from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Outcome
 from gateway.socketio import replies
 from gateway.socketio.encoder import Event, Item, TextChunk
@@ -89,7 +89,7 @@ class SendQueue:
         self._waiting: deque[Item] = deque()
         self._events = 0
         self._bytes = 0  # of the events
-        self._owed: list[tuple[Taken, int]] = []
+        self._owed: list[tuple[OnSent, int]] = []
 
     def event(self, name: str, data: dict[str, Any]) -> None:
         """Goes at once, if there is room. Raise ValueError for what JSON has not."""
@@ -103,7 +103,7 @@ class SendQueue:
         self._bytes += item.size
         self.flush()
 
-    def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
         """One piece of an answer: see `Listener`."""
         if self.closed:
             return
@@ -115,7 +115,7 @@ class SendQueue:
             self._flusher.schedule(self)
 
     def ended(self, stream: str, outcome: Outcome) -> None:
-        for name, data in replies.of_outcome(stream, outcome):
+        for name, data in replies.outcome_events(stream, outcome):
             self.event(name, data)
 
     @property
@@ -124,7 +124,7 @@ class SendQueue:
         return len(self._waiting)
 
     @property
-    def waits(self) -> bool:
+    def unsettled(self) -> bool:
         """Something has not left."""
         return bool(self._waiting or self._owed)
 
@@ -143,7 +143,7 @@ class SendQueue:
             owed, self._owed = self._owed, []
             for taken, tokens in owed:
                 taken(tokens)
-        self._full = self.waits
+        self._full = self.unsettled
         if self._full:
             self._flusher.await_room(self)
 

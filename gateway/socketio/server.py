@@ -80,14 +80,14 @@ class SocketIo:
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         holder = self._admit(environ["aiohttp.request"], auth)
         resume = resume_auth(auth)
-        fresh = Session(
+        new = Session(
             sid,
             SendQueue(self._transport(sid), self._flusher),
             self._core.quotas.of(holder),
             RateLimit(self._core.settings.event_rate),
             resumable=resume.resumable,
         )
-        session = await self._core.sessions.arrive(fresh, resume.token)
+        session = await self._core.sessions.arrive(new, resume.token)
         # Behind the packet that says to the client that it is connected.
         asyncio.get_running_loop().call_soon(self._greet, session, sid, resume)
         name = f" as {holder.name}" if holder.name else ""
@@ -100,12 +100,12 @@ class SocketIo:
             return  # it left in this moment
         running = session.unfinished(resume.id)
         connection = session.connection
-        connection.event(*replies.of_session(session, running.state.id if running else None))
+        connection.event(*replies.session_event(session, running.state.id if running else None))
         if running:
             running.attach(connection, resume.have if running.state.id == resume.id else 0)
-        if session.lost:
-            connection.event(*replies.of_lost(session.lost))
-            session.lost = ""
+        if session.lost_generation:
+            connection.event(*replies.lost_event(session.lost_generation))
+            session.lost_generation = ""
 
     def _admit(self, request: web.BaseRequest, auth: Any) -> TokenHolder:
         """The holder of the token in the connect packet or in a header. What is raised is the

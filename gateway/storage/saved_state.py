@@ -72,7 +72,7 @@ class SavedState:
         """The model that was selected last for it; "" if none was."""
         return self._state.models.get(binding, "")
 
-    def wanted(self, binding: str) -> str:
+    def model_to_preload(self, binding: str) -> str:
         """The default model, for a worker of the default binding that holds nothing yet."""
         return self.default_model if binding == self.default_binding else ""
 

@@ -17,17 +17,17 @@ class NotAFile(OSError):
     """A directory, a FIFO, a device, a socket: nothing that can be read to its end."""
 
 
-class Exposed(Exception):
+class NotPrivate(Exception):
     """Others can read a file that holds secrets. The text is one sentence for the operator."""
 
 
 def check_private(path: Path) -> None:
-    """Raise Exposed, or OSError when the file is not there."""
+    """Raise NotPrivate, or OSError when the file is not there."""
     status = os.stat(path)
     if status.st_uid not in (os.getuid(), 0):
-        raise Exposed(f"{path} holds secrets and belongs to another user")
+        raise NotPrivate(f"{path} holds secrets and belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
-        raise Exposed(f"{path} holds secrets and others can read it: chmod 600 {path}")
+        raise NotPrivate(f"{path} holds secrets and others can read it: chmod 600 {path}")
 
 
 def is_plain(name: str) -> bool:

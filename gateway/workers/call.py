@@ -20,7 +20,7 @@ from protocol.messages import (
 Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
 """A message of these kinds is the last one of its request."""
 
-PORTION = 64
+CREDIT_PORTION = 64
 """Tokens that are granted at once: a message for every token would cost more than the token."""
 
 
@@ -47,7 +47,7 @@ class Call:
     def grant(self, tokens: int) -> None:
         """Let the worker send so many tokens more; it hears of it in portions."""
         self._owed += tokens
-        if self._owed >= PORTION and not self.answer.done():
+        if self._owed >= CREDIT_PORTION and not self.answer.done():
             self._send(self.worker, Credit(self.id, self._owed))
             self._owed = 0
 

@@ -48,7 +48,7 @@ class WorkerObserver(Protocol):
     def lost(self, worker: Worker, how: str) -> None: ...
 
 
-class _Nobody:
+class _NoObserver:
     """Observes until `serving` begins; there are no workers before that."""
 
     def joined(self, worker: Worker) -> None: ...
@@ -87,7 +87,7 @@ class Link:
         self._refused = RateLimitedLog(log)
         self._dropped = RateLimitedLog(log)
         self._router = Router(address, self._take, remote=remote, batch=batch)
-        self._observer: WorkerObserver = _Nobody()
+        self._observer: WorkerObserver = _NoObserver()
 
     @asynccontextmanager
     async def serving(self, observer: WorkerObserver) -> AsyncIterator[None]:

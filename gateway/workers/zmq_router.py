@@ -18,16 +18,16 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from gateway.errors import CannotStart
 from protocol.codec import MAX_FRAME, TCP_KEEPALIVE
 
-BUDGET = 0.0005
+READ_SECONDS = 0.0005
 """Seconds of reading before clients are served."""
-REST = 6
+YIELD_TURNS = 6
 """Turns of the event loop that then belong to everybody else: a client's cancel needs about as
 many until it is acted on, and would wait for the budget in each of them."""
-LAST_WORDS = 200
+LINGER_MS = 200
 """Milliseconds that what was sent last gets to leave."""
 
 
-DOMAIN = "workers"
+ZAP_DOMAIN = "workers"
 
 
 class Batch(Protocol):
@@ -103,15 +103,15 @@ class Router:
         self._loop.remove_reader(self._descriptor)
         if self._remote:
             self._authenticator.stop()
-        self._context.destroy(linger=LAST_WORDS)
+        self._context.destroy(linger=LINGER_MS)
 
     def _bind(self, remote: RemoteEndpoint) -> None:
         """What is set on a socket is for what it binds from then on: the Unix socket stays as it
         is. Raise CannotStart when the address is taken, or nobody's."""
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=remote)
-        self._socket.zap_domain = DOMAIN.encode()
+        self._authenticator.configure_curve_callback(ZAP_DOMAIN, credentials_provider=remote)
+        self._socket.zap_domain = ZAP_DOMAIN.encode()
         self._socket.curve_server = True
         self._socket.curve_secretkey = remote.key
         self._socket.ipv6 = "[" in remote.address
@@ -144,7 +144,7 @@ class Router:
             return
         self._scheduled = more = True  # whoever sends meanwhile need not have us look again
         self._hold()
-        deadline = time.monotonic() + BUDGET
+        deadline = time.monotonic() + READ_SECONDS
         try:
             while more and time.monotonic() < deadline:
                 try:
@@ -156,15 +156,15 @@ class Router:
         finally:
             self._scheduled = more
             if more:
-                self._rest(REST)
+                self._yield_turns(YIELD_TURNS)
             self._flush()
 
     def _readable(self) -> None:
         if not self._scheduled:
             self._drain()
 
-    def _rest(self, turns: int) -> None:
+    def _yield_turns(self, turns: int) -> None:
         if turns:
-            self._loop.call_soon(self._rest, turns - 1)
+            self._loop.call_soon(self._yield_turns, turns - 1)
         else:
             self._drain()

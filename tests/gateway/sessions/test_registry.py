@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from gateway.inference.generation import Generation
-from gateway.inference.listener import Taken
+from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Gone, Outcome
 from gateway.observability.metrics import Metrics
 from gateway.scheduling.quotas import Quota, RateLimit
@@ -15,7 +15,7 @@ from tests.support.harness import run
 
 
 class Connection:
-    def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None: ...
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
     def ended(self, stream: str, outcome: Outcome) -> None: ...
 
