@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 async def running(settings: Settings) -> AsyncIterator[Core]:
     """Serve until the block ends.
 
-    Raise BadSetting when nobody, or anybody, could come in, and CannotStart when the port
-    or the home is in use; nothing is left behind then.
+    Raise BadSetting when the settings let in no client, or every client, by mistake;
+    CannotStart when the port or the home is in use. Nothing is left behind then.
     """
     began = time.monotonic()
     access, tls = AccessControl(settings), server_context(settings)
@@ -55,14 +55,14 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
     remote = _remote_endpoint(settings, keys)
     run = make_run_folder(settings.home)
     with run_lock(run) as secret:
-        # What is on the disk, and what is counted: these know nobody.
+        # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
         catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
         zoo = Zoo(settings.personalities_path)
         mounted = Mounted(zoo, state)
         metrics, quotas = Metrics(), Quotas()
         flusher = Flusher(settings.client_limit, metrics)
-        # Workers, and who gets one.
+        # Workers and scheduling.
         fleet, provider = Fleet(), Supervisor(settings, run)
         handshake = Handshake(secret, catalog.has_binding, keys.has_secret)
         link = Link(fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher)
@@ -76,7 +76,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             link, provider.stop_worker, stall_limit=settings.stall_limit,
             load_limit=settings.load_limit, keep_alive=settings.keep_alive,
         )  # fmt: skip
-        # What clients can ask for.
+        # What clients use.
         sessions = Sessions(settings.resume_window, discussion_store(settings))
         resumption = sessions.resumption
         selections = Selections(state, catalog, mounted, dispatcher, resumption)
@@ -112,7 +112,7 @@ def _remote_endpoint(settings: Settings, keys: WorkerKeys) -> RemoteEndpoint | N
 
 @asynccontextmanager
 async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs beside the block, and not longer."""
+    """Run in tasks until the block ends."""
     tasks = [asyncio.create_task(each) for each in work]
     for task in tasks:
         task.add_done_callback(_log_failure)

@@ -29,7 +29,7 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         if flags[each.name] is not None:
             found[each.name] = _read(each, flags[each.name], f"--{each.name}", here)
         elif environ.get(source) or (source in environ and each.metadata["kind"] is values.name):
-            # Empty is the shell's way to unset; but for names, where it means "nothing".
+            # An empty variable counts as unset, except for names: "" selects nothing.
             found[each.name] = _read(each, environ[source], source, here)
     home = found.get("home", CHECKOUT / "var")
     config = found.get("config", home / "config.yaml")

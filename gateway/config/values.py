@@ -1,6 +1,6 @@
 """The kinds of values that settings have: each makes a text or a YAML value typed.
 
-Each raises InvalidValue.
+A kind raises InvalidValue, or InvalidSecret.
 """
 
 import math
@@ -14,15 +14,15 @@ from protocol.join_file import is_address
 from protocol.logs import FORMATS
 
 Kind = Callable[[Any, Path], Any]
-"""Takes the value, and the folder that a relative path is relative to."""
+"""Called with the value, and the base folder for relative paths."""
 
 
 class InvalidValue(ValueError):
-    """The text is what is expected, the beginning of a sentence."""
+    """The text says what is expected; `, not <value>` is appended."""
 
 
 class InvalidSecret(ValueError):
-    """Likewise, of a value that must not be repeated."""
+    """The same for secrets: the value is not repeated."""
 
 
 Scalar = str | int | float | bool
@@ -39,7 +39,7 @@ def text(value: Any, base: Path) -> str:
 
 
 def name(value: Any, base: Path) -> str:
-    """Of something that is selected; the empty one is "nothing is selected"."""
+    """A name of a selection; "" selects nothing."""
     return "" if value == "" else text(value, base)
 
 

@@ -20,7 +20,7 @@ from gateway.security.origins import Hosts, Origins
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 1.0
-"""aiohttp waits for open long polls, ten seconds and more, unless it is told not to."""
+"""Limit for open long polls; aiohttp would wait for 10 s and more."""
 
 
 class Frontend(Protocol):
@@ -35,7 +35,7 @@ class Frontend(Protocol):
 async def http_server(
     core: Core, access: AccessControl, tls: ssl.SSLContext | None, frontends: Sequence[Frontend]
 ) -> AsyncIterator[None]:
-    """Listen until the block ends. Raise CannotStart when the address cannot be had."""
+    """Listen until the block ends. Raise CannotStart when it cannot be bound."""
     settings = core.settings
     host, port, listed = settings.host, settings.port, settings.cors_origins
     middleware = access_middleware(access, Hosts(host, listed), Origins(listed))

@@ -1,7 +1,7 @@
-"""GET /status: the state of everything that may be the matter, in one JSON object.
+"""GET /status: the state of workers, queue, circuits and quarantine, in one JSON object.
 
-A worker that has died is not in it. One that is silent, frozen or stalled is called that
-from the first moment on, before the health monitor gives it up.
+Dead workers are not listed. A silent, frozen or stalled worker has that state at once, before
+the health monitor ends it.
 """
 
 import os
@@ -13,13 +13,13 @@ from gateway.observability.prometheus import Gauges
 from gateway.workers.fleet import Worker
 
 STALL_FRACTION = 0.25
-"""Of the stall limit, for a step that takes long."""
+"""Part of the stall limit after which a busy worker is called stalled."""
 STALL_SECONDS = 15.0
-"""Seconds a step may take before that is said, where nothing limits it."""
+"""The same in seconds, when there is no stall limit."""
 
 
 async def status(core: Core, counted: Gauges) -> dict[str, Any]:
-    """Nothing of what users wrote, no tokens, no paths."""
+    """The object. It has no texts of users, no tokens and no paths."""
     now = time.monotonic()
     binding, model = core.default.selected()
     stopping = core.sessions.draining
@@ -77,7 +77,7 @@ def _worker(core: Core, worker: Worker) -> dict[str, Any]:
 
 
 def state_of(worker: Worker, now: float, *, stall_limit: float, silent: bool, frozen: bool) -> str:
-    """One word; times in seconds of the clock that the worker's own are of."""
+    """One word. `now` is of the same clock as the worker's times; `stall_limit` in seconds."""
     stalled = now - worker.progress_at
     if frozen:
         return "frozen"

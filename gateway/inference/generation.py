@@ -19,15 +19,16 @@ from gateway.scheduling.quotas import Quota
 from gateway.workers.call import Answer, Call
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
+from protocol import messages
 from protocol.errors import ErrorCode
-from protocol.messages import Chunk, Failed, Finished, FinishReason
+from protocol.messages import Chunk, FinishReason
 
 log = logging.getLogger(__name__)
 
 MAX_AWAY_CHARACTERS = 200_000
-"""Characters that may come while its client is away; then the worker pauses."""
+"""Characters that a worker may send while the client is disconnected; then it pauses."""
 REPLAY_CHARACTERS = 32_768
-"""Characters of one chunk, at most, of what a client has missed."""
+"""Maximum characters of a chunk when missed text is sent again."""
 
 
 class Generation:
@@ -43,7 +44,7 @@ class Generation:
         self.task: asyncio.Task[None] | None = None
         self._listener: Listener | None = listener
         self._call: Call | None = None
-        self._unsent = 0  # tokens whose text has not left
+        self._unsent = 0  # tokens whose text was not sent
         self._length_at_detach = 0  # characters
         self._last_chunk_at = 0.0  # when the last chunk came
 
@@ -60,18 +61,18 @@ class Generation:
             self._grant(self._unsent)
 
     def _grant(self, tokens: int) -> None:
-        """The worker may send so many more."""
+        """Their text was sent: the worker may send so many tokens more."""
         self._unsent -= tokens
         if self._call:
             self._call.grant(tokens)
 
     def detach(self) -> None:
-        """Its client is disconnected and may come back: what was on the way counts as missed."""
+        """Its client is disconnected and may come back. Text in its send queue is missed."""
         self._listener, self._length_at_detach = None, self.state.length
         self._grant(self._unsent)
 
     def attach(self, listener: Listener, have: int) -> None:
-        """Continue there, after the `have` characters that the client has."""
+        """Send to this listener from now on, and first the text after `have` characters."""
         if self._listener:
             self.detach()
         self._listener = listener
@@ -101,7 +102,7 @@ class Generation:
             self.ended.set_result(outcome)
 
     def cancel(self) -> None:
-        """The client is told at once; the worker stops a token later."""
+        """End it at once for the client; the worker stops a token later."""
         if self.plan:
             self.plan.remember(self.state.text)
         self.end(self.state.cancel())
@@ -113,7 +114,7 @@ class Generation:
         self._stop()
 
     def interrupt(self, why: str) -> None:
-        """The server cannot go on with it."""
+        """The server stops it."""
         self.end(self.state.fail(f"the generation was interrupted: {why}"))
         self._stop()
 
@@ -149,12 +150,12 @@ class Generations:
         state, metrics = generation.state, self._metrics
         try:
             plan = generation.plan = await planned()
-            # Prompts are the users' own: in a log only where somebody asked for it.
+            # Prompts are private: they are logged at level DEBUG only.
             log.debug("generation %s: %r", state.id, plan.message(0, [], 0))
             self._check_quarantine(plan)
             async with quota.admit():
                 answer = await self._answer(generation, plan)
-            if isinstance(answer, Failed):
+            if isinstance(answer, messages.Failed):
                 generation.end(state.fail(answer.error, answer.code, state.count))
             else:
                 self._quarantine.clear(plan.fingerprint)
@@ -187,10 +188,12 @@ class Generations:
                 log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
             raise
 
-    async def _answer(self, generation: Generation, plan: Plan) -> Failed | Finished:
-        """Run it in a worker; and if that one dies, in another, from where its client is."""
+    async def _answer(
+        self, generation: Generation, plan: Plan
+    ) -> messages.Failed | messages.Finished:
+        """Run it in a worker. If that dies, continue in another, from the tokens so far."""
         state = generation.state
-        lost: Failed | None = None
+        lost: messages.Failed | None = None
         unloaded = False
         while True:
             began = time.monotonic()
@@ -210,32 +213,32 @@ class Generations:
                     raise
                 return replace(lost, error=f"{lost.error}; nobody could go on with it: {error}")
             match answer:
-                case Failed(code=ErrorCode.NO_MODEL) if not unloaded:
+                case messages.Failed(code=ErrorCode.NO_MODEL) if not unloaded:
                     unloaded = True
                     self._link.fleet.unload(worker)
-                case Failed(code=ErrorCode.WORKER_LOST):
+                case messages.Failed(code=ErrorCode.WORKER_LOST):
                     lost = replace(answer, error=f"{answer.error}; {_so_far(state.count)}")
                     harmless = not self._quarantine.is_quarantined(plan.fingerprint)
                     resumable = plan.resumable and worker.resumable
                     if not (harmless and state.fail_over(resumable=resumable)):
                         return lost
                     self._metrics.continued += 1
-                    log.warning("generation %s goes on from token %d: %s",
+                    log.warning("generation %s continues from token %d: %s",
                                 state.id, state.count, answer.error)  # fmt: skip
                 case _:
                     return answer
 
-    def _end(self, answer: Answer, worker: Worker) -> Failed | Finished:
-        if isinstance(answer, Finished) and answer.reason == FinishReason.CANCELLED:
-            # Nobody here has cancelled it: somebody stops the process.
+    def _end(self, answer: Answer, worker: Worker) -> messages.Failed | messages.Finished:
+        if isinstance(answer, messages.Finished) and answer.reason == FinishReason.CANCELLED:
+            # The gateway did not cancel it: the process is being stopped.
             self._link.fleet.retire(worker, asyncio.get_running_loop().time())
             how = f"the worker of the binding {worker.binding} was stopped"
-            return Failed(answer.id, ErrorCode.WORKER_LOST, how)
-        if isinstance(answer, Failed | Finished):
+            return messages.Failed(answer.id, ErrorCode.WORKER_LOST, how)
+        if isinstance(answer, messages.Failed | messages.Finished):
             return answer
         name = type(answer).__name__
         how = f"the worker ended a generation with {name}"
-        return Failed(answer.id, ErrorCode.BINDING_ERROR, how)
+        return messages.Failed(answer.id, ErrorCode.BINDING_ERROR, how)
 
 
 def _so_far(tokens: int) -> str:

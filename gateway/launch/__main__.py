@@ -1,7 +1,7 @@
 """Run the whole server in the foreground, as one command: `make run`.
 
-It prepares the home, runs supervisor as its child, tells when the server is ready, and
-stays in the foreground. Whatever ends it, nothing stays behind.
+It prepares the home, runs supervisor as its child, and says when the server is ready. However
+it ends, no process is left.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> int:
         help="only prepare the home, and print what supervisord.conf needs, as shell commands",
     )  # fmt: skip
     options = parser.parse_args()
-    os.umask(0o077)  # what is written here is nobody else's to read
+    os.umask(0o077)  # no other user may read the files written here
     try:
         settings = load_settings([], os.environ)
         tokens, _ = load_tokens(settings), server_context(settings)

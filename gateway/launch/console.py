@@ -13,13 +13,13 @@ from gateway.security.tls import client_context
 from protocol.logs import escaped, level_and_text
 
 STEADY_SECONDS = 1.0
-"""Seconds for which a state that may be passing has to last before it is taken for final."""
+"""A state that may be temporary counts as final after this time."""
 WARNINGS = ("WARNING", "ERROR", "CRITICAL")
 
 
 class Console:
     def __init__(self, settings: Settings, port: int, token: str) -> None:
-        """`token` opens `/ready`, where one is needed."""
+        """`token` is for `/ready`; "" where none is needed."""
         self._tls = client_context(settings)
         self._certificate = settings.ssl_certfile
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -31,7 +31,7 @@ class Console:
         self._begin = self._log.stat().st_size if self._log.exists() else 0
         self._printed = 0
         self.answered = False
-        """The gateway has been there: if it goes now, supervisor brings it back."""
+        """The gateway has answered once: if it dies now, supervisor restarts it."""
         self._reason = ""
         self._since = 0.0
 
@@ -39,7 +39,7 @@ class Console:
         _print(f"starting in {self._home} …")
 
     def is_up(self) -> bool:
-        """Whether there is nothing more to wait for; says what it waits for meanwhile.
+        """Whether the server is up; until then, print what it waits for.
 
         A server without a model is up, and so is one whose model cannot be loaded: clients
         may select another.
@@ -83,7 +83,7 @@ class Console:
         print(f"cannot go on: {why}", file=sys.stderr, flush=True)
 
     def last_line(self) -> str:
-        """What the gateway said last: why it could not start."""
+        """The last line of the gateway's log: why it could not start."""
         lines = self._new_log().splitlines()
         if not lines:
             return f"see {self._log}"

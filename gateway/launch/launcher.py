@@ -1,4 +1,4 @@
-"""The launcher: supervisor as a child process, until all that it has started has ended."""
+"""The launcher: run supervisor as a child process, and end everything that it started."""
 
 import os
 import resource
@@ -22,17 +22,18 @@ from protocol.parent_death import die_with_parent
 from protocol.run_folder import CHECKOUT, supervisor_key, supervisor_socket
 
 EXTRA_STOP_SECONDS = 10.0
-"""Seconds that it gets beyond those that it gives the gateway."""
+"""Time for supervisor to stop, in addition to the gateway's `drain_limit`."""
 ORPHANS_GRACE = 3.0
 REPEATED_TERM_SECONDS = 0.5
-"""Seconds. SIGTERM to a whole group comes twice: make passes its own on."""
+"""A second SIGTERM within this time is the same one: a process group gets it directly and
+from make."""
 CHECK_SECONDS = 2.0
 EXPECTED_EXIT_CODES = (0, 2)
-"""Of the gateway's exit codes those after which supervisor leaves it alone."""
+"""Exit codes of the gateway after which supervisor does not restart it."""
 
 
 class Launcher:
-    """Owns the supervisor process, and inherits what that leaves behind when it is killed."""
+    """Owns the supervisor process, and inherits its children when it is killed."""
 
     def __init__(self, settings: Settings, run: Path, port: int, token: str) -> None:
         self._settings = settings
@@ -67,7 +68,7 @@ class Launcher:
             self._stop()
 
     def _serve(self) -> int:
-        """Until it is asked to stop, which is no failure, or cannot go on."""
+        """Run until a signal, which returns 0, or a failure, which returns 1."""
         if self._until_up():
             self._console.welcome()
             orphans = OrphanedGroups(self._supervisor.pid)
@@ -83,7 +84,7 @@ class Launcher:
         return 0 if self._stop_at else 1
 
     def _until_up(self) -> bool:
-        """Say what it waits for; whether there is something to stay for."""
+        """Wait until the server is up. Return False when it failed, or a signal came."""
         first = 0
         while self._alive and not self._stop_at:
             gateway = self._gateway()
@@ -102,7 +103,8 @@ class Launcher:
         return self._supervisor.poll() is None
 
     def _gateway(self) -> dict[str, Any]:
-        """Asking wakes supervisor, whose loop otherwise turns once a second."""
+        """supervisor's entry of the gateway. The call also wakes its loop, which turns once a
+        second."""
         try:
             answer = call_supervisor(self._socket, lambda s: s.supervisor.getProcessInfo("gateway"))
             return dict(answer)
@@ -110,7 +112,7 @@ class Launcher:
             return {}
 
     def _pause(self, seconds: float) -> None:
-        """Shorter when a signal comes or a child dies."""
+        """Sleep, until a signal comes or a child dies."""
         if select.select([self._wakeup_read], [], [], seconds)[0]:
             with suppress(BlockingIOError):
                 os.read(self._wakeup_read, 1024)
@@ -138,7 +140,7 @@ class Launcher:
         for left in (self._socket, supervisor_key(self._run), self._run / "supervisord.pid"):
             left.unlink(missing_ok=True)
         with suppress(CannotStart), run_lock(self._run):
-            pass  # nobody holds it: what a killed gateway left goes with this
+            pass  # removes the files of a killed gateway
         self._console.stopped()
 
 

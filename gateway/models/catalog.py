@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 MODELS = "models.yaml"
 ON_REQUEST = "on_request"
-"""A file that hides the binding in whose folder it is, unless the configuration names that."""
+"""A file that hides its binding, unless the config file names that binding."""
 NOT_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
 )
-"""Suffixes of what lies beside models. A card's `extensions` says instead which files count."""
+"""Suffixes of files that are no models, for bindings whose card has no `extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ class _Cards:
     signature: Signature
     card: dict[str, Any]
     models: list[dict[str, Any]]
-    """As `models.yaml` has them, safe to send."""
+    """The entries of `models.yaml`, safe to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
     cards: _Cards
     files: dict[str, Path] = field(default_factory=dict)
-    """Local models: name to where the file really is."""
+    """Local models: name to real path."""
     sizes: dict[str, int] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
-    """What bears a model's name and cannot be one: name to what it is."""
+    """Entries that cannot be models: name to what it is instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class _Snapshot:
 
 
 class Catalog:
-    """Every answer is of the folders as they are when it is asked for."""
+    """Each method reads the current state of the folders."""
 
     def __init__(
         self, bindings_path: Path, models_path: Path, configured: Collection[str] = ()
     ) -> None:
-        """`configured` are the bindings that the configuration names."""
+        """`configured` are the bindings that the config file names."""
         self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
@@ -80,7 +80,7 @@ class Catalog:
         return name in self.binding_names()
 
     def binding_names(self) -> list[str]:
-        """Sorted; a few system calls, right here."""
+        """Sorted. Makes a few system calls, without a thread."""
         return [folder.name for folder in self._folders()]
 
     async def bindings(self) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ class Catalog:
             else:
                 cards = _read_cards(folder, self._bindings_path, signed, defects)
             found[name] = _Binding(cards)
-            # The models folder comes last: what is put there goes before what was shipped.
+            # The models folder comes last, so that it overrides the binding's own folder.
             _find_files(folder / "models", found[name], defects)
             _find_files(self._models_path / name, found[name], defects)
         return _Snapshot(found, defects.all(), os.path.isdir(self._bindings_path))

@@ -14,7 +14,7 @@ MAX_TEXT = 100_000
 MAX_ANTI_PROMPTS = 64
 
 SAMPLING = ("temperature", "top_k", "top_p", "repeat_penalty", "repeat_last_n")
-"""Of `protocol.sampling`; with `model_` before it in the file."""
+"""Parameters of `protocol.sampling`; their keys in the file begin with `model_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Personality:
     anti_prompts: tuple[str, ...] = ()
     """Stop strings; never empty ones."""
     sampling: dict[str, Any] = field(default_factory=dict)
-    """Arguments of a Sampling, in its ranges: only what the file sets."""
+    """Sampling parameters that the file sets, checked."""
     n_predict: int | None = None
     has_scripts: bool = False
     avatar: str = ""
@@ -100,7 +100,7 @@ def from_config(config: dict[str, Any], **place: Any) -> tuple[Personality, list
 
 
 def _checked(config: dict[str, Any], name: str, defects: list[str]) -> dict[str, Any]:
-    """`model_<name>` by the rules that hold for a client's parameters; {} for nothing usable."""
+    """`model_<name>`, checked like a client's parameter; {} if missing or invalid."""
     value = config.get(f"model_{name}")
     if value is None:
         return {}
@@ -114,7 +114,7 @@ def _checked(config: dict[str, Any], name: str, defects: list[str]) -> dict[str,
 
 
 def _anti_prompts(value: Any, user_prefix: str, defects: list[str]) -> tuple[str, ...]:
-    """Without any, it stops where it would begin to speak for the user."""
+    """The stop strings; by default the user's prefix, so that it does not write the user's turn."""
     if value is None:
         spoken_for = user_prefix.strip()
         return (spoken_for,) if spoken_for else ()

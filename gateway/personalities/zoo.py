@@ -35,7 +35,7 @@ LOGOS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 
 @dataclass(frozen=True, slots=True)
 class _CachedFolder:
-    """What a folder held when it was read; None for one that could not be."""
+    """A folder as it was read; its personality is None if it could not be read."""
 
     signature: Signature
     personality: Personality | None
@@ -52,7 +52,7 @@ class _Snapshot:
 
 
 class Zoo:
-    """Every answer is of the zoo as it is when it is asked for."""
+    """Each method reads the current state of the folders."""
 
     def __init__(self, path: Path) -> None:
         self.root = path
@@ -97,8 +97,8 @@ class Zoo:
         return self.root / path if one else None
 
     async def _find(self, among: Callable[[_Snapshot], Personality | None]) -> Personality | None:
-        """Every prompt asks, and a page of avatars: three system calls do for one that is
-        known, where the whole zoo takes a thousand."""
+        """Called for each prompt and each avatar: a known one is checked with three system calls;
+        the whole zoo takes a thousand."""
         known = self._cache.last
         one = among(known) if known else None
         if known and one and unchanged(known.entries[one.path].signature, self._sign(one.path)):
@@ -161,7 +161,7 @@ def _sort_key(personality: Personality) -> tuple[str, str, str]:
 
 
 def _folders(root: str, defects: Defects) -> Iterator[str]:
-    """Where the personalities are, relative to the zoo."""
+    """Folders of personalities, relative to the zoo."""
     for first in _subfolders(root, "", defects):
         for second in _subfolders(root, first, defects):
             if os.path.exists(f"{root}/{second}/config.yaml"):

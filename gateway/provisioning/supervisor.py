@@ -1,7 +1,7 @@
 """Start, stop and examine worker processes through supervisor.
 
-supervisor restarts crashed processes; the gateway asks it for one more process, for one
-less, and for what it saw of a death. Without supervisor the gateway serves the workers
+supervisor restarts crashed processes; the gateway asks it to start or stop one, and how one
+ended. Without supervisor the gateway serves the workers
 that say Hello by themselves.
 """
 
@@ -33,17 +33,17 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 NOT_RUNNING = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
-"""Of supervisor's process states those in which nothing runs and nothing is about to."""
+"""supervisor's states of processes that neither run nor are about to."""
 BACKOFF_SECONDS = 15.0
-"""Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
-`RESTART` of the dispatcher, which keeps a crash loop cheap."""
+"""Seconds without a start after supervisor gave a process up. Less than the dispatcher's
+`RESTART`, which keeps a crash loop cheap."""
 POST_MORTEM_SECONDS = 0.3
-"""What supervisor gets to tell of a death before the clients are told without it. It is asked
-in some 10 ms; a busy machine needs more, and how a worker died is worth the wait."""
+"""Limit of a post-mortem; after it, clients are told without its result. It usually takes
+10 ms, on a busy machine longer."""
 NOTICE_SECONDS = 2.0
-"""And before its word is taken that a process runs which was seen to die."""
+"""Limit until supervisor notices a death that the gateway has seen."""
 POLL_SECONDS = 0.005
-"""Each look wakes supervisor, too, which notices a death only when its loop turns."""
+"""Each call also wakes supervisor, which notices deaths only when its loop turns."""
 LOG_TAIL_BYTES = 8192
 JOIN_GRACE = 5.0
 """Seconds after the start in which workers of an earlier gateway may still find this one."""
@@ -58,7 +58,7 @@ class Supervisor:
         self._socket = supervisor_socket(run)
         self._began = time.monotonic()
         self._had_joined: deque[int] = deque(maxlen=100)
-        """Pids of workers that served before they died: their programs start all right."""
+        """Pids of workers that joined before they died: their programs can start."""
 
     async def start_worker(
         self,
@@ -67,12 +67,7 @@ class Supervisor:
         present: Collection[int] = (),
         insist: bool = False,
     ) -> bool:
-        """Start one process more; False when all there may be are running.
-
-        With `arrived`, return only when that is set; `present` are the pids of those that
-        arrived before. Raise NoWorker when there is no way to start one, StartFailed when
-        supervisor is backing off from it, unless you `insist`, or when it dies before it arrives.
-        """
+        """See `WorkerProvider`. Without supervisor, raise NoWorker after JOIN_GRACE."""
         joined = None if arrived is None else present
         try:
             check_program_name(binding)
@@ -101,8 +96,7 @@ class Supervisor:
             await asyncio.sleep(POLL_SECONDS)  # dead, and supervisor has not noticed yet
 
     async def stop_worker(self, worker: Worker) -> bool:
-        """Ask for its end, which gives its memory back; whether it will come. Nothing happens
-        when nobody supervises it."""
+        """See `WorkerProvider`. False also for a worker that supervisor has not started."""
         try:
             stopping: bool = await self._call(lambda server: self._stop(server, worker.pid))
             return stopping
@@ -111,13 +105,12 @@ class Supervisor:
             return False
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
-        """How it ended, as supervisor saw it, and its last words; `how` where that cannot
-        be known in time."""
+        """See `WorkerProvider`. With the line of its log that explains it, if there is one."""
         self._had_joined.append(worker.pid)
         return await self._ending(worker.pid, how)
 
     async def programs(self) -> list[dict[str, Any]] | None:
-        """The processes of workers as supervisor sees them; None where nobody supervises."""
+        """See `WorkerProvider`. None without supervisor."""
         try:
             found: list[dict[str, Any]] = await self._call(self._listed)
             return found
@@ -146,16 +139,16 @@ class Supervisor:
             for each in waiting:
                 each.cancel()
 
-    # From here on in a thread, with supervisor's own functions.
+    # Run in a thread; `server` is the XML-RPC proxy.
 
     def _start(
         self, server: Any, binding: str, joined: Collection[int] | None, insist: bool
     ) -> int | None:
-        """The pid of a process that is on its way, None when all there may be are there."""
+        """The pid of a process that is starting; None when all allowed ones are running."""
         processes = self._processes(server, binding)
         if not processes:
             write_program(self._settings, self._run, binding)
-            server.supervisor.reloadConfig()  # the folder is newer than supervisor
+            server.supervisor.reloadConfig()  # the binding was added after supervisor's start
             server.supervisor.addProcessGroup(binding)
             processes = self._processes(server, binding)
         for process in processes:
@@ -167,7 +160,7 @@ class Supervisor:
         idle = [process for process in processes if process["statename"] in NOT_RUNNING]
         if not idle:
             return None
-        # The one that was given up is the last to be tried again.
+        # Processes that supervisor gave up are tried last.
         process = min(idle, key=lambda process: process["statename"] == "FATAL")
         if process["statename"] == "FATAL":
             self._clear_backoff(server, process, insist)
@@ -180,13 +173,13 @@ class Supervisor:
             server.supervisor.startProcess(name, False)
         except Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
-                raise  # else it had crashed, and supervisor was quicker
+                raise  # otherwise supervisor has restarted it just now
         return int(server.supervisor.getProcessInfo(name)["pid"])
 
     def _clear_backoff(self, server: Any, process: dict[str, Any], insist: bool) -> None:
-        """Make way for a start, or raise StartFailed: supervisor waits, or gave up, because the
-        last lives of this process were short. One that had joined starts all right, and may
-        do so at once: a request has killed it, not its start."""
+        """Prepare a start, or raise StartFailed: supervisor waits, or gave up, because the last
+        starts failed. A process that had joined may start at once: a request has killed it,
+        not its start."""
         tail = server.supervisor.readLog(-LOG_TAIL_BYTES, 0)
         name, backing_off = process["name"], process["statename"] == "BACKOFF"
         pid = last_pid_of(name, tail)
@@ -223,7 +216,7 @@ class Supervisor:
         return False
 
     def _death(self, server: Any, pid: int) -> str:
-        """What supervisor has seen of this death; "" when nothing yet."""
+        """How the process ended, according to supervisor; "" when it has not noticed yet."""
         names = {p["pid"]: p["name"] for p in server.supervisor.getAllProcessInfo()}
         tail = server.supervisor.readLog(-LOG_TAIL_BYTES, 0)
         name = names.get(pid) or name_of(pid, tail)

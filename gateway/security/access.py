@@ -1,4 +1,4 @@
-"""Access control: whose token a request brings, where tokens are needed."""
+"""Access control: find the holder of a request's token, where tokens are needed."""
 
 import hashlib
 import hmac
@@ -18,19 +18,19 @@ from protocol.logs import RateLimitedLog
 log = logging.getLogger(__name__)
 
 MIN_TOKEN_LENGTH = 16
-"""Characters. A shorter token can be guessed: a warning in the log, once, no error."""
+"""Characters. A shorter token can be guessed: it is accepted, with a warning at the start."""
 
 
 class Tokens:
-    """Digests of the tokens, and one token itself for our own health checks."""
+    """Digests of the tokens, and one token in plain text for the launcher's requests."""
 
     def __init__(self, tokens: Iterable[tuple[str, TokenHolder]], everybody: TokenHolder) -> None:
         self._everybody = everybody
         self._known: list[tuple[bytes, TokenHolder]] = []
         self.own_token = ""
-        """A token that opens this server; "" where none is needed."""
+        """A valid token; "" where none is needed."""
         self.short: list[str] = []
-        """The names of those whose token is shorter than it should be."""
+        """Names of holders whose tokens are shorter than MIN_TOKEN_LENGTH."""
         for value, holder in tokens:
             self._known.append((_digest(value), holder))
             self.own_token = self.own_token or value
@@ -42,7 +42,7 @@ class Tokens:
         return bool(self._known)
 
     def holder(self, value: str) -> TokenHolder | None:
-        """Whose token this is; takes as long for one that is nearly right as for any other."""
+        """The holder of a token, or None. Takes constant time, so it tells nothing about tokens."""
         if not self.guarded:
             return self._everybody
         digest, found = _digest(value), None
@@ -53,8 +53,8 @@ class Tokens:
 
 
 class AccessControl:
-    """Who may use this server now. The tokens file is read again when it changes; one that
-    cannot be used changes nothing."""
+    """The current tokens. The tokens file is read again when it changes; an invalid file is
+    logged, and the tokens stay as they were."""
 
     def __init__(self, settings: Settings) -> None:
         """Raise BadSetting."""
@@ -82,7 +82,7 @@ def load_tokens(settings: Settings) -> Tokens:
     reach a server without tokens."""
     running, waiting = settings.token_running, settings.token_queue
     tokens = read_tokens(settings)
-    if not tokens and settings.tokens_file.exists():  # its owner thinks that the server is guarded
+    if not tokens and settings.tokens_file.exists():  # its owner expects the server to be guarded
         raise BadSetting(
             f"{settings.tokens_file} has no token in it: {HOW_TO_MAKE_ONE}, or remove the file"
         )
@@ -119,5 +119,5 @@ def is_local(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return True  # then nobody can reach it, and binding it says why
+        return True  # unknown: binding it will fail with the reason
     return all(ipaddress.ip_address(each[4][0]).is_loopback for each in found)

@@ -1,4 +1,4 @@
-"""The file of named tokens: `name token [running=N] [waiting=N]` a line."""
+"""The file of named tokens: one `name token [running=N] [waiting=N]` per line."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class TokenHolder:
     running: int
     """Generations that may run at the same time; 0 is no limit."""
     waiting: int
-    """And how many more may wait for these."""
+    """Generations that may wait for these."""
 
 
 def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:

@@ -1,4 +1,4 @@
-"""All sessions: those that are connected, and those whose clients may come back."""
+"""All sessions: connected ones, and those whose clients are away and may come back."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ class Sessions:
         """The server stops: no new work."""
 
     async def arrive(self, new: Session, token: str) -> Session:
-        """A client has connected, and brought this session token, or ""."""
+        """A client has connected with this session token, or ""."""
         session = self.connected[new.sid] = await self.resumption.arrive(new, token)
         return session
 
     def leave(self, session: Session, *, keep: bool = True) -> None:
-        """Its connection has ended. Without `keep` nobody will come back."""
+        """Its connection has ended. Without `keep` its client cannot come back."""
         del self.connected[session.sid]
         if not keep or not self.resumption.leave(session):
             self.resumption.forget(session)
@@ -38,7 +38,7 @@ class Sessions:
         session.connection.close()
 
     def finished(self, session: Session, generation: Generation) -> None:
-        """Its generation is over: the session may begin the next."""
+        """Its generation has ended: the session may start the next."""
         if session.running is generation:
             session.running = None
         if session.resumable:
@@ -51,7 +51,7 @@ class Sessions:
         return sum(session.running is not None for session in self._all())
 
     async def drain(self, limit: float) -> None:
-        """No new work; what runs may finish within `limit` seconds, and is then ended."""
+        """Refuse new generations; interrupt those that have not ended after `limit` seconds."""
         self.draining = True
         running = [s.running.ended for s in self._all() if s.running]
         if running:
@@ -62,8 +62,8 @@ class Sessions:
                 session.running.interrupt("the server is stopping")
 
     async def close(self) -> None:
-        """Nobody will come back to this gateway: end what runs for disconnected clients, and
-        return when that has ended and all is saved."""
+        """No client can come back to this gateway any more: abandon the generations of those that
+        are away, and return when these have ended and everything is saved."""
         away = [session.running for session in self.resumption.away if session.running]
         await self.resumption.close()
         tasks = [generation.task for generation in away if generation.task]
@@ -74,7 +74,7 @@ class Sessions:
 
 
 def discussion_store(settings: Settings) -> DiscussionStore | None:
-    """None when discussions are not to be kept over a restart."""
+    """None when discussions are not stored."""
     if not settings.keep_discussions:
         return None
     return DiscussionStore(settings.home / "discussions.sqlite", MAX_EXCHANGES)

@@ -1,4 +1,4 @@
-"""What the server knows about one client."""
+"""A session: the state of one client."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Connection(Listener, Protocol):
     """A client's connection, through which everything is sent to it, in order."""
 
     def event(self, name: str, data: dict[str, Any]) -> None:
-        """Of the frontend's own vocabulary."""
+        """Send an event of this frontend."""
 
     def drop(self, why: str) -> None:
         """End the connection; `why` is for the log."""
@@ -35,7 +35,7 @@ class Session:
     sid: str
     connection: Connection
     quota: Quota
-    """Of the token that it came with."""
+    """The quota of its token."""
     rate_limit: RateLimit
     binding: str | None = None
     """Its own selection; None is the server's default."""
@@ -46,20 +46,20 @@ class Session:
     discussions: dict[str, Discussion] = field(default_factory=dict)
     """By the personality's path; the raw mode has none."""
     handlers: set[asyncio.Task[Any]] = field(default_factory=set)
-    """What runs for its requests at the moment: a model that loads for it, say."""
+    """Tasks of its unanswered requests."""
     selection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a selection is made: a request that comes after it is served by it."""
+    """Held during a selection, so that later requests of the client use it."""
 
     token: str = ""
     """A client that has it may resume this session."""
     resumable: bool = False
-    """Its client knows of session tokens, and may come back."""
+    """Its client sends session tokens, and may come back."""
     resumed: bool = False
-    """It has come back."""
+    """Its client has come back."""
     lost_generation: str = ""
-    """Id of the generation that an earlier gateway took with it."""
+    """Id of a generation that was lost when the gateway restarted."""
     saved_selection: SavedSelection = field(default_factory=SavedSelection)
-    """As it was saved last."""
+    """Its selection as saved last."""
     last_generation: Generation | None = None
     """Kept for a resumable client, which may have missed the end."""
 

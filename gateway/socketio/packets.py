@@ -1,10 +1,10 @@
 """Decode a client's packet: whatever it is, it becomes a request that gets an answer.
 
-python-socketio takes this class in place of its own. Its handlers are found by
-the names that clients send, so here every event has the one name `REQUEST`, and
-the client's own is the first argument. What cannot be read is a request, too,
-with a `Rejected` for its payload. Attachments do not exist in this protocol: an
-event that announces some is answered at once, with nothing in their places.
+python-socketio uses this class instead of its own. It finds handlers by the event's name, so
+here every event gets the one name `REQUEST`, with the client's name as first argument. A
+packet that cannot be parsed becomes a request, too, with a `Rejected` as its payload.
+Attachments do not exist in this protocol: an event that announces some is answered at once,
+with b"" in their places.
 """
 
 import json
@@ -18,11 +18,11 @@ from gateway.validation import shown
 
 REQUEST = "request"
 MAX_ID = 15
-"""Digits of the number under which a client waits for an acknowledgement."""
+"""Digits of an acknowledgement's id."""
 MAX_DIGITS = 300
-"""Of a whole number; what has more is as good as infinite."""
+"""Of an integer; one with more becomes a float, which may be infinite."""
 MAX_HEAD = 256
-"""Characters of what was refused before it came here, enough for an event's name."""
+"""Characters of a refused packet that are kept, enough for its event's name."""
 
 _EVENT, _BINARY_EVENT = "2", "5"
 _PREFIX = re.compile(r"([0-9])(?:([0-9]{1,10})-)?(?:(/[^,\[{\"]*),?)?([0-9]*)")
@@ -30,12 +30,12 @@ _NAME = re.compile(r'\s*\[\s*"([a-z_]{1,64})"')
 _REFUSED = "\0"
 
 Decoded = tuple[int | None, str, list[Any]]
-"""Number of the acknowledgement, name of the event, arguments."""
+"""Id of the acknowledgement, name of the event, arguments."""
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
     def decode(self, encoded: str | bytes) -> int:
-        """Never raises. Return how many attachments to wait for: none."""
+        """Never raise. Return how many attachments to wait for: none."""
         if not isinstance(encoded, str):
             encoded = refused("binary data is not accepted", "")
         kind = encoded[:1]
@@ -50,7 +50,7 @@ class Packet(packet.Packet):  # type: ignore[misc]
 
 
 def refused(why: str, start: str) -> str:
-    """A packet that says why another one, which began like this, was not even read."""
+    """A packet in place of one that began like this and is refused before it is parsed."""
     return f"{_REFUSED}{why}{_REFUSED}{start[:MAX_HEAD]}"
 
 
@@ -61,7 +61,7 @@ def attachment_count(encoded: str) -> int:
 
 
 def read(encoded: str) -> Decoded:
-    """Of any text that is no connect or disconnect."""
+    """Parse any text that is no connect or disconnect."""
     why = ""
     if encoded.startswith(_REFUSED):
         _, why, encoded = (*encoded.split(_REFUSED, 2), "")[:3]
@@ -95,7 +95,7 @@ def read(encoded: str) -> Decoded:
 
 
 def _connection(encoded: str) -> tuple[str | None, Any]:
-    """Namespace and what the client brings along; what of that is unreadable is nothing."""
+    """Namespace and auth data of a connect or disconnect; None for unreadable data."""
     prefix = _PREFIX.match(encoded)
     assert prefix
     try:
@@ -110,7 +110,7 @@ def _parsed(text: str, *, binary: bool = False) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """Python refuses to convert very long ones, and the client is to hear of its field."""
+    """`int` refuses very long ones, and that error would not name the client's field."""
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 

@@ -1,8 +1,8 @@
 """Read the whole body of a polling client's POST, within limits.
 
-engineio asks aiohttp once, which returns what has arrived by then: of a prompt that is
-longer than a network buffer only the beginning. A body over the limit is read, too, and
-dropped, so that the client gets an error reply.
+engineio reads once, which returns only what has arrived so far: the beginning of a long
+prompt. A body over the limit is read, too, and dropped, so that the client gets an error
+reply.
 """
 
 from aiohttp import ClientError, StreamReader
@@ -10,11 +10,12 @@ from aiohttp import ClientError, StreamReader
 from gateway.socketio.frame_filter import filter_frame, not_utf8, too_long
 
 MAX_PACKETS = 1000
-"""In one post; clients put into it whatever has gathered, and engineio would take 16."""
+"""In one POST. Clients send all waiting packets at once; engineio would accept 16."""
 SEPARATOR = b"\x1e"
 READ_BYTES = 64 * 1024
 MAX_EXCESS = 16
-"""A post may be so many times too long and is answered; of what is longer the end is not read."""
+"""A POST of up to so many times the limit is read and answered; of a longer one the rest is
+not read."""
 
 
 class PollingBody:
@@ -23,7 +24,7 @@ class PollingBody:
         self._limit = limit
 
     async def read(self, length: int) -> bytes:
-        """Packets that engineio can read, whatever `length` it thinks there is."""
+        """Packets that engineio can parse; `length` is ignored."""
         body = bytearray()
         size = 0
         try:

@@ -1,6 +1,6 @@
-"""LoLLMs' names and fields for what the core reports: outcomes, sessions.
+"""Events to clients for outcomes and sessions: LoLLMs' names and fields.
 
-The only place, beside the table of endpoints, that knows event names.
+No other module has names of events, except the table of endpoints.
 """
 
 import math
@@ -17,7 +17,7 @@ LOST = "the server was started again while it generated this answer"
 
 
 def outcome_events(id: str, outcome: Outcome) -> list[NameAndData]:
-    """In order; the last one is also the acknowledgement. Nothing for a client that is gone."""
+    """The events of an end, in order; the last is also the acknowledgement. None for Gone."""
     match outcome:
         case Finished(text=text, answer=answer):
             events = [("text_generated", {"text": text, **_counts(answer)})]
@@ -42,7 +42,7 @@ def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def session_event(session: Session, running: str | None) -> NameAndData:
-    """Who the client is; `running` is the id of the generation that goes on for it."""
+    """The `session` event; `running` is the id of the generation that continues for it."""
     return "session", {
         "token": session.token,
         "resumed": session.resumed,
@@ -54,12 +54,12 @@ def session_event(session: Session, running: str | None) -> NameAndData:
 
 
 def lost_event(id: str) -> NameAndData:
-    """The generation that an earlier gateway took with it."""
+    """For a generation that was lost when the gateway restarted."""
     return "generation_error", {"error": LOST, "id": id}
 
 
 def _counts(answer: messages.Finished) -> dict[str, Any]:
-    """What text_generated has beside the text; log probabilities only if requested."""
+    """Fields of text_generated besides the text; log probabilities only if requested."""
     logprobs = {"logprobs": [_logprob(place) for place in answer.logprobs]}
     return (logprobs if answer.logprobs else {}) | {
         "reason": answer.reason,
@@ -71,7 +71,7 @@ def _counts(answer: messages.Finished) -> dict[str, Any]:
 
 
 def _logprob(place: list[float]) -> dict[str, Any]:
-    """[id, log probability, …] of the chosen token and then of the likeliest there."""
+    """`place` is [id, log probability, …], first of the chosen token, then of the likeliest."""
     pairs = [
         {"token": int(token), "logprob": probability if math.isfinite(probability) else None}
         for token, probability in zip(place[::2], place[1::2], strict=False)

@@ -31,7 +31,7 @@ from protocol.logs import RateLimitedLog
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""What is still to be sent when the server stops; a client that does not read gets no more."""
+"""Time to send what waits when the server stops."""
 
 
 class SocketIo:
@@ -88,16 +88,16 @@ class SocketIo:
             resumable=resume.resumable,
         )
         session = await self._core.sessions.arrive(new, resume.token)
-        # Behind the packet that says to the client that it is connected.
+        # After the packet that confirms the connection.
         asyncio.get_running_loop().call_soon(self._greet, session, sid, resume)
         name = f" as {holder.name}" if holder.name else ""
         count = len(self._core.sessions.connected)
         log.info("client %s connected%s, %d now", sid, name, count)
 
     def _greet(self, session: Session, sid: str, resume: ResumeAuth) -> None:
-        """Tell the client who it is, and what it has missed."""
+        """Send the `session` event, and what the client has missed."""
         if self._core.sessions.connected.get(sid) is not session:
-            return  # it left in this moment
+            return  # it disconnected meanwhile
         running = session.unfinished(resume.id)
         connection = session.connection
         connection.event(*replies.session_event(session, running.state.id if running else None))
@@ -108,8 +108,8 @@ class SocketIo:
             session.lost_generation = ""
 
     def _admit(self, request: web.BaseRequest, auth: Any) -> TokenHolder:
-        """The holder of the token in the connect packet or in a header. What is raised is the
-        client's `connect_error`."""
+        """The holder of the token in the connect packet or in a header. The client gets the
+        raised error as `connect_error`."""
         given = auth.get("token") if isinstance(auth, dict) else None
         value = given if isinstance(given, str) else bearer(request.headers)
         if holder := self._access.holder(value):
@@ -136,7 +136,7 @@ class SocketIo:
     async def _request(self, sid: str, event: str, *arguments: Any) -> Any:
         session = self._core.sessions.connected.get(sid)
         if session is None:
-            return None  # it left while its event was on the way
+            return None  # it disconnected while its event was in flight
         handler = asyncio.current_task()
         assert handler
         session.handlers.add(handler)

@@ -1,6 +1,6 @@
 """Health checks: end silent, hung and frozen workers; stop idle ones.
 
-A pidfd tells of deaths; this finds workers that are alive and of no use. A heartbeat says
+A pidfd reports deaths; this finds workers that are alive but do not work. A heartbeat says
 how many steps a worker's model thread has made: a busy worker whose steps stand
 still is hung, even when heartbeats come, because native code that released the
 interpreter's lock hangs behind a healthy thread. Loading has a limit of its own,
@@ -14,9 +14,9 @@ from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
 
 MISSED_HEARTBEATS = 3
-"""Missed heartbeats after which a worker is given up."""
+"""After so many a worker is ended."""
 CHECKS_PER_HEARTBEAT = 4
-"""For each heartbeat. A process that somebody stopped is found by the second."""
+"""A stopped process (SIGSTOP) is ended at the second check that finds it stopped."""
 
 
 class HealthMonitor:
@@ -57,7 +57,8 @@ class HealthMonitor:
         elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
-            # No new requests while supervisor is asked, and not asked again for as long.
+            # No new requests while supervisor is asked. If it refuses, the next try is
+            # `keep_alive` later.
             self._link.fleet.retire(worker, now)
             if not await self._stop_worker(worker):
                 self._link.keep(worker)
