@@ -13,7 +13,7 @@ import socketio
 
 from gateway.config.loading import load_settings
 from gateway.errors import BadSetting
-from gateway.security.access import bearer, of_this_machine, open_access
+from gateway.security.access import bearer, is_local, load_tokens
 from gateway.security.tokens_file import TokenHolder
 from tests.support.harness import ROOT, Home, client, home, run
 
@@ -33,7 +33,7 @@ def tokens(folder: Path, text: str, mode: int = 0o600) -> Path:
 
 
 def opened(folder: Path, *flags: str) -> Any:
-    return open_access(load_settings(["--home", str(folder), *flags], {}))
+    return load_tokens(load_settings(["--home", str(folder), *flags], {}))
 
 
 def refusal(folder: Path, *flags: str) -> str:
@@ -46,7 +46,7 @@ def refusal(folder: Path, *flags: str) -> str:
 def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
     tokens(tmp_path, f"alice {ALICE}  # hers\n\nbob {BOB} running=1 waiting=0\n")
     access = opened(tmp_path, "--token_running", "3", "--api_key", "carol-0123456789abcdef")
-    assert access.guarded and access.own
+    assert access.guarded and access.own_token
     assert access.holder(ALICE) == TokenHolder("alice", 3, 4)
     assert access.holder(BOB) == TokenHolder("bob", 1, 0)
     assert access.holder("carol-0123456789abcdef") == TokenHolder("api_key", 3, 4)
@@ -56,7 +56,7 @@ def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
 
 def test_without_tokens_everybody_is_the_same_holder(tmp_path: Path) -> None:
     access = opened(tmp_path)
-    assert not access.guarded and access.own == ""
+    assert not access.guarded and access.own_token == ""
     assert access.holder("") == access.holder("whatever") == TokenHolder("", 0, 4)
 
 
@@ -137,7 +137,7 @@ def test_the_bearer_header(header: str, value: str) -> None:
     ],
 )  # fmt: skip
 def test_which_addresses_are_of_this_machine(host: str, ours: bool) -> None:
-    assert of_this_machine(host) is ours
+    assert is_local(host) is ours
 
 
 def started(server: Home, module: str, **environment: str) -> subprocess.CompletedProcess[str]:
