@@ -20,7 +20,7 @@ import aiohttp
 
 from benchmarks import lollms_server
 from benchmarks.gateway.servers import free_port, wait_for
-from tests.server.hostile_input.test_events import judged
+from tests.server.hostile_input.test_events import problem_with
 from tests.server.hostile_input.test_transport import FRAMES, NO_REQUEST, is_answer, mutated
 from tests.support.cases import CASES, REPLIES, Case
 from tests.support.engineio_lines import Websocket
@@ -132,7 +132,7 @@ async def send_case(client: Client, case: Case) -> str:
         return "not answered"
     if events[0][0] == "buzzy":
         return "`buzzy`, because an earlier case blocked generation permanently"
-    if judged(case, events, events[-1][1], "\0"):
+    if problem_with(case, events, events[-1][1], "\0"):
         return "answered differently"
     return "answered as documented in docs/events.md"
 

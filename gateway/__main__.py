@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT; a second one ends the process at once."""
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
@@ -42,7 +42,7 @@ def main() -> int:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
     die_with_supervisor()
-    os.umask(0o077)  # what is written here is nobody else's to read
+    os.umask(0o077)  # no other user may read the files written here
     set_up_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))

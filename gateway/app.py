@@ -1,6 +1,7 @@
 """The composition root: what is wired to what, and in which order it starts and stops."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -38,13 +39,15 @@ from gateway.workers.link import Link
 from gateway.workers.zmq_router import RemoteEndpoint
 from protocol.run_folder import make_run_folder, workers_address
 
+log = logging.getLogger(__name__)
+
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Core]:
     """Serve until the block ends.
 
-    Raise BadSetting when nobody, or anybody, could come in, and CannotStart when the port
-    or the home is in use; nothing is left behind then.
+    Raise BadSetting when the settings let in no client, or every client, by mistake;
+    CannotStart when the port or the home is in use. Nothing is left behind then.
     """
     began = time.monotonic()
     access, tls = AccessControl(settings), server_context(settings)
@@ -52,14 +55,14 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
     remote = _remote_endpoint(settings, keys)
     run = make_run_folder(settings.home)
     with run_lock(run) as secret:
-        # What is on the disk, and what is counted: these know nobody.
+        # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
         catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
         zoo = Zoo(settings.personalities_path)
         mounted = Mounted(zoo, state)
         metrics, quotas = Metrics(), Quotas()
         flusher = Flusher(settings.client_limit, metrics)
-        # Workers, and who gets one.
+        # Workers and scheduling.
         fleet, provider = Fleet(), Supervisor(settings, run)
         handshake = Handshake(secret, catalog.has_binding, keys.has_secret)
         link = Link(fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher)
@@ -67,13 +70,13 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         loads = LoadMessages(catalog, settings, fleet.sharers)
         dispatcher = Dispatcher(
             fleet, link, provider, loads, quarantine,
-            wanted=state.wanted, max_queue=settings.max_queue,
+            preload=state.model_to_preload, max_queue=settings.max_queue,
         )  # fmt: skip
         health = HealthMonitor(
             link, provider.stop_worker, stall_limit=settings.stall_limit,
             load_limit=settings.load_limit, keep_alive=settings.keep_alive,
         )  # fmt: skip
-        # What clients can ask for.
+        # What clients use.
         sessions = Sessions(settings.resume_window, discussion_store(settings))
         resumption = sessions.resumption
         selections = Selections(state, catalog, mounted, dispatcher, resumption)
@@ -91,6 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         async with (
             link.serving(dispatcher),
             _closing(dispatcher),
+            _closing(sessions),
             flusher,
             http_server(core, access, tls, frontends),
         ):
@@ -108,8 +112,10 @@ def _remote_endpoint(settings: Settings, keys: WorkerKeys) -> RemoteEndpoint | N
 
 @asynccontextmanager
 async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs beside the block, and not longer."""
+    """Run in tasks until the block ends."""
     tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -118,9 +124,14 @@ async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a background task failed, and runs no more", exc_info=error)
+
+
 @asynccontextmanager
-async def _closing(dispatcher: Dispatcher) -> AsyncIterator[None]:
+async def _closing(part: Dispatcher | Sessions) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await dispatcher.close()
+        await part.close()

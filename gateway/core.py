@@ -27,7 +27,7 @@ class Core:
     began: float
     """`time.monotonic()` at the start."""
 
-    # What can be asked for.
+    # Resources and requests.
     catalog: Catalog
     zoo: Zoo
     mounted: Mounted
@@ -36,11 +36,11 @@ class Core:
     generations: Generations
     unary: UnaryRequests
 
-    # Who asks.
+    # Clients.
     sessions: Sessions
     quotas: Quotas
 
-    # What an operator may see.
+    # For operators: readiness and status.
     default: DefaultModel
     link: Link
     dispatcher: Dispatcher

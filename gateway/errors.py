@@ -12,7 +12,7 @@ class BadSetting(StartError):
 
 
 class CannotStart(StartError):
-    """Something that only one server can have is taken: a port, an address, a home."""
+    """A port, an address or a home is in use by another server."""
 
 
 class RequestError(Exception):
@@ -21,7 +21,7 @@ class RequestError(Exception):
     code: ClassVar[str] = "server_error"
     """For programs; the text is for people."""
     status: ClassVar[int] = 500
-    """Of the answer, when the request came by HTTP."""
+    """The status of an HTTP response with this error."""
 
 
 class BadRequest(RequestError):
@@ -31,19 +31,19 @@ class BadRequest(RequestError):
 
 
 class NothingSelected(RequestError):
-    """Neither the session nor the server has a binding, or a model, selected."""
+    """No binding, or no model, is selected: neither by the session nor as default."""
 
     code, status = "nothing_selected", 400
 
 
 class ModelNotFound(RequestError):
-    """No such binding or model. The same text for whatever lies outside of their folders."""
+    """No such binding or model. A path outside their folders gets the same text."""
 
     code, status = "model_not_found", 404
 
 
 class PersonalityNotFound(RequestError):
-    """No such personality. The same text for whatever lies outside of the zoo."""
+    """No such personality. A path outside the zoo gets the same text."""
 
     code, status = "personality_not_found", 404
 
@@ -64,7 +64,7 @@ class Busy(RequestError):
 
 
 class StateNotSaved(RequestError):
-    """A change happened neither on disk nor in memory."""
+    """The change was made neither on disk nor in memory."""
 
     code, status = "state_not_saved", 500
 
@@ -82,4 +82,4 @@ class NoWorker(RequestError):
 
 
 class StartFailed(NoWorker):
-    """A worker was started and ended, or never said Hello: the next one would, too."""
+    """A started worker ended before its Hello, or never sent one. The next would fail, too."""

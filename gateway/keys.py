@@ -1,7 +1,7 @@
 """Make tokens for clients and keys for remote workers: `python -m gateway.keys`.
 
-What is secret goes to files that only their owner can read, and to stdout where
-somebody has to pass it on.
+Secrets are written to files that only their owner can read; a token is also printed, to be
+passed on.
 """
 
 import argparse
@@ -25,14 +25,15 @@ from protocol.join_file import JoinFile, is_address, write
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m gateway.keys", description="Make what is needed to get in."
+        prog="python -m gateway.keys",
+        description="Make tokens for clients, and keys for workers on other machines.",
     )
     parser.add_argument("--home", help=f"as for the gateway (default: {PREFIX}HOME, or var/)")
     commands = parser.add_subparsers(dest="command", required=True)
-    token = commands.add_parser("token", help="a token for a client; printed, and never again")
-    token.add_argument("name", help="whose it is: the log calls them so")
-    worker = commands.add_parser("worker", help="a file with which a worker elsewhere can join")
-    worker.add_argument("name", help="the machine it is for, say")
+    token = commands.add_parser("token", help="make a token for a client; it is printed only once")
+    token.add_argument("name", help="name of its user, for the log")
+    worker = commands.add_parser("worker", help="make a join file for a worker on another machine")
+    worker.add_argument("name", help="name of the worker, for example its machine")
     worker.add_argument("address", help="HOST:PORT under which that machine reaches this one")
     options = parser.parse_args()
     try:
@@ -40,7 +41,7 @@ def main() -> int:
         check_name(options.name)
         if options.command == "token":
             print(new_token(settings, options.name))
-            note = f"written to {settings.tokens_file}; a server that runs knows it now"
+            note = f"written to {settings.tokens_file}; a running server accepts it from now on"
         else:
             path = new_worker(settings, options.name, options.address)
             port = options.address.rpartition(":")[2]
@@ -67,7 +68,7 @@ def check_name(name: str) -> None:
 
 
 def new_token(settings: Settings, name: str) -> str:
-    """Add one to the tokens file. Raise BadSetting when that cannot be used, or has the name."""
+    """Add a token to the file. Raise BadSetting when the file is unusable, or has the name."""
     if name in [holder.name for _, holder in read_tokens(settings)]:
         raise BadSetting(f"{settings.tokens_file} has a token of {name} already: remove its line")
     value = secrets.token_urlsafe(32)
@@ -76,7 +77,7 @@ def new_token(settings: Settings, name: str) -> str:
 
 
 def new_worker(settings: Settings, name: str, address: str) -> Path:
-    """Put one on the list; returns the file that it needs. Raise BadSetting."""
+    """Add a worker to the allow-list. Return its join file. Raise BadSetting."""
     if not is_address(f"tcp://{address}"):
         raise BadSetting(f"HOST:PORT is expected, not {shown(address)}")
     home = settings.home
@@ -96,7 +97,7 @@ def new_worker(settings: Settings, name: str, address: str) -> Path:
 
 
 def append_private(path: Path, text: str) -> None:
-    """To a file that nobody else can read, from its first byte on."""
+    """Append to a file that is created with mode 600, so no other user can ever read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "rb+") as file:

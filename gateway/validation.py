@@ -1,6 +1,6 @@
 """Checks of untrusted values: the value, or BadRequest with one sentence.
 
-The sentence names the field, what was expected and what came, cut.
+The sentence names the field, the expected value, and the given one, truncated.
 """
 
 import math
@@ -72,7 +72,7 @@ def integer(data: Payload, name: str, default: int, low: int, high: int) -> int:
 
 
 def texts(name: str, value: Any) -> tuple[str, ...]:
-    """One, or a list of them."""
+    """A text, or a list of texts."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or len(values) > MAX_TEXTS:
         raise BadRequest(f"{name} must be a list of up to {MAX_TEXTS} texts, not {shown(value)}")
@@ -80,7 +80,8 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def sampling_parameters(parameters: Payload) -> dict[str, Any]:
-    """The known ones among a client's parameters, each checked against its range."""
+    """A client's sampling parameters, each checked against its range. Unknown ones are left
+    out."""
     taken: dict[str, Any] = {}
     for known in fields(Sampling):
         value = parameters.get(known.name)
@@ -117,7 +118,7 @@ def _biases(name: str, value: Any) -> dict[str, float]:
 
 
 def shown(value: Any) -> str:
-    """What came, in a few characters that are safe to print and to send."""
+    """The value in a few characters that are safe to print and to send."""
     if value is None:
         return "nothing"
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:

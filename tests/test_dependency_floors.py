@@ -1,4 +1,4 @@
-"""Nothing older than the first release without a known vulnerability is installed or allowed."""
+"""No dependency is older than its first release without a known vulnerability."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ FLOORS = {
     "supervisor": "4.0.3",
     "jinja2": "3.1.6",
 }
-"""Before these, each had a vulnerability that somebody has published."""
+"""Every earlier release has a published vulnerability."""
 
 
 def parts(release: str) -> tuple[int, ...]:

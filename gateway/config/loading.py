@@ -12,7 +12,7 @@ from gateway.config.command_line import PREFIX, read_flags
 from gateway.config.settings import Settings, table
 from gateway.errors import BadSetting
 from gateway.storage import untrusted_yaml
-from gateway.storage.untrusted_files import Exposed, check_private
+from gateway.storage.untrusted_files import NotPrivate, check_private
 from gateway.validation import shown
 from protocol.run_folder import CHECKOUT
 
@@ -29,14 +29,14 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         if flags[each.name] is not None:
             found[each.name] = _read(each, flags[each.name], f"--{each.name}", here)
         elif environ.get(source) or (source in environ and each.metadata["kind"] is values.name):
-            # Empty is the shell's way to unset; but for names, where it means "nothing".
+            # An empty variable counts as unset, except for names: "" selects nothing.
             found[each.name] = _read(each, environ[source], source, here)
     home = found.get("home", CHECKOUT / "var")
     config = found.get("config", home / "config.yaml")
     written = _config(config, required="config" in found)
     try:
         bindings = read_bindings(written.pop("bindings", None), config)
-    except values.Unfit as error:
+    except values.InvalidValue as error:
         raise BadSetting(str(error)) from None
     for each in table():
         value = written.pop(each.name, None) if each.name not in ("home", "config") else None
@@ -56,9 +56,9 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 def _read(setting: Field[Any], value: object, source: str, base: Path) -> Any:
     try:
         return setting.metadata["kind"](value, base)
-    except values.UnfitSecret as error:
+    except values.InvalidSecret as error:
         raise BadSetting(f"{source}: {error}") from None
-    except values.Unfit as error:
+    except values.InvalidValue as error:
         raise BadSetting(f"{source}: {error}, not {shown(value)}") from None
 
 
@@ -78,6 +78,6 @@ def _config(path: Path, *, required: bool) -> dict[str, Any]:
     if written.get("api_key") is not None:
         try:
             check_private(path)
-        except Exposed as error:
+        except NotPrivate as error:
             raise BadSetting(str(error)) from None
     return written

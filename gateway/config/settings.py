@@ -163,7 +163,7 @@ class Settings:
     bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     """Each binding's part of the config file."""
     given: frozenset[str] = frozenset()
-    """Names of the settings that somebody set; the others have their defaults."""
+    """Names of explicit settings; the others have their defaults."""
 
     def processes(self, binding: str) -> int:
         """How many workers the binding may have."""
@@ -176,7 +176,7 @@ class Settings:
         return int(self.bindings.get(binding, {}).get("memory_limit", 0))
 
     def binding_options(self, binding: str) -> dict[str, Scalar]:
-        """What the binding gets with Load: its part of the config file without our own keys."""
+        """Its settings in Load messages: its part of the config file without the gateway's keys."""
         part = self.bindings.get(binding, {})
         return {key: value for key, value in part.items() if key not in OWN_BINDING_SETTINGS}
 

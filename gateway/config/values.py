@@ -1,6 +1,6 @@
 """The kinds of values that settings have: each makes a text or a YAML value typed.
 
-Each raises Unfit.
+A kind raises InvalidValue, or InvalidSecret.
 """
 
 import math
@@ -14,15 +14,15 @@ from protocol.join_file import is_address
 from protocol.logs import FORMATS
 
 Kind = Callable[[Any, Path], Any]
-"""Takes the value, and the folder that a relative path is relative to."""
+"""Called with the value, and the base folder for relative paths."""
 
 
-class Unfit(ValueError):
-    """The text is what is expected, the beginning of a sentence."""
+class InvalidValue(ValueError):
+    """The text says what is expected; `, not <value>` is appended."""
 
 
-class UnfitSecret(ValueError):
-    """Likewise, of a value that must not be repeated."""
+class InvalidSecret(ValueError):
+    """The same for secrets: the value is not repeated."""
 
 
 Scalar = str | int | float | bool
@@ -34,20 +34,20 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 def text(value: Any, base: Path) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise Unfit("a text is expected")
+        raise InvalidValue("a text is expected")
     return value
 
 
 def name(value: Any, base: Path) -> str:
-    """Of something that is selected; the empty one is "nothing is selected"."""
+    """A name of a selection; "" selects nothing."""
     return "" if value == "" else text(value, base)
 
 
 def token(value: Any, base: Path) -> str:
     if not isinstance(value, str) or not value or len(value) > 1000:
-        raise UnfitSecret("a token is expected: up to 1,000 characters")
+        raise InvalidSecret("a token is expected: up to 1,000 characters")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise UnfitSecret("a token may have visible ASCII characters only")
+        raise InvalidSecret("a token may have visible ASCII characters only")
     return value
 
 
@@ -60,7 +60,7 @@ def whole(low: int, high: int) -> Kind:
             except ValueError:
                 number = None
         if type(number) is not int or not low <= number <= high:
-            raise Unfit(f"a whole number from {low} to {high} is expected")
+            raise InvalidValue(f"a whole number from {low} to {high} is expected")
         return number
 
     return read
@@ -70,7 +70,7 @@ def yes_no(value: Any, base: Path) -> bool:
     words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     answer = value if isinstance(value, bool) else words.get(str(value).lower())
     if answer is None:
-        raise Unfit("yes or no is expected")
+        raise InvalidValue("yes or no is expected")
     return answer
 
 
@@ -82,31 +82,31 @@ def seconds(value: Any, base: Path) -> float:
         except ValueError:
             number = None
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise Unfit("a number of seconds is expected")
+        raise InvalidValue("a number of seconds is expected")
     if not math.isfinite(number) or not 0 <= number <= 1e9:
-        raise Unfit("a number of seconds, 0 or more, is expected")
+        raise InvalidValue("a number of seconds, 0 or more, is expected")
     return float(number)
 
 
 def path(value: Any, base: Path) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise Unfit("a path is expected")
+        raise InvalidValue("a path is expected")
     try:
         return Path(base, Path(value).expanduser()).absolute()
     except RuntimeError:  # ~somebody who does not exist
-        raise Unfit("a path is expected") from None
+        raise InvalidValue("a path is expected") from None
 
 
 def address(value: Any, base: Path) -> str:
     """HOST:PORT, as ZeroMQ binds it."""
     if not isinstance(value, str) or not is_address(f"tcp://{value}"):
-        raise Unfit("HOST:PORT is expected")
+        raise InvalidValue("HOST:PORT is expected")
     host = value.rpartition(":")[0].strip("[]")
     try:
         ip_address(host)
     except ValueError:
         if host != "localhost":
-            raise Unfit("HOST:PORT with the address of an interface is expected") from None
+            raise InvalidValue("HOST:PORT with the address of an interface is expected") from None
     return value.replace("localhost", "127.0.0.1")
 
 
@@ -114,7 +114,7 @@ def origins(value: Any, base: Path) -> tuple[str, ...]:
     """Separated by commas or spaces, or a list; schemes and hosts in lower case."""
     listed = value.replace(",", " ").split() if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
-        raise Unfit("origins like https://example.org:8080, or *, are expected")
+        raise InvalidValue("origins like https://example.org:8080, or *, are expected")
     return tuple(map(_origin, listed))
 
 
@@ -127,19 +127,19 @@ def _origin(value: str) -> str:
     except ValueError:
         whole_value = False
     if not whole_value or parts.path.strip("/") or parts.query or parts.fragment or "@" in value:
-        raise Unfit("origins like https://example.org:8080, or *, are expected")
+        raise InvalidValue("origins like https://example.org:8080, or *, are expected")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def log_format(value: Any, base: Path) -> str:
     if value not in FORMATS:
-        raise Unfit(f"one of {', '.join(FORMATS)} is expected")
+        raise InvalidValue(f"one of {', '.join(FORMATS)} is expected")
     return str(value)
 
 
 def level(value: Any, base: Path) -> str:
     if not isinstance(value, str) or value.upper() not in LEVELS:
-        raise Unfit(f"one of {', '.join(LEVELS)} is expected")
+        raise InvalidValue(f"one of {', '.join(LEVELS)} is expected")
     return value.upper()
 
 

@@ -12,11 +12,10 @@ from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
-OPEN = "/health"
-"""Needs no token: it says nothing but that the server is alive."""
+PUBLIC_PATH = "/health"
+"""Needs no token: it only says that the server is alive."""
 OWN_CHECKS = ("/socket.io", "/personalities/")
-"""The first is asked for its token when it connects. The second are the pictures of the
-listing: an <img> of a page cannot send a token."""
+"""Socket.IO checks the token at connect. Avatars are public: an <img> cannot send a token."""
 
 
 def access_middleware(access: AccessControl, hosts: Hosts, origins: Origins) -> Middleware:
@@ -25,24 +24,26 @@ def access_middleware(access: AccessControl, hosts: Hosts, origins: Origins) -> 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.path
-        if path == OPEN:
+        if path == PUBLIC_PATH:
             return await handler(request)
         host = request.headers.get("Host")
         if not hosts(host):
             refused.warning("refused a request for the host %s", shown(host))
             return _refusal(
                 403,
-                f"this server does not know itself as {shown(host)}; if that is its name, start "
-                "it with --cors_origins naming it",
+                f"{shown(host)} is not a known name of this server; if it should be, add it to "
+                "--cors_origins",
             )
         origin = request.headers.get("Origin")
         if not origins(origin, {"HTTP_HOST": host or ""}):
-            refused.warning("refused a page of %s; --cors_origins lets it in", shown(origin))
+            refused.warning(
+                "refused a page of %s; to allow it, add it to --cors_origins", shown(origin)
+            )
             return _refusal(403, f"pages of {shown(origin)} may not connect: see --cors_origins")
         if "j" in request.query:  # JSONP: any page could read the answer
-            return _refusal(400, "JSONP is not spoken here")
+            return _refusal(400, "JSONP is not supported")
         if not path.startswith(OWN_CHECKS) and access.holder(bearer(request.headers)) is None:
-            refused.warning("refused %s without a token that is known", shown(path))
+            refused.warning("refused %s without a known token", shown(path))
             return _refusal(401, "a token is needed here: Authorization: Bearer TOKEN")
         return await handler(request)
 

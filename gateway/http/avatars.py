@@ -12,7 +12,7 @@ TYPES = {
     "gif": "image/gif", "webp": "image/webp", "png": "image/png", "jpg": "image/jpeg",
     "jpeg": "image/jpeg", "bmp": "image/bmp",
 }  # fmt: skip
-"""By suffix; the browser is told not to guess another one from the content."""
+"""Media type by suffix; `nosniff` keeps browsers from guessing another one."""
 
 
 def add_avatar_routes(app: web.Application, zoo: Zoo) -> None:

@@ -14,13 +14,13 @@ from gateway.errors import CannotStart
 from gateway.http.access_middleware import access_middleware
 from gateway.http.avatars import add_avatar_routes
 from gateway.http.operations import add_operations_routes
-from gateway.security.access import SHORT, AccessControl, Tokens, of_this_machine
+from gateway.security.access import MIN_TOKEN_LENGTH, AccessControl, Tokens, is_local
 from gateway.security.origins import Hosts, Origins
 
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 1.0
-"""aiohttp waits for open long polls, ten seconds and more, unless it is told not to."""
+"""Limit for open long polls; aiohttp would wait for 10 s and more."""
 
 
 class Frontend(Protocol):
@@ -35,7 +35,7 @@ class Frontend(Protocol):
 async def http_server(
     core: Core, access: AccessControl, tls: ssl.SSLContext | None, frontends: Sequence[Frontend]
 ) -> AsyncIterator[None]:
-    """Listen until the block ends. Raise CannotStart when the address cannot be had."""
+    """Listen until the block ends. Raise CannotStart when it cannot be bound."""
     settings = core.settings
     host, port, listed = settings.host, settings.port, settings.cors_origins
     middleware = access_middleware(access, Hosts(host, listed), Origins(listed))
@@ -66,8 +66,10 @@ async def http_server(
 
 def _warn(settings: Settings, tokens: Tokens) -> None:
     for name in tokens.short:
-        log.warning("the token %s is shorter than %d characters and can be guessed", name, SHORT)
-    if not of_this_machine(settings.host):
+        log.warning(
+            "the token %s is shorter than %d characters and can be guessed", name, MIN_TOKEN_LENGTH
+        )
+    if not is_local(settings.host):
         if not tokens.guarded:
             log.warning("whoever reaches this machine may use this server (--insecure)")
         if settings.ssl_certfile is None:

@@ -1,7 +1,7 @@
-"""GET /status: the state of everything that may be the matter, in one JSON object.
+"""GET /status: the state of workers, queue, circuits and quarantine, in one JSON object.
 
-A worker that has died is not in it. One that is silent, frozen or stalled is called that
-from the first moment on, before the health monitor gives it up.
+Dead workers are not listed. A silent, frozen or stalled worker has that state at once, before
+the health monitor ends it.
 """
 
 import os
@@ -12,14 +12,14 @@ from gateway.core import Core
 from gateway.observability.prometheus import Gauges
 from gateway.workers.fleet import Worker
 
-SLOW = 0.25
-"""Of the stall limit, for a step that takes long."""
-UNLIMITED = 15.0
-"""Seconds a step may take before that is said, where nothing limits it."""
+STALL_FRACTION = 0.25
+"""Part of the stall limit after which a busy worker is called stalled."""
+STALL_SECONDS = 15.0
+"""The same in seconds, when there is no stall limit."""
 
 
 async def status(core: Core, counted: Gauges) -> dict[str, Any]:
-    """Nothing of what users wrote, no tokens, no paths."""
+    """The object. It has no texts of users, no tokens and no paths."""
     now = time.monotonic()
     binding, model = core.default.selected()
     stopping = core.sessions.draining
@@ -77,13 +77,13 @@ def _worker(core: Core, worker: Worker) -> dict[str, Any]:
 
 
 def state_of(worker: Worker, now: float, *, stall_limit: float, silent: bool, frozen: bool) -> str:
-    """One word; times in seconds of the clock that the worker's own are of."""
-    standing = now - worker.progress_at
+    """One word. `now` is of the same clock as the worker's times; `stall_limit` in seconds."""
+    stalled = now - worker.progress_at
     if frozen:
         return "frozen"
     if silent:
         return "silent"
-    if worker.requests and standing > (stall_limit * SLOW or UNLIMITED):
+    if worker.requests and stalled > (stall_limit * STALL_FRACTION or STALL_SECONDS):
         return "stalled"
     if worker.retiring:
         return "stopping"

@@ -25,16 +25,16 @@ class DefaultModel:
         self._link = link
 
     async def keep_loaded(self) -> None:
-        """So that the first client does not have to wait for it. Until it is cancelled.
+        """Load it whenever it is missing, until cancelled: the first client need not wait for it.
 
-        What failed is left alone for longer each time, but not for ever.
+        After each failure the next try is later; see the circuit breaker.
         """
         logged = ""
         while True:
             try:
                 binding, model = self.selected()
-                spared = self._dispatcher.circuits.spared(binding, model, time.monotonic())
-                if self._missing() and not spared:
+                failed = self._dispatcher.circuits.any_open(binding, model, time.monotonic())
+                if self._missing(binding, model) and not failed:
                     await self._dispatcher.ensure(binding, model)
                     logged = ""
             except (Busy, LoadFailed, NoWorker) as error:
@@ -44,7 +44,7 @@ class DefaultModel:
             await asyncio.sleep(CHECK_SECONDS)
 
     def unready(self, *, stopping: bool = False) -> str:
-        """Why it cannot serve at the moment; "" when it can."""
+        """Why it cannot serve now, in one sentence; "" when it can."""
         binding, model = self.selected()
         if not binding or not model:
             return "no model is selected"
@@ -63,11 +63,8 @@ class DefaultModel:
                 return error
         return f"no worker of the binding {binding} holds {model}"
 
-    def _missing(self) -> bool:
-        """Nobody holds it, and loading it would take nothing from anybody."""
-        binding, model = self.selected()
+    def _missing(self, binding: str, model: str) -> bool:
+        """No worker holds it, and loading it would unload no other model."""
         workers = self._link.fleet.of(binding)
-        spoken_for = binding in self._dispatcher.asleep or any(
-            w.model or w.loading for w in workers
-        )
-        return bool(binding and model) and not spoken_for
+        occupied = binding in self._dispatcher.asleep or any(w.model or w.loading for w in workers)
+        return bool(binding and model) and not occupied

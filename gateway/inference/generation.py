@@ -19,15 +19,16 @@ from gateway.scheduling.quotas import Quota
 from gateway.workers.call import Answer, Call
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
+from protocol import messages
 from protocol.errors import ErrorCode
-from protocol.messages import Chunk, Failed, Finished, FinishReason
+from protocol.messages import Chunk, FinishReason
 
 log = logging.getLogger(__name__)
 
-UNHEARD = 200_000
-"""Characters that may come while its client is away; then the worker pauses."""
-PIECE = 32_768
-"""Characters of one chunk, at most, of what a client has missed."""
+MAX_AWAY_CHARACTERS = 200_000
+"""Characters that a worker may send while the client is disconnected; then it pauses."""
+REPLAY_CHARACTERS = 32_768
+"""Maximum characters of a chunk when missed text is sent again."""
 
 
 class Generation:
@@ -36,60 +37,60 @@ class Generation:
 
     def __init__(self, listener: Listener, metrics: Metrics) -> None:
         self.began = time.monotonic()
-        self.metrics = metrics
+        self._metrics = metrics
         self.state = GenerationState(uuid.uuid4().hex[:16])
         self.plan: Plan | None = None
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._listener: Listener | None = listener
         self._call: Call | None = None
-        self._out = 0  # tokens whose text has not left
-        self._away_since = 0  # characters
-        self._last = 0.0  # when the last chunk came
+        self._unsent = 0  # tokens whose text was not sent
+        self._length_at_detach = 0  # characters
+        self._last_chunk_at = 0.0  # when the last chunk came
 
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
         self._call = call
         if not self.state.take(chunk.text, chunk.tokens, count):
             return call.grant(count)
-        self._out += count
+        self._unsent += count
         self._measure(count)
         if self._listener:
-            self._listener.chunk(self.state.id, chunk.text, count, self._left)
-        elif self.state.length - self._away_since < UNHEARD:
-            self._left(self._out)
+            self._listener.chunk(self.state.id, chunk.text, count, self._grant)
+        elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
+            self._grant(self._unsent)
 
-    def _left(self, tokens: int) -> None:
-        """The worker may send so many more."""
-        self._out -= tokens
+    def _grant(self, tokens: int) -> None:
+        """Their text was sent: the worker may send so many tokens more."""
+        self._unsent -= tokens
         if self._call:
             self._call.grant(tokens)
 
     def detach(self) -> None:
-        """Its client is disconnected and may come back: what was on the way counts as missed."""
-        self._listener, self._away_since = None, self.state.length
-        self._left(self._out)
+        """Its client is disconnected and may come back. Text in its send queue is missed."""
+        self._listener, self._length_at_detach = None, self.state.length
+        self._grant(self._unsent)
 
     def attach(self, listener: Listener, have: int) -> None:
-        """Continue there, after the `have` characters that the client has."""
+        """Send to this listener from now on, and first the text after `have` characters."""
         if self._listener:
             self.detach()
         self._listener = listener
         missed = self.state.text[have:]
-        for start in range(0, len(missed), PIECE):
-            listener.chunk(self.state.id, missed[start : start + PIECE], 0, self._left)
-        self._left(self._out)
+        for start in range(0, len(missed), REPLAY_CHARACTERS):
+            listener.chunk(self.state.id, missed[start : start + REPLAY_CHARACTERS], 0, self._grant)
+        self._grant(self._unsent)
         if self.state.outcome:
             listener.ended(self.state.id, self.state.outcome)
 
     def _measure(self, tokens: int) -> None:
         now = time.monotonic()
-        if not self._last:
-            self.metrics.first_token.observe(now - self.began)
+        if not self._last_chunk_at:
+            self._metrics.first_token.observe(now - self.began)
         elif tokens > 0:
-            self.metrics.between_tokens.observe((now - self._last) / tokens, tokens)
-        self._last = now
-        self.metrics.generated_tokens += tokens
+            self._metrics.between_tokens.observe((now - self._last_chunk_at) / tokens, tokens)
+        self._last_chunk_at = now
+        self._metrics.generated_tokens += tokens
 
     def end(self, outcome: Outcome | None) -> None:
         """`outcome` is what a method of `state` returned; None changes nothing."""
@@ -101,7 +102,7 @@ class Generation:
             self.ended.set_result(outcome)
 
     def cancel(self) -> None:
-        """The client is told at once; the worker stops a token later."""
+        """End it at once for the client; the worker stops a token later."""
         if self.plan:
             self.plan.remember(self.state.text)
         self.end(self.state.cancel())
@@ -113,7 +114,7 @@ class Generation:
         self._stop()
 
     def interrupt(self, why: str) -> None:
-        """The server cannot go on with it."""
+        """The server stops it."""
         self.end(self.state.fail(f"the generation was interrupted: {why}"))
         self._stop()
 
@@ -149,12 +150,12 @@ class Generations:
         state, metrics = generation.state, self._metrics
         try:
             plan = generation.plan = await planned()
-            # Prompts are the users' own: in a log only where somebody asked for it.
+            # Prompts are private: they are logged at level DEBUG only.
             log.debug("generation %s: %r", state.id, plan.message(0, [], 0))
             self._check_quarantine(plan)
             async with quota.admit():
                 answer = await self._answer(generation, plan)
-            if isinstance(answer, Failed):
+            if isinstance(answer, messages.Failed):
                 generation.end(state.fail(answer.error, answer.code, state.count))
             else:
                 self._quarantine.clear(plan.fingerprint)
@@ -187,10 +188,12 @@ class Generations:
                 log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
             raise
 
-    async def _answer(self, generation: Generation, plan: Plan) -> Failed | Finished:
-        """Run it in a worker; and if that one dies, in another, from where its client is."""
+    async def _answer(
+        self, generation: Generation, plan: Plan
+    ) -> messages.Failed | messages.Finished:
+        """Run it in a worker. If that dies, continue in another, from the tokens so far."""
         state = generation.state
-        lost: Failed | None = None
+        lost: messages.Failed | None = None
         unloaded = False
         while True:
             began = time.monotonic()
@@ -210,32 +213,32 @@ class Generations:
                     raise
                 return replace(lost, error=f"{lost.error}; nobody could go on with it: {error}")
             match answer:
-                case Failed(code=ErrorCode.NO_MODEL) if not unloaded:
+                case messages.Failed(code=ErrorCode.NO_MODEL) if not unloaded:
                     unloaded = True
                     self._link.fleet.unload(worker)
-                case Failed(code=ErrorCode.WORKER_LOST):
+                case messages.Failed(code=ErrorCode.WORKER_LOST):
                     lost = replace(answer, error=f"{answer.error}; {_so_far(state.count)}")
                     harmless = not self._quarantine.is_quarantined(plan.fingerprint)
                     resumable = plan.resumable and worker.resumable
                     if not (harmless and state.fail_over(resumable=resumable)):
                         return lost
                     self._metrics.continued += 1
-                    log.warning("generation %s goes on from token %d: %s",
+                    log.warning("generation %s continues from token %d: %s",
                                 state.id, state.count, answer.error)  # fmt: skip
                 case _:
                     return answer
 
-    def _end(self, answer: Answer, worker: Worker) -> Failed | Finished:
-        if isinstance(answer, Finished) and answer.reason == FinishReason.CANCELLED:
-            # Nobody here has cancelled it: somebody stops the process.
+    def _end(self, answer: Answer, worker: Worker) -> messages.Failed | messages.Finished:
+        if isinstance(answer, messages.Finished) and answer.reason == FinishReason.CANCELLED:
+            # The gateway did not cancel it: the process is being stopped.
             self._link.fleet.retire(worker, asyncio.get_running_loop().time())
             how = f"the worker of the binding {worker.binding} was stopped"
-            return Failed(answer.id, ErrorCode.WORKER_LOST, how)
-        if isinstance(answer, Failed | Finished):
+            return messages.Failed(answer.id, ErrorCode.WORKER_LOST, how)
+        if isinstance(answer, messages.Failed | messages.Finished):
             return answer
         name = type(answer).__name__
         how = f"the worker ended a generation with {name}"
-        return Failed(answer.id, ErrorCode.BINDING_ERROR, how)
+        return messages.Failed(answer.id, ErrorCode.BINDING_ERROR, how)
 
 
 def _so_far(tokens: int) -> str:

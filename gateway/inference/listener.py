@@ -5,16 +5,17 @@ from typing import Protocol
 
 from gateway.inference.outcomes import Outcome
 
-Taken = Callable[[int], None]
-"""Told how many tokens have left for the client."""
+OnSent = Callable[[int], None]
+"""Called with the number of tokens whose text was sent to the client."""
 
 
 class Listener(Protocol):
     """Called from the event loop, in order. Nothing here waits."""
 
-    def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
-        """One piece of the answer `stream`; `taken` is called with `tokens` once it has left:
-        the worker may send so many more."""
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
+        """A piece of the generation `stream`. Once it is sent, call `taken(tokens)`, which gives
+        the worker credit for so many tokens."""
 
     def ended(self, stream: str, outcome: Outcome) -> None:
-        """Once, after the last chunk; again for a client that came back and may have missed it."""
+        """The end, after the last chunk. It comes again after a resume: the client may have missed
+        it."""

@@ -1,4 +1,4 @@
-"""How a generation ended, in words of no frontend."""
+"""How a generation ended, independent of any frontend."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ class Finished:
     label: ClassVar[str] = "finished"
     text: str
     answer: messages.Finished
-    """The worker's: why it stopped, and how many tokens of which kind."""
+    """The worker's message: why it stopped, and the token counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Failed:
     label: ClassVar[str] = "failed"
     error: str
     code: str = ""
-    """What kind of failure, where a program can make use of it."""
+    """The kind of failure, for programs; "" for none."""
     tokens: int | None = None
-    """How many had come, when it failed in a worker."""
+    """How many tokens had arrived, if a worker failed it; otherwise None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """It never started: too many run or wait."""
+    """It was never started: too many generations run or wait."""
 
     label: ClassVar[str] = "busy"
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The client is gone: nobody is left to be told."""
+    """The client is gone; there is nobody to answer."""
 
     label: ClassVar[str] = "gone"
 

@@ -1,4 +1,4 @@
-"""The plan of a generation: everything that a worker needs to know of it."""
+"""The plan of a generation: everything that a worker needs for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,12 +10,12 @@ from protocol.messages import Generate
 from protocol.sampling import Sampling
 
 CREDIT = 256
-"""Tokens of one generation that may be on their way between worker and client."""
+"""Tokens of one generation that may be in flight between worker and client."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Settled before anything is started."""
+    """Complete before the request is queued; it does not change afterwards."""
 
     binding: str
     model: str
@@ -25,17 +25,17 @@ class Plan:
     conditioning: str = ""
     blocks: list[str] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
-    """The same as a conversation, for a model that has a form of its own."""
+    """The conversation as alternating texts, for a model with a chat template of its own."""
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
-    """To be called with what of the answer its client has seen."""
     holder: str = ""
     """Whose request it is: see `Generate.holder`."""
+    """Called with the part of the answer that the client got."""
     resumable: bool = True
-    """Another worker may continue the answer when its own has died."""
+    """Another worker may continue the answer after a crash."""
 
     def message(self, id: int, resume: list[int], skip: int) -> Generate:
-        """`resume` are the tokens that came, `skip` how many characters the client has."""
+        """`resume` are the token ids so far, `skip` is how many characters the client has."""
         return Generate(
             id,
             self.prompt,

@@ -1,24 +1,24 @@
-"""The state of one generation: what came, what its client was sent, how it ended."""
+"""The state of one generation: its text and tokens so far, and how it ended."""
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages
 
 
 class GenerationState:
-    """Runs until one of the methods that end it is called; whatever comes later is ignored.
-    Those methods return the outcome, or None when it had ended before."""
+    """Runs until the first method that ends it; later calls change nothing. The methods that
+    end it return the outcome, or None when it had ended before."""
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.outcome: Outcome | None = None
         self.tokens: list[int] = []
-        """Ids chosen so far: what another worker needs to continue from here."""
+        """Ids so far, from which another worker can continue."""
         self.length = 0
         """Characters delivered."""
         self.count = 0
-        """Tokens that came, also from a binding that knows no ids."""
+        """Tokens so far, also from a binding without token ids."""
         self.failovers = 0
-        """Workers that died under it and did not end it."""
+        """How often another worker continued it after a crash."""
         self._text = bytearray()  # a list of small strings would be ten times as large
 
     @property
@@ -27,11 +27,11 @@ class GenerationState:
 
     @property
     def untouched(self) -> bool:
-        """Its client has seen nothing of it."""
+        """No text was sent to its client."""
         return not self.length
 
     def take(self, text: str, tokens: list[int], count: int = 0) -> bool:
-        """Add what came; whether its text may go out. `count` is that of the tokens."""
+        """Add a chunk with `count` tokens. Return whether its text is to be sent."""
         if self.outcome:
             return False
         self.tokens += tokens
@@ -42,9 +42,9 @@ class GenerationState:
         return bool(text)
 
     def fail_over(self, *, resumable: bool) -> bool:
-        """Its worker died: whether another may continue it, from `tokens` and `length`.
+        """Its worker died: return whether another may continue it, from `tokens` and `length`.
 
-        Once. What cannot be resumed starts again, if its client has seen nothing of it.
+        At most once. A generation that cannot be resumed starts again if it is untouched.
         """
         if self.outcome or self.failovers or not (resumable or self.untouched):
             return False
@@ -61,7 +61,7 @@ class GenerationState:
         return self._end(Failed(error, code, tokens))
 
     def refuse(self) -> Outcome | None:
-        """Never started: too many run or wait."""
+        """It is not started: too many generations run or wait."""
         return self._end(Busy())
 
     def cancel(self) -> Outcome | None:

@@ -22,7 +22,8 @@ Result = TypeVar("Result", Tokenized, Detokenized, Embedded)
 
 
 class UnaryRequests:
-    """Each raises LoadFailed when the model cannot do it, and what `Dispatcher.ensure` does."""
+    """Each method raises LoadFailed when the model cannot do it, and what `Dispatcher.ensure`
+    raises."""
 
     def __init__(self, dispatcher: Dispatcher, link: Link) -> None:
         self._dispatcher = dispatcher
@@ -32,8 +33,8 @@ class UnaryRequests:
         return (await self._run(binding, model, lambda id: Tokenize(id, text), Tokenized)).tokens
 
     async def detokenize(self, binding: str, model: str, tokens: list[int]) -> str:
-        request = await self._run(binding, model, lambda id: Detokenize(id, tokens), Detokenized)
-        return request.text
+        answer = await self._run(binding, model, lambda id: Detokenize(id, tokens), Detokenized)
+        return answer.text
 
     async def embed(self, binding: str, model: str, text: str) -> list[float]:
         vector = (await self._run(binding, model, lambda id: Embed(id, text), Embedded)).vector

@@ -1,7 +1,7 @@
 """Run the whole server in the foreground, as one command: `make run`.
 
-It prepares the home, runs supervisor as its child, tells when the server is ready, and
-stays in the foreground. Whatever ends it, nothing stays behind.
+It prepares the home, runs supervisor as its child, and says when the server is ready. However
+it ends, no process is left.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from gateway.config.loading import load_settings
 from gateway.errors import StartError
 from gateway.launch.launcher import Launcher
 from gateway.launch.preparation import environment, inherited, prepare_home
-from gateway.security.access import open_access
+from gateway.security.access import load_tokens
 from gateway.security.tls import server_context
 from gateway.storage.run_lock import launch_lock
 
@@ -30,10 +30,10 @@ def main() -> int:
         help="only prepare the home, and print what supervisord.conf needs, as shell commands",
     )  # fmt: skip
     options = parser.parse_args()
-    os.umask(0o077)  # what is written here is nobody else's to read
+    os.umask(0o077)  # no other user may read the files written here
     try:
         settings = load_settings([], os.environ)
-        tokens, _ = open_access(settings), server_context(settings)
+        tokens, _ = load_tokens(settings), server_context(settings)
         run, port = prepare_home(settings)
         with launch_lock(run):
             needed = environment(settings, run, port)
@@ -41,7 +41,7 @@ def main() -> int:
                 for name, value in needed.items():
                     print(f"export {name}={shlex.quote(value)}")
                 return 0
-            return Launcher(settings, run, port, tokens.own).run(
+            return Launcher(settings, run, port, tokens.own_token).run(
                 {**inherited(os.environ), **needed}
             )
     except OSError as error:

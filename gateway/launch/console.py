@@ -12,14 +12,14 @@ from gateway.config.settings import Settings, built_in
 from gateway.security.tls import client_context
 from protocol.logs import escaped, level_and_text
 
-STEADY = 1.0
-"""Seconds for which a state that may be passing has to last before it is taken for final."""
+STEADY_SECONDS = 1.0
+"""A state that may be temporary counts as final after this time."""
 WARNINGS = ("WARNING", "ERROR", "CRITICAL")
 
 
 class Console:
     def __init__(self, settings: Settings, port: int, token: str) -> None:
-        """`token` opens `/ready`, where one is needed."""
+        """`token` is for `/ready`; "" where none is needed."""
         self._tls = client_context(settings)
         self._certificate = settings.ssl_certfile
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -31,7 +31,7 @@ class Console:
         self._begin = self._log.stat().st_size if self._log.exists() else 0
         self._printed = 0
         self.answered = False
-        """The gateway has been there: if it goes now, supervisor brings it back."""
+        """The gateway has answered once: if it dies now, supervisor restarts it."""
         self._reason = ""
         self._since = 0.0
 
@@ -39,7 +39,7 @@ class Console:
         _print(f"starting in {self._home} …")
 
     def is_up(self) -> bool:
-        """Whether there is nothing more to wait for; says what it waits for meanwhile.
+        """Whether the server is up; until then, print what it waits for.
 
         A server without a model is up, and so is one whose model cannot be loaded: clients
         may select another.
@@ -55,7 +55,7 @@ class Console:
             if reason and state.get("model"):
                 _print(f"waiting: {reason}")
         final = not state.get("model") or (self._printed > 0 and not reason.startswith("loading"))
-        return not reason or (final and time.monotonic() - self._since > STEADY)
+        return not reason or (final and time.monotonic() - self._since > STEADY_SECONDS)
 
     def welcome(self) -> None:
         state = self._ready()
@@ -83,8 +83,8 @@ class Console:
         print(f"cannot go on: {why}", file=sys.stderr, flush=True)
 
     def last_line(self) -> str:
-        """What the gateway said last: why it could not start."""
-        lines = self._news().splitlines()
+        """The last line of the gateway's log: why it could not start."""
+        lines = self._new_log().splitlines()
         if not lines:
             return f"see {self._log}"
         ours = level_and_text(lines[-1])
@@ -99,7 +99,7 @@ class Console:
     def stopped(self) -> None:
         _print("stopped")
 
-    def _news(self) -> str:
+    def _new_log(self) -> str:
         """What the gateway has logged since the start."""
         try:
             with self._log.open("rb") as file:
@@ -109,7 +109,7 @@ class Console:
             return ""
 
     def _print_warnings(self) -> None:
-        lines = map(level_and_text, self._news().splitlines())
+        lines = map(level_and_text, self._new_log().splitlines())
         warnings = [text for level, text in filter(None, lines) if level in WARNINGS]
         for text in warnings[self._printed :]:
             _print(f"warning: {text}")

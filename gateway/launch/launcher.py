@@ -1,4 +1,4 @@
-"""The launcher: supervisor as a child process, until all that it has started has ended."""
+"""The launcher: run supervisor as a child process, and end everything that it started."""
 
 import os
 import resource
@@ -21,18 +21,19 @@ from gateway.storage.run_lock import run_lock
 from protocol.parent_death import die_with_parent
 from protocol.run_folder import CHECKOUT, supervisor_key, supervisor_socket
 
-MORE_THAN_SUPERVISOR = 10.0
-"""Seconds that it gets beyond those that it gives the gateway."""
+EXTRA_STOP_SECONDS = 10.0
+"""Time for supervisor to stop, in addition to the gateway's `drain_limit`."""
 ORPHANS_GRACE = 3.0
-ANOTHER_TERM = 0.5
-"""Seconds. SIGTERM to a whole group comes twice: make passes its own on."""
+REPEATED_TERM_SECONDS = 0.5
+"""A second SIGTERM within this time is the same one: a process group gets it directly and
+from make."""
 CHECK_SECONDS = 2.0
-EXPECTED = (0, 2)
-"""Of the gateway's exit codes those after which supervisor leaves it alone."""
+EXPECTED_EXIT_CODES = (0, 2)
+"""Exit codes of the gateway after which supervisor does not restart it."""
 
 
 class Launcher:
-    """Owns the supervisor process, and inherits what that leaves behind when it is killed."""
+    """Owns the supervisor process, and inherits its children when it is killed."""
 
     def __init__(self, settings: Settings, run: Path, port: int, token: str) -> None:
         self._settings = settings
@@ -40,13 +41,13 @@ class Launcher:
         self._socket = supervisor_socket(run)
         self._console = Console(settings, port, token)
         self._stop_at = 0.0
-        self._at_once = False
-        self._awake, self._alarm = os.pipe()
-        for end in (self._awake, self._alarm):
+        self._kill_now = False
+        self._wakeup_read, self._wakeup_write = os.pipe()
+        for end in (self._wakeup_read, self._wakeup_write):
             os.set_blocking(end, False)
 
     def run(self, environment: dict[str, str]) -> int:
-        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._stop_on)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # so that a death wakes us
@@ -67,7 +68,7 @@ class Launcher:
             self._stop()
 
     def _serve(self) -> int:
-        """Until it is asked to stop, which is no failure, or cannot go on."""
+        """Run until a signal, which returns 0, or a failure, which returns 1."""
         if self._until_up():
             self._console.welcome()
             orphans = OrphanedGroups(self._supervisor.pid)
@@ -83,7 +84,7 @@ class Launcher:
         return 0 if self._stop_at else 1
 
     def _until_up(self) -> bool:
-        """Say what it waits for; whether there is something to stay for."""
+        """Wait until the server is up. Return False when it failed, or a signal came."""
         first = 0
         while self._alive and not self._stop_at:
             gateway = self._gateway()
@@ -102,7 +103,8 @@ class Launcher:
         return self._supervisor.poll() is None
 
     def _gateway(self) -> dict[str, Any]:
-        """Asking wakes supervisor, whose loop otherwise turns once a second."""
+        """supervisor's entry of the gateway. The call also wakes its loop, which turns once a
+        second."""
         try:
             answer = call_supervisor(self._socket, lambda s: s.supervisor.getProcessInfo("gateway"))
             return dict(answer)
@@ -110,38 +112,38 @@ class Launcher:
             return {}
 
     def _pause(self, seconds: float) -> None:
-        """Shorter when a signal comes or a child dies."""
-        if select.select([self._awake], [], [], seconds)[0]:
+        """Sleep, until a signal comes or a child dies."""
+        if select.select([self._wakeup_read], [], [], seconds)[0]:
             with suppress(BlockingIOError):
-                os.read(self._awake, 1024)
+                os.read(self._wakeup_read, 1024)
 
     def _stop_on(self, number: int, _: object) -> None:
         now = time.monotonic()
         if not self._stop_at:
             self._stop_at = now
-        elif number == signal.SIGINT or now - self._stop_at > ANOTHER_TERM:
-            self._at_once = True
+        elif number == signal.SIGINT or now - self._stop_at > REPEATED_TERM_SECONDS:
+            self._kill_now = True
 
     def _stop(self) -> None:
         if self._alive:
             self._console.stopping()
             self._supervisor.terminate()
-        limit = self._settings.drain_limit + MORE_THAN_SUPERVISOR
+        limit = self._settings.drain_limit + EXTRA_STOP_SECONDS
         deadline = time.monotonic() + limit
-        while self._alive and not self._at_once and time.monotonic() < deadline:
+        while self._alive and not self._kill_now and time.monotonic() < deadline:
             accepts_connections(self._socket)
             self._pause(0.05)
         if self._alive:
             self._supervisor.kill()
         self._supervisor.wait()
-        end_children(0.0 if self._at_once else ORPHANS_GRACE)
+        end_children(0.0 if self._kill_now else ORPHANS_GRACE)
         for left in (self._socket, supervisor_key(self._run), self._run / "supervisord.pid"):
             left.unlink(missing_ok=True)
         with suppress(CannotStart), run_lock(self._run):
-            pass  # nobody holds it: what a killed gateway left goes with this
+            pass  # removes the files of a killed gateway
         self._console.stopped()
 
 
 def _given_up(gateway: dict[str, Any]) -> bool:
     state = gateway.get("statename")
-    return state == "FATAL" or (state == "EXITED" and gateway["exitstatus"] in EXPECTED)
+    return state == "FATAL" or (state == "EXITED" and gateway["exitstatus"] in EXPECTED_EXIT_CODES)

@@ -1,7 +1,7 @@
-"""End what a supervisor or a worker that died has left running.
+"""End the child processes that a dead supervisor or worker has left running.
 
-On Linux the orphans of a process become children of its nearest "subreaper". So nobody
-has to remember pids, which may be another process's by the time they are needed.
+On Linux, orphans become children of the nearest ancestor that is a "subreaper". So no pids
+are stored, which the system may have given to another process meanwhile.
 """
 
 import ctypes
@@ -23,44 +23,46 @@ def become_subreaper() -> None:
 
 
 def end_children(grace: float) -> bool:
-    """End every child of this process, by force after `grace` seconds; whether there was any."""
+    """End all children of this process, with SIGKILL after `grace` seconds. Return whether there
+    were any."""
     deadline = time.monotonic() + grace
-    asked: set[int] = set()
+    terminated: set[int] = set()
     while children := _children():
         late = time.monotonic() >= deadline
         for pid in children:
-            if late or pid not in asked:
+            if late or pid not in terminated:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
-                asked.add(pid)
+                terminated.add(pid)
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(POLL_SECONDS)
-    return bool(asked)
+    return bool(terminated)
 
 
 class OrphanedGroups:
-    """Children that a dead worker left, in its process group: nobody needs them, and they keep
-    its memory and its connection open.
+    """Children of dead workers, in the worker's process group. They would keep its memory and
+    its connections.
     """
 
     def __init__(self, supervisor: int) -> None:
         """Workers are in the session of `supervisor`, each in a group of its own."""
         self._supervisor = supervisor
-        self._asked: set[int] = set()
+        self._terminated: set[int] = set()
 
     def end(self) -> int:
-        """Ask those to end that are new, and make those that were asked before; how many are new.
+        """Send SIGTERM to new ones, and SIGKILL to those that got it before. Return how many are
+        new.
 
-        Who left group or session went to stay, and stays until everything ends.
+        A process that left the group or session runs until the launcher stops.
         """
         children = [pid for pid in _children() if pid != self._supervisor]
         found = {pid for pid in children if _runs(pid) and self._is_left(pid)}
         for pid in found:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL if pid in self._asked else signal.SIGTERM)
-        new = len(found - self._asked)
-        self._asked = found
+                os.kill(pid, signal.SIGKILL if pid in self._terminated else signal.SIGTERM)
+        new = len(found - self._terminated)
+        self._terminated = found
         return new
 
     def _is_left(self, pid: int) -> bool:
@@ -76,7 +78,7 @@ class OrphanedGroups:
 
 
 def _runs(pid: int) -> bool:
-    """Of a child; one that has ended is gone for good after this."""
+    """Whether a child runs; one that has ended is reaped."""
     try:
         return os.waitpid(pid, os.WNOHANG) == (0, 0)
     except ChildProcessError:

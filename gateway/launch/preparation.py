@@ -25,7 +25,7 @@ INHERITED_PREFIXES = (
     PREFIX, "LC_", "PYTHON", "XDG_", "MALLOC_", "OMP_", "GOMP_", "GGML_", "LLAMA_", "CUDA_",
     "NVIDIA_", "HIP_", "HSA_", "ROCR_", "SYCL_", "ONEAPI_", "VK_",
 )  # fmt: skip
-"""What a binding is told of the environment: no key and no token that was meant for others."""
+"""The environment that bindings inherit: without keys and tokens of other programs."""
 
 
 def prepare_home(settings: Settings) -> tuple[Path, int]:
@@ -49,7 +49,7 @@ def prepare_home(settings: Settings) -> tuple[Path, int]:
 
 
 def environment(settings: Settings, run: Path, port: int) -> dict[str, str]:
-    """What `supervisord.conf` reads from its environment; makes the key of this supervisor."""
+    """The variables that `supervisord.conf` reads; creates the password of this supervisor."""
     # supervisor splits the pattern at spaces: a home may have some.
     pattern = re.sub(r"\s", "?", glob.escape(str(folder(run)))) + "/*.conf"
     values = {
@@ -69,7 +69,7 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def accepts_connections(path: Path) -> bool:
-    """Whether somebody listens on this Unix socket. Connecting wakes supervisor, too."""
+    """Whether a process listens on this Unix socket. Connecting also wakes supervisor."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
@@ -80,8 +80,8 @@ def accepts_connections(path: Path) -> bool:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or one for 0. The gateway binds it a moment later: this is only to say so
-    early, and in one line."""
+    """The port, or a free one for 0. The gateway binds it a moment later; this check only reports
+    a used port early, in one line."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], socket.SOCK_STREAM) as probe:

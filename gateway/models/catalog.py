@@ -32,29 +32,29 @@ log = logging.getLogger(__name__)
 
 MODELS = "models.yaml"
 ON_REQUEST = "on_request"
-"""A file that hides the binding in whose folder it is, unless the configuration names that."""
-NO_MODELS = frozenset(
+"""A file that hides its binding, unless the config file names that binding."""
+NOT_MODELS = frozenset(
     {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
 )
-"""Suffixes of what lies beside models. A card's `extensions` says instead which files count."""
+"""Suffixes of files that are no models, for bindings whose card has no `extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cards:
-    at: Signature
+    signature: Signature
     card: dict[str, Any]
     models: list[dict[str, Any]]
-    """As `models.yaml` has them, safe to send."""
+    """The entries of `models.yaml`, safe to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
     cards: _Cards
     files: dict[str, Path] = field(default_factory=dict)
-    """Local models: name to where the file really is."""
+    """Local models: name to real path."""
     sizes: dict[str, int] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
-    """What bears a model's name and cannot be one: name to what it is."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Entries that cannot be models: name to what it is instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class _Snapshot:
 
 
 class Catalog:
-    """Every answer is of the folders as they are when it is asked for."""
+    """Each method reads the current state of the folders."""
 
     def __init__(
         self, bindings_path: Path, models_path: Path, configured: Collection[str] = ()
     ) -> None:
-        """`configured` are the bindings that the configuration names."""
+        """`configured` are the bindings that the config file names."""
         self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
@@ -80,7 +80,7 @@ class Catalog:
         return name in self.binding_names()
 
     def binding_names(self) -> list[str]:
-        """Sorted; a few system calls, right here."""
+        """Sorted. Makes a few system calls, without a thread."""
         return [folder.name for folder in self._folders()]
 
     async def bindings(self) -> list[dict[str, Any]]:
@@ -106,8 +106,8 @@ class Catalog:
         found = await self._binding(binding)
         if name in found.files:
             return found.files[name]
-        if name in found.unfit:
-            raise ModelNotFound(f"the model {shown(name)} is {found.unfit[name]}")
+        if name in found.unusable:
+            raise ModelNotFound(f"the model {shown(name)} is {found.unusable[name]}")
         for model in listed(found.cards.models, {}):
             if model["title"] == name:
                 if model["isInstalled"]:
@@ -147,13 +147,13 @@ class Catalog:
         for folder in self._folders():
             name = folder.name
             signed = signature(folder / CARD, folder / MODELS)
-            if name in old and unchanged(old[name].cards.at, signed):
+            if name in old and unchanged(old[name].cards.signature, signed):
                 cards = old[name].cards
                 defects.keep(name)
             else:
                 cards = _read_cards(folder, self._bindings_path, signed, defects)
             found[name] = _Binding(cards)
-            # The models folder comes last: what is put there goes before what was shipped.
+            # The models folder comes last, so that it overrides the binding's own folder.
             _find_files(folder / "models", found[name], defects)
             _find_files(self._models_path / name, found[name], defects)
         return _Snapshot(found, defects.all(), os.path.isdir(self._bindings_path))
@@ -185,7 +185,7 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         extensions = [str(each).lower() for each in extensions]
     for entry in entries:
         suffix = Path(entry.name).suffix.lower()
-        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NO_MODELS
+        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NOT_MODELS
         if entry.name.startswith(".") or not is_plain(entry.name) or not wanted:
             continue
         real = inside(Path(entry.path), folder)
@@ -197,9 +197,9 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         except OSError:
             continue  # gone meanwhile
         if not stat.S_ISREG(status.st_mode):
-            binding.unfit[entry.name] = f"{kind(status.st_mode)}, not a file"
+            binding.unusable[entry.name] = f"{kind(status.st_mode)}, not a file"
         elif not os.access(real, os.R_OK):
-            binding.unfit[entry.name] = "a file that the server may not read"
+            binding.unusable[entry.name] = "a file that the server may not read"
         else:
             binding.files[entry.name], binding.sizes[entry.name] = real, status.st_size
-            binding.unfit.pop(entry.name, None)
+            binding.unusable.pop(entry.name, None)

@@ -14,7 +14,7 @@ DEFAULTS = {
     "owner_link": "https://github.com/ParisNeo",
     "description": "",
 }
-"""The original's; clients of 2023 show them."""
+"""The defaults of the original, which clients of 2023 show."""
 
 
 def named_models(content: Any) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def named_models(content: Any) -> list[dict[str, Any]]:
 
 
 def flat(entry: dict[str, Any]) -> dict[str, Any]:
-    """What clients get of it: values, and lists of values, within limits."""
+    """The fields that clients get: values and lists of values, within limits."""
     fields = [(key, value) for key, value in entry.items() if not isinstance(value, dict)]
     return {key[:MAX_TEXT]: _kept(value) for key, value in fields[:MAX_FIELDS]}
 
@@ -38,9 +38,9 @@ def _kept(value: Any) -> Any:
 
 
 def listed(entries: list[dict[str, Any]], files: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The value of `available_models`: each once, local files that nobody named at the end.
+    """The value of `available_models`: each model once, local files without an entry at the end.
 
-    `files` is what is installed, name to size in bytes.
+    `files` are the local files, name to size in bytes.
     """
     models: dict[str, dict[str, Any]] = {}
     for entry in entries:
@@ -64,7 +64,7 @@ def _model(entry: dict[str, Any], files: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _title(entry: dict[str, Any]) -> str:
-    """Newer zoos say `name` where those of 2023 say `filename`."""
+    """Newer model lists have `name`, those of 2023 `filename`."""
     return _text(entry, "filename", "") or _text(entry, "name", "")
 
 

@@ -12,7 +12,7 @@ SECONDS = (
 LAG_PERIOD = 0.25
 
 
-class Distribution:
+class Histogram:
     """A histogram of seconds."""
 
     __slots__ = ("_counts", "sum")
@@ -35,15 +35,15 @@ class Distribution:
 
 
 class Metrics:
-    """One a server. Whoever counts adds to its attributes."""
+    """One per server. Other modules add to its attributes."""
 
     def __init__(self) -> None:
-        self.first_token = Distribution()
-        self.between_tokens = Distribution()
-        self.duration = Distribution()
-        self.queue = Distribution()
-        self.cancel = Distribution()
-        self.loop_lag = Distribution()
+        self.first_token = Histogram()
+        self.between_tokens = Histogram()
+        self.duration = Histogram()
+        self.queue = Histogram()
+        self.cancel = Histogram()
+        self.loop_lag = Histogram()
         self.ends: Counter[str] = Counter()
         """Generations, by how they ended."""
         self.restarts: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Metrics:
         self.generated_tokens = 0
 
     def worker_lost(self, how: str) -> None:
-        """A worker that nobody had asked to stop; `how` as the link and the post-mortem say it."""
+        """Count a worker that was lost and not asked to stop; `how` of link or post-mortem."""
         self.restarts[_reason(how)] += 1
 
     async def watch_loop(self) -> None:
@@ -69,7 +69,7 @@ class Metrics:
 
 
 def _reason(how: str) -> str:
-    """A label out of the sentence: few different ones, whatever the sentence says."""
+    """A label for the sentence, out of a small set."""
     if how.startswith("was killed by SIG"):
         return how.split()[3]
     if how.startswith("ended with exit code "):

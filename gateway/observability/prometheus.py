@@ -1,4 +1,4 @@
-"""The Prometheus exporter: what GET /metrics says of the counters and gauges."""
+"""The Prometheus exporter: counters and gauges as GET /metrics shows them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -13,12 +13,13 @@ COUNTS = ("tokens", "prompt_tokens", "reused_tokens", "dropped_tokens")
 
 
 class RequestLog:
-    """Of one request, from when it came. One that never calls `finish` is of a client who left."""
+    """Logs one request, from its arrival. Without a call of `finish` its end is `left`."""
 
     def __init__(self, event: str, client: str, holder: str) -> None:
-        """`event` is one that we know, or our word for those that we do not."""
-        self._fields: dict[str, Any] = {"event": event, "client": client, "holder": holder or None}
+        """`event` is a known event's name, or `unknown`."""
+        self._event = event
         self._end = "left"
+        self._fields: dict[str, Any] = {"client": client, "holder": holder or None}
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -28,21 +29,23 @@ class RequestLog:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         seconds = round(time.monotonic() - self._began, 4)
-        log.info("request", extra=with_fields(end=self._end, **self._fields, seconds=seconds))
+        log.info("request", extra=with_fields(
+            event=self._event, end=self._end, **self._fields, seconds=seconds
+        ))  # fmt: skip
 
     def selected(self, binding: str, model: str) -> None:
         self._fields |= {"binding": binding, "model": model}
 
     def finish(self, end: str, reply: dict[str, Any], *, ours: tuple[str, ...] = ()) -> None:
-        """`ours` are the keys of the reply whose texts are the server's own words: other texts
-        may repeat what a client has sent."""
+        """`ours` are keys of the reply with texts of the server; other texts may repeat what a
+        client has sent, and are not logged."""
         self._end = end
         self._fields |= {name: str(reply[name])[:64] for name in ours if reply.get(name)}
         self._fields |= _counts(reply)
 
 
 def _counts(reply: dict[str, Any]) -> dict[str, int]:
-    """The numbers, and how long the lists and texts are."""
+    """Numbers, and the lengths of lists and texts."""
     counts = {name: reply[name] for name in COUNTS if type(reply.get(name)) is int}
     if isinstance(reply.get("text"), str):
         counts["characters"] = len(reply["text"])

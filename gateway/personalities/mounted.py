@@ -37,4 +37,4 @@ class Mounted:
         try:
             return (await self._zoo.get(path)).name
         except PersonalityNotFound:
-            return path.rpartition("/")[2]  # it was there when it was mounted
+            return path.rpartition("/")[2]  # its folder is gone

@@ -14,7 +14,7 @@ MAX_TEXT = 100_000
 MAX_ANTI_PROMPTS = 64
 
 SAMPLING = ("temperature", "top_k", "top_p", "repeat_penalty", "repeat_last_n")
-"""Of `protocol.sampling`; with `model_` before it in the file."""
+"""Parameters of `protocol.sampling`; their keys in the file begin with `model_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Personality:
     anti_prompts: tuple[str, ...] = ()
     """Stop strings; never empty ones."""
     sampling: dict[str, Any] = field(default_factory=dict)
-    """Arguments of a Sampling, in its ranges: only what the file sets."""
+    """Sampling parameters that the file sets, checked."""
     n_predict: int | None = None
     has_scripts: bool = False
     avatar: str = ""
     """The logo's path relative to the zoo; "" without one."""
 
-    def entry(self) -> dict[str, Any]:
+    def listing_entry(self) -> dict[str, Any]:
         """Its entry in `personalities_list`."""
         return {
             "folder": self.folder,
@@ -58,28 +58,28 @@ class Personality:
 
 
 def from_config(config: dict[str, Any], **place: Any) -> tuple[Personality, list[str]]:
-    """A personality, and what was wrong in its file but could be left out.
+    """The personality, and a sentence for each field that was invalid and is left out.
 
-    `place` is what the file does not say: path, language, category, folder,
+    `place` has the fields that are not in the file: path, language, category, folder,
     has_scripts, avatar.
     """
-    wrong: list[str] = []
+    defects: list[str] = []
 
     def text(key: str, default: str, limit: int = MAX_TEXT) -> str:
         value = config.get(key)
         if value is None:
             return default
         if isinstance(value, dict | list):
-            wrong.append(f"{key} is not a text")
+            defects.append(f"{key} is not a text")
             return default
         return str(value)[:limit]
 
     defaults = Personality(**place)
     user_prefix = text("user_message_prefix", defaults.user_message_prefix)
-    n_predict = _checked(config, "n_predicts", wrong).get("n_predicts")
+    n_predict = _checked(config, "n_predicts", defects).get("n_predicts")
     sampling: dict[str, Any] = {}
     for name in SAMPLING:
-        sampling |= _checked(config, name, wrong)
+        sampling |= _checked(config, name, defects)
     personality = Personality(
         **place,
         name=text("name", defaults.name, MAX_NAME).strip() or defaults.name,
@@ -92,15 +92,15 @@ def from_config(config: dict[str, Any], **place: Any) -> tuple[Personality, list
         link_text=text("link_text", defaults.link_text),
         welcome_message=text("welcome_message", ""),
         disclaimer=text("disclaimer", "", MAX_DESCRIPTION),
-        anti_prompts=_anti_prompts(config.get("anti_prompts"), user_prefix, wrong),
+        anti_prompts=_anti_prompts(config.get("anti_prompts"), user_prefix, defects),
         sampling=sampling,
         n_predict=n_predict,
     )
-    return personality, wrong
+    return personality, defects
 
 
-def _checked(config: dict[str, Any], name: str, wrong: list[str]) -> dict[str, Any]:
-    """`model_<name>` by the rules that hold for a client's parameters; {} for nothing usable."""
+def _checked(config: dict[str, Any], name: str, defects: list[str]) -> dict[str, Any]:
+    """`model_<name>`, checked like a client's parameter; {} if missing or invalid."""
     value = config.get(f"model_{name}")
     if value is None:
         return {}
@@ -109,18 +109,18 @@ def _checked(config: dict[str, Any], name: str, wrong: list[str]) -> dict[str, A
             return {name: integer({name: value}, name, 1, 1, MAX_PREDICT)}
         return sampling_parameters({name: value})
     except BadRequest as error:
-        wrong.append(f"model_{error}")
+        defects.append(f"model_{error}")
         return {}
 
 
-def _anti_prompts(value: Any, user_prefix: str, wrong: list[str]) -> tuple[str, ...]:
-    """Without any, it stops where it would begin to speak for the user."""
+def _anti_prompts(value: Any, user_prefix: str, defects: list[str]) -> tuple[str, ...]:
+    """The stop strings; by default the user's prefix, so that it does not write the user's turn."""
     if value is None:
         spoken_for = user_prefix.strip()
         return (spoken_for,) if spoken_for else ()
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
-        wrong.append("anti_prompts is not a list of texts")
+        defects.append("anti_prompts is not a list of texts")
         return ()
     usable = [each for each in dict.fromkeys(values) if each and len(each) <= validation.MAX_NAME]
     return tuple(usable[:MAX_ANTI_PROMPTS])

@@ -1,8 +1,8 @@
 """Compose one text from a personality, a discussion and a prompt.
 
-As LoLLMs' server of 2023 composed it: nothing stands between the parts but
-what the personality itself says, and an answer is kept without the spaces
-around it. A prefix that should begin a line begins with the line break.
+The format is that of LoLLMs' server of 2023: no separators but the personality's own, and
+answers without surrounding spaces. A prefix that should begin a line has to begin with the
+line break.
 """
 
 import re
@@ -19,7 +19,7 @@ _FORMATS = {
 
 
 def user_turn(personality: Personality, prompt: str) -> str:
-    """The user's turn, up to where the model takes over."""
+    """The user's turn, up to the start of the answer."""
     return (
         personality.user_message_prefix
         + prompt

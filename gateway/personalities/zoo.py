@@ -34,16 +34,16 @@ LOGOS = ("gif", "webp", "png", "jpg", "jpeg", "bmp")
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """What a folder held when it was read; None for one that could not be."""
+class _CachedFolder:
+    """A folder as it was read; its personality is None if it could not be read."""
 
-    at: Signature
+    signature: Signature
     personality: Personality | None
 
 
 @dataclass(slots=True)
 class _Snapshot:
-    entries: dict[str, _Entry] = field(default_factory=dict)
+    entries: dict[str, _CachedFolder] = field(default_factory=dict)
     by_path: dict[str, Personality] = field(default_factory=dict)
     avatars: dict[str, Personality] = field(default_factory=dict)
     listing: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class _Snapshot:
 
 
 class Zoo:
-    """Every answer is of the zoo as it is when it is asked for."""
+    """Each method reads the current state of the folders."""
 
     def __init__(self, path: Path) -> None:
         self.root = path
@@ -97,11 +97,11 @@ class Zoo:
         return self.root / path if one else None
 
     async def _find(self, among: Callable[[_Snapshot], Personality | None]) -> Personality | None:
-        """Every prompt asks, and a page of avatars: three system calls do for one that is
-        known, where the whole zoo takes a thousand."""
+        """Called for each prompt and each avatar: a known one is checked with three system calls;
+        the whole zoo takes a thousand."""
         known = self._cache.last
         one = among(known) if known else None
-        if known and one and unchanged(known.entries[one.path].at, self._sign(one.path)):
+        if known and one and unchanged(known.entries[one.path].signature, self._sign(one.path)):
             return one
         return among(await self._cache.get())
 
@@ -113,20 +113,20 @@ class Zoo:
         """In a thread."""
         before = before or _Snapshot()
         defects = Defects(log, before.defects)
-        entries: dict[str, _Entry] = {}
+        entries: dict[str, _CachedFolder] = {}
         for path in _folders(str(self.root), defects):
             signed = self._sign(path)
             old = before.entries.get(path)
-            if old and unchanged(old.at, signed):
+            if old and unchanged(old.signature, signed):
                 entries[path] = old
                 defects.keep(path)
             else:
-                entries[path] = _Entry(signed, _read_one(self.root, path, defects))
+                entries[path] = _CachedFolder(signed, _read_one(self.root, path, defects))
         if entries == before.entries:
             snapshot = before
             snapshot.defects = defects.all()
         else:
-            snapshot = _sorted_out(entries, defects.all())
+            snapshot = _build_snapshot(entries, defects.all())
         snapshot.readable = os.path.isdir(self.root)
         return snapshot
 
@@ -139,13 +139,13 @@ def _chosen(listing: dict[str, dict[str, Any]], language: str | None) -> list[di
     return [listing[language]]
 
 
-def _sorted_out(entries: dict[str, _Entry], defects: frozenset[Defect]) -> _Snapshot:
+def _build_snapshot(entries: dict[str, _CachedFolder], defects: frozenset[Defect]) -> _Snapshot:
     snapshot = _Snapshot(entries, defects=defects)
     for one in sorted(
-        (each.personality for each in entries.values() if each.personality), key=_key
+        (each.personality for each in entries.values() if each.personality), key=_sort_key
     ):
         snapshot.listing.setdefault(one.language, {}).setdefault(one.category, []).append(
-            one.entry()
+            one.listing_entry()
         )
         snapshot.by_path[one.path] = one
         if one.avatar:
@@ -156,12 +156,12 @@ def _sorted_out(entries: dict[str, _Entry], defects: frozenset[Defect]) -> _Snap
     return snapshot
 
 
-def _key(personality: Personality) -> tuple[str, str, str]:
+def _sort_key(personality: Personality) -> tuple[str, str, str]:
     return personality.language, personality.category, personality.folder
 
 
 def _folders(root: str, defects: Defects) -> Iterator[str]:
-    """Where the personalities are, relative to the zoo."""
+    """Folders of personalities, relative to the zoo."""
     for first in _subfolders(root, "", defects):
         for second in _subfolders(root, first, defects):
             if os.path.exists(f"{root}/{second}/config.yaml"):

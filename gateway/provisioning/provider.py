@@ -1,4 +1,4 @@
-"""The provider of worker processes, as the dispatcher and the operators' pages see it."""
+"""The provider of worker processes: the interface for the dispatcher and /status."""
 
 import asyncio
 from collections.abc import Collection
@@ -15,18 +15,18 @@ class WorkerProvider(Protocol):
         present: Collection[int] = (),
         insist: bool = False,
     ) -> bool:
-        """Start one process more; False when all there may be are running.
+        """Start one more process. Return False when all allowed ones are running.
 
-        With `arrived`, return only when that is set; `present` are the pids of those that
-        arrived before. Raise NoWorker when there is no way to start one, StartFailed when the
-        provider is backing off from it, unless you `insist`, or when it dies before it arrives.
+        With `arrived`, return only when that is set; `present` are the pids of workers that
+        have joined. Raise NoWorker when none can be started; StartFailed when the process dies
+        before it joins, or, unless you `insist`, when it failed a moment ago.
         """
 
     async def stop_worker(self, worker: Worker) -> bool:
-        """Ask the worker to stop, which frees its memory; whether it will."""
+        """Ask the worker to stop, which frees its memory. Return whether it will."""
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
-        """How it ended, as a sentence's end; `how` where that cannot be known in time."""
+        """How it ended, as the end of a sentence; `how` if that is not known in time."""
 
     async def programs(self) -> list[dict[str, Any]] | None:
-        """The worker processes and their states, for an operator; None if nobody knows."""
+        """The worker processes and their states, for /status; None if unknown."""

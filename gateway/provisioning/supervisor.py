@@ -1,7 +1,7 @@
 """Start, stop and examine worker processes through supervisor.
 
-supervisor restarts crashed processes; the gateway asks it for one more process, for one
-less, and for what it saw of a death. Without supervisor the gateway serves the workers
+supervisor restarts crashed processes; the gateway asks it to start or stop one, and how one
+ended. Without supervisor the gateway serves the workers
 that say Hello by themselves.
 """
 
@@ -17,7 +17,7 @@ from supervisor.xmlrpc import Faults
 
 from gateway.config.settings import Settings
 from gateway.errors import NoWorker, StartFailed
-from gateway.provisioning.post_mortem import ending_of, last_pid_of, last_words, name_of
+from gateway.provisioning.post_mortem import ending_of, last_log_line, last_pid_of, name_of
 from gateway.provisioning.supervisor_programs import (
     BadName,
     check_program_name,
@@ -32,20 +32,20 @@ from protocol.run_folder import supervisor_socket
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-AT_REST = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
-"""Of supervisor's process states those in which nothing runs and nothing is about to."""
-HOLD_OFF = 15.0
-"""Seconds for which a program that supervisor gave up is left alone, whoever asks. Less than
-`RESTART` of the dispatcher, which keeps a crash loop cheap."""
+NOT_RUNNING = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
+"""supervisor's states of processes that neither run nor are about to."""
+BACKOFF_SECONDS = 15.0
+"""Seconds without a start after supervisor gave a process up. Less than the dispatcher's
+`RESTART`, which keeps a crash loop cheap."""
 POST_MORTEM_SECONDS = 0.3
-"""What supervisor gets to tell of a death before the clients are told without it. It is asked
-in some 10 ms; a busy machine needs more, and how a worker died is worth the wait."""
+"""Limit of a post-mortem; after it, clients are told without its result. It usually takes
+10 ms, on a busy machine longer."""
 NOTICE_SECONDS = 2.0
-"""And before its word is taken that a process runs which was seen to die."""
+"""Limit until supervisor notices a death that the gateway has seen."""
 POLL_SECONDS = 0.005
-"""Each look wakes supervisor, too, which notices a death only when its loop turns."""
-LOG_TAIL = 8192
-GRACE = 5.0
+"""Each call also wakes supervisor, which notices deaths only when its loop turns."""
+LOG_TAIL_BYTES = 8192
+JOIN_GRACE = 5.0
 """Seconds after the start in which workers of an earlier gateway may still find this one."""
 
 
@@ -58,7 +58,7 @@ class Supervisor:
         self._socket = supervisor_socket(run)
         self._began = time.monotonic()
         self._had_joined: deque[int] = deque(maxlen=100)
-        """Pids of workers that served before they died: their programs start all right."""
+        """Pids of workers that joined before they died: their programs can start."""
 
     async def start_worker(
         self,
@@ -67,18 +67,13 @@ class Supervisor:
         present: Collection[int] = (),
         insist: bool = False,
     ) -> bool:
-        """Start one process more; False when all there may be are running.
-
-        With `arrived`, return only when that is set; `present` are the pids of those that
-        arrived before. Raise NoWorker when there is no way to start one, StartFailed when
-        supervisor is backing off from it, unless you `insist`, or when it dies before it arrives.
-        """
-        here = None if arrived is None else present
+        """See `WorkerProvider`. Without supervisor, raise NoWorker after JOIN_GRACE."""
+        joined = None if arrived is None else present
         try:
             check_program_name(binding)
-            pid = await self._started(binding, here, insist)
+            pid = await self._request_start(binding, joined, insist)
         except Unreachable:
-            await asyncio.sleep(self._began + GRACE - time.monotonic())
+            await asyncio.sleep(self._began + JOIN_GRACE - time.monotonic())
             raise NoWorker(
                 f"no worker of the binding {binding} is running; start one with "
                 f"`python -m worker {binding}`"
@@ -87,22 +82,21 @@ class Supervisor:
             reason = error.faultString if isinstance(error, Fault) else str(error)
             raise NoWorker(f"the binding {binding} cannot be started: {reason}") from None
         if pid and arrived and not await self._alive_until(arrived, pid):
-            raise StartFailed(_cannot(binding, await self._ending(pid, "died")))
+            raise StartFailed(_cannot_start(binding, await self._ending(pid, "died")))
         return pid is not None
 
-    async def _started(
-        self, binding: str, here: Collection[int] | None, insist: bool
+    async def _request_start(
+        self, binding: str, joined: Collection[int] | None, insist: bool
     ) -> int | None:
         deadline = time.monotonic() + NOTICE_SECONDS
         while True:
-            pid = await self._call(lambda server: self._start(server, binding, here, insist))
+            pid = await self._call(lambda server: self._start(server, binding, joined, insist))
             if pid not in self._had_joined or time.monotonic() > deadline:
                 return pid
             await asyncio.sleep(POLL_SECONDS)  # dead, and supervisor has not noticed yet
 
     async def stop_worker(self, worker: Worker) -> bool:
-        """Ask for its end, which gives its memory back; whether it will come. Nothing happens
-        when nobody supervises it."""
+        """See `WorkerProvider`. False also for a worker that supervisor has not started."""
         try:
             stopping: bool = await self._call(lambda server: self._stop(server, worker.pid))
             return stopping
@@ -111,13 +105,12 @@ class Supervisor:
             return False
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
-        """How it ended, as supervisor saw it, and its last words; `how` where that cannot
-        be known in time."""
+        """See `WorkerProvider`. With the line of its log that explains it, if there is one."""
         self._had_joined.append(worker.pid)
         return await self._ending(worker.pid, how)
 
     async def programs(self) -> list[dict[str, Any]] | None:
-        """The processes of workers as supervisor sees them; None where nobody supervises."""
+        """See `WorkerProvider`. None without supervisor."""
         try:
             found: list[dict[str, Any]] = await self._call(self._listed)
             return found
@@ -146,31 +139,31 @@ class Supervisor:
             for each in waiting:
                 each.cancel()
 
-    # From here on in a thread, with supervisor's own functions.
+    # Run in a thread; `server` is the XML-RPC proxy.
 
     def _start(
-        self, server: Any, binding: str, here: Collection[int] | None, insist: bool
+        self, server: Any, binding: str, joined: Collection[int] | None, insist: bool
     ) -> int | None:
-        """The pid of a process that is on its way, None when all there may be are there."""
+        """The pid of a process that is starting; None when all allowed ones are running."""
         processes = self._processes(server, binding)
         if not processes:
             write_program(self._settings, self._run, binding)
-            server.supervisor.reloadConfig()  # the folder is newer than supervisor
+            server.supervisor.reloadConfig()  # the binding was added after supervisor's start
             server.supervisor.addProcessGroup(binding)
             processes = self._processes(server, binding)
         for process in processes:
             if process["statename"] == "BACKOFF":
-                self._start_again(server, process, insist)
+                self._clear_backoff(server, process, insist)
                 return self._start_now(server, process)
-            if here is not None and process["pid"] and process["pid"] not in here:
+            if joined is not None and process["pid"] and process["pid"] not in joined:
                 return int(process["pid"])
-        idle = [process for process in processes if process["statename"] in AT_REST]
+        idle = [process for process in processes if process["statename"] in NOT_RUNNING]
         if not idle:
             return None
-        # The one that was given up is the last to be tried again.
+        # Processes that supervisor gave up are tried last.
         process = min(idle, key=lambda process: process["statename"] == "FATAL")
         if process["statename"] == "FATAL":
-            self._start_again(server, process, insist)
+            self._clear_backoff(server, process, insist)
         return self._start_now(server, process)
 
     def _start_now(self, server: Any, process: dict[str, Any]) -> int:
@@ -180,25 +173,25 @@ class Supervisor:
             server.supervisor.startProcess(name, False)
         except Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
-                raise  # else it had crashed, and supervisor was quicker
+                raise  # otherwise supervisor has restarted it just now
         return int(server.supervisor.getProcessInfo(name)["pid"])
 
-    def _start_again(self, server: Any, process: dict[str, Any], insist: bool) -> None:
-        """Make way for a start, or raise StartFailed: supervisor waits, or gave up, because the
-        last lives of this process were short. One that had joined starts all right, and may
-        do so at once: a request has killed it, not its start."""
-        tail = server.supervisor.readLog(-LOG_TAIL, 0)
+    def _clear_backoff(self, server: Any, process: dict[str, Any], insist: bool) -> None:
+        """Prepare a start, or raise StartFailed: supervisor waits, or gave up, because the last
+        starts failed. A process that had joined may start at once: a request has killed it,
+        not its start."""
+        tail = server.supervisor.readLog(-LOG_TAIL_BYTES, 0)
         name, backing_off = process["name"], process["statename"] == "BACKOFF"
         pid = last_pid_of(name, tail)
-        left_alone = HOLD_OFF - (process["now"] - process["stop"])
+        left_alone = BACKOFF_SECONDS - (process["now"] - process["stop"])
         spared = backing_off or left_alone > 0
         ending = ending_of(pid, tail, name)
         if pid and not ending:
             return  # the log is newer than the list: supervisor has just started it
         if spared and not insist and pid not in self._had_joined:
-            how = self._with_words(name, ending, process["stop"])
+            how = self._with_log_line(name, ending, process["stop"])
             how = how or process["spawnerr"] or "died again and again"
-            raise StartFailed(_cannot(process["group"], how))
+            raise StartFailed(_cannot_start(process["group"], how))
         if backing_off:
             server.supervisor.stopProcess(_full_name(process), False)
 
@@ -223,14 +216,14 @@ class Supervisor:
         return False
 
     def _death(self, server: Any, pid: int) -> str:
-        """What supervisor has seen of this death; "" when nothing yet."""
+        """How the process ended, according to supervisor; "" when it has not noticed yet."""
         names = {p["pid"]: p["name"] for p in server.supervisor.getAllProcessInfo()}
-        tail = server.supervisor.readLog(-LOG_TAIL, 0)
+        tail = server.supervisor.readLog(-LOG_TAIL_BYTES, 0)
         name = names.get(pid) or name_of(pid, tail)
-        return self._with_words(name, ending_of(pid, tail, name), time.time())
+        return self._with_log_line(name, ending_of(pid, tail, name), time.time())
 
-    def _with_words(self, process: str, ending: str, when: float) -> str:
-        words = last_words(log_file(self._settings, process), when) if ending else ""
+    def _with_log_line(self, process: str, ending: str, when: float) -> str:
+        words = last_log_line(log_file(self._settings, process), when) if ending else ""
         return f"{ending} (its last words: {words})" if words else ending
 
     @staticmethod
@@ -245,5 +238,5 @@ def _full_name(process: dict[str, Any]) -> str:
     return f"{process['group']}:{process['name']}"
 
 
-def _cannot(binding: str, how: str) -> str:
+def _cannot_start(binding: str, how: str) -> str:
     return f"the binding {binding} cannot be started: its worker {how}"

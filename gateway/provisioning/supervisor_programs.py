@@ -1,7 +1,7 @@
 """supervisor's configuration: one program section for each binding.
 
-Each is a file of its own in the run folder, which `supervisord.conf` includes. The
-processes are started when they are needed.
+Each section is a file in the run folder, which `supervisord.conf` includes. The gateway
+starts the processes when they are needed.
 """
 
 import re
@@ -41,8 +41,8 @@ stderr_logfile_backups = 2
 """
 
 STARTED = 10
-"""Seconds after which a process counts as started. One that dies sooner, again and again, is
-given up; but what had said Hello is started again as soon as somebody needs it."""
+"""Seconds after which a process counts as started. supervisor gives up one that repeatedly
+dies sooner; the gateway still restarts it on demand if it had said Hello."""
 RETRIES = 3
 """Starts in a row that may fail, one second later each time, before supervisor gives up."""
 
@@ -82,7 +82,7 @@ def write_program(settings: Settings, run: Path, binding: str) -> bool:
 
 
 def write_programs(settings: Settings, run: Path, bindings: list[str]) -> list[BadName]:
-    """Exactly these; what an earlier start left is removed. Returns who was left out, and why."""
+    """Write the sections of these bindings, and remove all others. Return those left out."""
     folder(run).mkdir(mode=0o700, exist_ok=True)
     for left in folder(run).glob("*.conf"):
         if left.stem not in bindings:

@@ -16,8 +16,8 @@ Fault = xmlrpc.client.Fault
 """supervisor refused; `faultString` says why."""
 
 USER = "lollms"
-LIMIT = 2.0
-"""Seconds for each answer; it takes milliseconds, unless supervisor is stopped or stuck."""
+TIMEOUT_SECONDS = 2.0
+"""For each answer; it takes milliseconds, unless supervisor is stopped or stuck."""
 
 
 class Unreachable(Exception):
@@ -25,11 +25,10 @@ class Unreachable(Exception):
 
 
 def call_supervisor(path: Path, work: Callable[[Any], Result]) -> Result:
-    """What `work` makes of supervisor's functions, called as `server.supervisor.getState()`.
+    """Return `work(server)`, which calls functions such as `server.supervisor.getState()`.
 
-    The password is read from the run folder.
-    Blocks, so it belongs into a thread; one connection a call, because the transport is not
-    made for threads. Raise Unreachable, or Fault.
+    The password is read from the run folder. It blocks: call it in a thread. Each call has its
+    own connection, because the transport is not thread-safe. Raise Unreachable or Fault.
     """
     transport = _Transport(path, _key(path))
     try:
@@ -68,5 +67,5 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(LIMIT)
+        self.sock.settimeout(TIMEOUT_SECONDS)
         self.sock.connect(str(self._path))

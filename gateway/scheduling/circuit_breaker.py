@@ -1,16 +1,16 @@
 """Circuit breakers: leave alone what failed to start or load, longer each time.
 
-A binding whose processes die before they say Hello, and a model that does not load,
-are not tried again and again: an open circuit answers at once with what went wrong. It stays
-open for twice as long after each further failure, and closes when a try succeeds.
+A binding whose processes die before they say Hello, or a model that does not load, is not
+tried again at once: an open circuit answers requests with the last error. Each further
+failure doubles the time that it stays open; a successful try closes it.
 Times come in as arguments, in seconds of any clock that does not jump.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-LONGEST = 300.0
-MOST = 256
+MAX_OPEN_SECONDS = 300.0
+MAX_CIRCUITS = 256
 """Circuits that are remembered; the one that failed longest ago goes first."""
 
 Key = tuple[str, str]
@@ -24,10 +24,11 @@ class Circuit:
     error: str
     since: float
     """The first of the failures in a row."""
-    again: float
-    """When the next try is worth it."""
-    barred: bool = False
-    """A try costs a process: none for somebody who just asks for an answer."""
+    retry_at: float
+    """When the next try is allowed."""
+    blocks_requests: bool = False
+    """While it is open, requests are rejected: a try would cost a process. Otherwise only
+    unrequested tries are left out."""
     failures: int = 1
 
     def status(self, now: float) -> dict[str, Any]:
@@ -38,55 +39,58 @@ class Circuit:
             "error": self.error,
             "failures": self.failures,
             "open_for": round(now - self.since, 1),
-            "next_try_in": round(max(0.0, self.again - now), 1),
+            "next_try_in": round(max(0.0, self.retry_at - now), 1),
         }
 
 
 class CircuitBreaker:
     def __init__(self) -> None:
-        self._failed: dict[Key, Circuit] = {}
+        self._circuits: dict[Key, Circuit] = {}
 
-    def failed(self, key: Key, error: str, now: float, hold: float, *, barred: bool) -> bool:
-        """`hold` is how long the first failure keeps it open; whether something else than the
-        last time went wrong."""
-        before = self._failed.pop(key, None)
-        circuit = Circuit(*key, error, now, now + hold, barred)
+    def failed(
+        self, key: Key, error: str, now: float, hold: float, *, blocks_requests: bool
+    ) -> bool:
+        """Open the circuit, for `hold` seconds after the first failure. Return whether the error
+        is another than the last time."""
+        before = self._circuits.pop(key, None)
+        circuit = Circuit(*key, error, now, now + hold, blocks_requests)
         if before:
             circuit.failures = before.failures + 1
             circuit.since = before.since
-            circuit.again = now + min(LONGEST, hold * 2.0 ** min(before.failures, 16))
-        self._failed[key] = circuit
-        while len(self._failed) > MOST:
-            del self._failed[next(iter(self._failed))]
+            circuit.retry_at = now + min(MAX_OPEN_SECONDS, hold * 2.0 ** min(before.failures, 16))
+        self._circuits[key] = circuit
+        while len(self._circuits) > MAX_CIRCUITS:
+            del self._circuits[next(iter(self._circuits))]
         return not before or before.error != error
 
     def close(self, key: Key) -> None:
-        """It works, or is to be tried in any case."""
-        self._failed.pop(key, None)
+        """A try succeeded."""
+        self._circuits.pop(key, None)
 
-    def barred(self, key: Key, now: float) -> str:
-        """The same, for who just asks for an answer: most things may be tried for that."""
-        circuit = self._failed.get(key)
-        return self.open(key, now) if circuit and circuit.barred else ""
+    def open_for_requests(self, key: Key, now: float) -> str:
+        """Like `open`, for a client's request: "" for most circuits, because a request is worth
+        a try."""
+        circuit = self._circuits.get(key)
+        return self.open(key, now) if circuit and circuit.blocks_requests else ""
 
     def error(self, key: Key) -> str:
-        """What went wrong the last time; "" when nothing did."""
-        circuit = self._failed.get(key)
+        """The last error; "" after a success."""
+        circuit = self._circuits.get(key)
         return circuit.error if circuit else ""
 
     def open(self, key: Key, now: float) -> str:
-        """Why not to try, in one sentence; "" when a try is worth it."""
-        circuit = self._failed.get(key)
-        if not circuit or now >= circuit.again:
+        """Why there is no try now, in one sentence; "" when one is allowed."""
+        circuit = self._circuits.get(key)
+        if not circuit or now >= circuit.retry_at:
             return ""
         what = "model" if circuit.model else "binding"
-        seconds = f"{circuit.again - now:.0f} s"
+        seconds = f"{circuit.retry_at - now:.0f} s"
         return f"{circuit.error}; the next try is in {seconds}, or when the {what} is selected"
 
-    def spared(self, binding: str, model: str, now: float) -> bool:
-        """Whether nobody should try it unasked."""
+    def any_open(self, binding: str, model: str, now: float) -> bool:
+        """Whether the circuit of the binding or of the model is open."""
         return any(self.open((binding, each), now) for each in ("", model))
 
     def status(self, now: float) -> list[dict[str, Any]]:
-        """What failed and has not worked since."""
-        return [circuit.status(now) for circuit in self._failed.values()]
+        """Circuits whose last try failed."""
+        return [circuit.status(now) for circuit in self._circuits.values()]

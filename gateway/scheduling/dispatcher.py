@@ -31,7 +31,7 @@ from protocol.messages import Failed, Load
 log = logging.getLogger(__name__)
 
 RELOAD, RESTART = 2.0, 30.0
-"""Seconds for which a failed load, or start, is left alone the first time."""
+"""Seconds until the next try after the first failed load, or start."""
 
 
 class LoadBuilder(Protocol):
@@ -51,25 +51,25 @@ class Dispatcher:
         loads: LoadBuilder,
         quarantine: Quarantine,
         *,
-        wanted: Callable[[str], str],
+        preload: Callable[[str], str],
         max_queue: int,
-        patience: float = 20.0,
+        start_timeout: float = 20.0,
     ) -> None:
-        """`wanted` is the model that a worker of a binding should hold before anybody asks.
-        `patience`: seconds that a started process has to say Hello."""
+        """`preload` returns the model that a new worker of a binding loads without a request; "" is
+        none. `start_timeout`: seconds from the start of a process to its Hello."""
         self._fleet = fleet
         self._link = link
         self._provider = provider
         self._loads = loads
         self._quarantine = quarantine
-        self._wanted = wanted
-        self._patience = patience
+        self._preload = preload
+        self._start_timeout = start_timeout
         self._queue = RequestQueue(fleet, max_queue)
         self.circuits = self._queue.circuits
         self._ready: dict[Waiter, asyncio.Future[Worker]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self.asleep: set[str] = set()
-        """Bindings whose workers were stopped because nobody needed them."""
+        """Bindings whose workers were stopped because they were idle."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrivals: dict[str, asyncio.Event] = {}
 
@@ -88,13 +88,14 @@ class Dispatcher:
         yield await self._wait(Waiter(binding, model, slot=True, first=first))
 
     async def ensure(self, binding: str, model: str, *, insist: bool = False) -> Worker:
-        """Return when some worker holds the model; nothing that runs is disturbed."""
-        return await self._wait(Waiter(binding, model, slot=False, insists=insist))
+        """Return a worker that holds the model. Running requests are not disturbed. With `insist`
+        open circuits are ignored."""
+        return await self._wait(Waiter(binding, model, slot=False, insist=insist))
 
     async def ensure_worker(self, binding: str) -> None:
-        """Return when a worker of the binding answers; whatever failed lately is tried again."""
+        """Return when a worker of the binding has joined. Open circuits are ignored."""
         if not self._fleet.of(binding):
-            await self._wait(Waiter(binding, "", slot=False, insists=True))
+            await self._wait(Waiter(binding, "", slot=False, insist=True))
 
     async def close(self) -> None:
         tasks = [*self._tasks, *self._starting.values()]
@@ -110,7 +111,7 @@ class Dispatcher:
         self.circuits.close((worker.binding, ""))
         if arrival := self._arrivals.get(worker.binding):
             arrival.set()
-        model = self._fleet.take_orphan(worker.binding) or self._wanted(worker.binding)
+        model = self._fleet.take_orphan(worker.binding) or self._preload(worker.binding)
         if (
             model
             and not worker.model
@@ -134,14 +135,14 @@ class Dispatcher:
             found = await self._provider.post_mortem(worker, how)
             how = found if how == DIED else how
         finally:
-            self._record_crash(worker, how)  # first: a client may send it again at once
+            self._record_crash(worker, how)  # first: its client may repeat the request at once
             self._link.fail(worker, how)
             self._schedule()
 
     def _record_crash(self, worker: Worker, how: str) -> None:
         if not worker.retiring:
-            prints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
-            self._quarantine.record_crash(prints, worker.name, how, self._now())
+            fingerprints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
+            self._quarantine.record_crash(fingerprints, worker.name, how, self._now())
 
     # The queue.
 
@@ -155,7 +156,7 @@ class Dispatcher:
                 raise Busy
             return await ready
         except asyncio.CancelledError:
-            asyncio.get_running_loop().call_soon(self._schedule)  # what was reserved is free again
+            asyncio.get_running_loop().call_soon(self._schedule)  # its reserved slot is free again
             raise
         finally:
             # From here to the request's first frame nothing waits: see `slot`.
@@ -167,7 +168,7 @@ class Dispatcher:
 
     def _schedule(self) -> None:
         for waiter, ready in self._ready.items():
-            if ready.cancelled():  # its task is about to take it out
+            if ready.cancelled():  # its task will remove it in a moment
                 self._queue.leave(waiter)
         for action in self._queue.schedule(self._now()):
             self._execute(action)
@@ -191,7 +192,7 @@ class Dispatcher:
                 self._execute(rejected)
         self._schedule()
 
-    # What its actions start.
+    # Loading models and starting workers.
 
     async def _load_now(self, worker: Worker, model: str) -> None:
         log.info("worker %s loads %s", worker.name, model)
@@ -215,9 +216,9 @@ class Dispatcher:
 
     def _load_failed(self, worker: Worker, model: str, error: LoadFailed, deadly: bool) -> None:
         key = worker.binding, model
-        first_death = deadly and not self.circuits.error(key)  # it may have died of something else
+        first_death = deadly and not self.circuits.error(key)  # the load need not be the cause
         hold = 0.0 if first_death else RELOAD
-        if self.circuits.failed(key, str(error), self._now(), hold, barred=deadly):
+        if self.circuits.failed(key, str(error), self._now(), hold, blocks_requests=deadly):
             log.warning("worker %s could not load %s: %s", worker.name, model, error)
         self._fail(error, worker.binding, model, slots=not first_death)
 
@@ -229,7 +230,7 @@ class Dispatcher:
     async def _start_now(self, binding: str, insist: bool) -> None:
         try:
             present = {worker.pid for worker in self._fleet.of(binding)}
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._start_timeout):
                 started = await self._provider.start_worker(
                     binding, self._arrivals[binding], present, insist
                 )
@@ -237,11 +238,13 @@ class Dispatcher:
                     await self._arrivals[binding].wait()
         except (NoWorker, TimeoutError) as error:
             started = False
-            late = f"no worker of the binding {binding} answered within {self._patience:g} s"
+            late = f"no worker of the binding {binding} answered within {self._start_timeout:g} s"
             why = str(error) or late
             if not self._fleet.of(binding):
                 if not isinstance(error, NoWorker) or isinstance(error, StartFailed):
-                    self.circuits.failed((binding, ""), why, self._now(), RESTART, barred=True)
+                    self.circuits.failed(
+                        (binding, ""), why, self._now(), RESTART, blocks_requests=True
+                    )
                 self._fail(NoWorker(why), binding)
         finally:
             del self._starting[binding]

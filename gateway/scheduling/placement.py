@@ -1,4 +1,4 @@
-"""Placement: which worker takes a request, or which step brings it nearer to one."""
+"""Placement: which worker takes a request, or which step has to come first."""
 
 from enum import Enum, auto
 
@@ -17,12 +17,11 @@ class Step(Enum):
 def place(
     fleet: Fleet, binding: str, model: str, *, slot: bool = True, startable: bool
 ) -> tuple[Step, Worker | None]:
-    """What brings a request for `model` nearer to running.
+    """The next step for a request for `model`, and its worker for SERVE and LOAD.
 
-    With `slot`, SERVE means a free slot; without, that the model is there.
-    A model is never taken from a worker while another way is open: an empty
-    worker first, then one more process, then the idle worker that was used
-    longest ago, and at last a busy one, which is drained.
+    With `slot`, SERVE means a free slot; without, a worker that holds the model. A loaded
+    model is replaced last: first an empty worker, then one more process, then the idle worker
+    that was used longest ago, and at last a busy one, which is marked as draining.
     """
     holders = fleet.holders(binding, model)
     free = [w for w in holders if w.occupied < w.slots and not w.draining]
@@ -49,9 +48,9 @@ def place(
 
 
 def stop_draining(fleet: Fleet, wanted: set[tuple[str, str]]) -> None:
-    """Requests that waited for a model may have left: no worker drains for what nobody wants.
+    """Let workers serve again that drain for a model for which no request waits any more.
 
-    `wanted` are binding and model of all that wait.
+    `wanted` are binding and model of all waiting requests.
     """
     for worker in fleet.all():
         if worker.draining and (worker.binding, worker.draining) not in wanted:

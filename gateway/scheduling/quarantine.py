@@ -1,9 +1,9 @@
 """Quarantine: refuse requests that crash their workers, for a while.
 
 A request is known by its fingerprint. When a worker crashes or hangs, each request that
-ran in it gets an entry; a request that then runs to its end loses it. After two crashes
+ran in it gets a crash record; a request that runs to its end loses it. After two crashes
 a request is refused, unless another request was there each time, which may be the
-cause as well: then the next crash tells the two apart.
+cause as well: then the next crash shows which one it is.
 Times come in as arguments, in seconds of any clock that does not jump.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 from gateway.errors import Quarantined
 
 CRASHES = 2
-"""After this many a request is refused."""
-MOST = 256
-"""Entries that are kept; the one whose last crash is the oldest goes first."""
+"""After so many crashes a request is refused."""
+MAX_RECORDS = 256
+"""The one whose last crash is the oldest is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Fingerprint:
 
 
 @dataclass(slots=True)
-class Entry:
+class CrashRecord:
     crashes: set[str] = field(default_factory=set)
     """Names of the workers that crashed with it."""
     how: str = ""
     """The last one's end."""
-    at: float = 0.0
+    crashed_at: float = 0.0
     refused: int = 0
 
 
@@ -46,42 +46,43 @@ class Quarantine:
     def __init__(self, time: float) -> None:
         """Seconds for which a request is refused after its last crash; 0 is never."""
         self._time = time
-        self._entries: dict[Fingerprint, Entry] = {}
+        self._records: dict[Fingerprint, CrashRecord] = {}
 
     def record_crash(
-        self, prints: Iterable[Fingerprint], worker: str, how: str, now: float
+        self, fingerprints: Iterable[Fingerprint], worker: str, how: str, now: float
     ) -> None:
         """The worker of that name crashed while these ran in it; `how` is a sentence's end."""
         if not self._time:
             return
         self._forget(now)
-        for each in set(prints):
-            entry = self._entries.pop(each, None) or Entry()
-            entry.crashes.add(worker)
-            entry.how, entry.at = how, now
-            self._entries[each] = entry
+        for each in set(fingerprints):
+            record = self._records.pop(each, None) or CrashRecord()
+            record.crashes.add(worker)
+            record.how, record.crashed_at = how, now
+            self._records[each] = record
 
     def clear(self, fingerprint: Fingerprint) -> None:
-        """It ran to its end: its entry is removed."""
-        self._entries.pop(fingerprint, None)
+        """It ran to its end: its record is removed."""
+        self._records.pop(fingerprint, None)
 
     def check(self, fingerprint: Fingerprint, now: float) -> None:
         """Raise Quarantined for a request that may not run."""
         self._forget(now)
         if not self.is_quarantined(fingerprint):
             return
-        entry = self._entries[fingerprint]
-        entry.refused += 1
+        record = self._records[fingerprint]
+        record.refused += 1
         why = (
-            f"is refused for {entry.at + self._time - now:.0f} s: {len(entry.crashes)} workers "
-            f"of the binding {fingerprint.binding} died with it, the last one {entry.how}"
+            f"is refused for {record.crashed_at + self._time - now:.0f} s: "
+            f"{len(record.crashes)} workers of the binding {fingerprint.binding} died with it, "
+            f"the last one {record.how}"
         )
         raise Quarantined(f"this request {why}")
 
     def refusals(self, fingerprint: Fingerprint) -> int:
         """How often the request was refused."""
-        entry = self._entries.get(fingerprint)
-        return entry.refused if entry else 0
+        record = self._records.get(fingerprint)
+        return record.refused if record else 0
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """For an operator: what is refused, and nothing of any prompt."""
@@ -91,30 +92,31 @@ class Quarantine:
                 "fingerprint": each.digest,
                 "binding": each.binding,
                 "model": each.model,
-                "deaths": len(entry.crashes),
-                "how": entry.how,
-                "refused": entry.refused,
-                "forgotten_in": round(entry.at + self._time - now, 1),
+                "deaths": len(record.crashes),
+                "how": record.how,
+                "refused": record.refused,
+                "forgotten_in": round(record.crashed_at + self._time - now, 1),
             }
-            for each, entry in self._entries.items()
+            for each, record in self._records.items()
             if self.is_quarantined(each)
         ]
 
     def is_quarantined(self, fingerprint: Fingerprint) -> bool:
         """Whether it, and no other request, may be the cause of all its crashes."""
-        entry = self._entries.get(fingerprint)
-        if not entry or len(entry.crashes) < CRASHES:
+        record = self._records.get(fingerprint)
+        if not record or len(record.crashes) < CRASHES:
             return False
         return not any(
-            entry.crashes <= other.crashes
-            for each, other in self._entries.items()
+            record.crashes <= other.crashes
+            for each, other in self._records.items()
             if each != fingerprint
         )
 
     def _forget(self, now: float) -> None:
-        """They are in the order of their last crashes."""
-        while self._entries:
-            first = next(iter(self._entries))
-            if len(self._entries) <= MOST and now - self._entries[first].at < self._time:
+        """Drop old records. They are in the order of their last crashes."""
+        while self._records:
+            first = next(iter(self._records))
+            age = now - self._records[first].crashed_at
+            if len(self._records) <= MAX_RECORDS and age < self._time:
                 return
-            del self._entries[first]
+            del self._records[first]

@@ -1,7 +1,7 @@
-"""The request queue: order, limit, and what brings each request nearer to a worker.
+"""The request queue: order, limit, and the next action for each waiting request.
 
-One queue for all. It is scheduled whenever something has changed; the dispatcher
-executes the actions that `schedule` returns. Times come in as arguments, in seconds.
+There is one queue for all bindings. The dispatcher calls `schedule` on every change and
+executes the actions that it returns. Times come in as arguments, in seconds.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from gateway.workers.fleet import Fleet, Worker
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """A request that waits."""
+    """A waiting request."""
 
     binding: str
     model: str
-    """"" is any: a worker of the binding is all that is wanted."""
+    """"" for any worker of the binding, whatever its model."""
     slot: bool
-    """Wants to run there, not only to know that the model is loaded."""
+    """It needs a slot, not only a worker that holds the model."""
     first: bool = False
-    """Was running when its worker died: it was admitted long ago."""
-    insists: bool = False
-    """Wants a try although the last one has failed a moment ago."""
+    """It ran already and its worker died: it goes to the front, and the limit does not apply."""
+    insist: bool = False
+    """Ignore open circuits: try again although the last try failed a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ Action = Serve | Reject | LoadModel | StartWorker
 class RequestQueue:
     def __init__(self, fleet: Fleet, max_queue: int) -> None:
         self.circuits = CircuitBreaker()
-        """What could not be started or loaded, and is left alone for a while."""
+        """Starts and loads that failed, and are not tried again for a while."""
         self.full: set[str] = set()
-        """Bindings all of whose processes run: no use in asking for one more."""
+        """Bindings whose allowed processes all run: no other can be started."""
         self._fleet = fleet
         self._max_queue = max_queue
         self._waiters: list[Waiter] = []
@@ -79,22 +79,22 @@ class RequestQueue:
         return sum(waiter.slot for waiter in self._waiters)
 
     def join(self, waiter: Waiter) -> None:
-        """At the end, or behind those that were running before."""
+        """Append it; if it is `first`, behind the other `first` ones."""
         before = sum(each.first for each in self._waiters) if waiter.first else len(self._waiters)
         self._waiters.insert(before, waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """Whether it still waits or not."""
+        """Remove it, if it still waits."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
     def too_many(self, waiter: Waiter) -> bool:
-        """It waits, and the queue was full before it came."""
+        """Whether it waits although the queue was full before it joined."""
         queued = waiter.slot and not waiter.first and waiter in self._waiters
         return queued and self.waiting > self._max_queue
 
     def schedule(self, now: float) -> list[Action]:
-        """One pass over all that wait, in order."""
+        """One pass over all waiting requests, in order."""
         wanted = {(waiter.binding, waiter.model) for waiter in self._waiters}
         stop_draining(self._fleet, wanted)
         actions = [self._advance(waiter, now) for waiter in self._waiters]
@@ -105,8 +105,8 @@ class RequestQueue:
     def reject(
         self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
     ) -> list[Reject]:
-        """All that wait for this model, or with None for any model of the binding, leave.
-        Without `slots`, those that want to run there go on waiting."""
+        """Remove all requests for this model, or with None for any model of the binding. Without
+        `slots`, requests that need a slot stay."""
         hopeless = [
             waiter
             for waiter in self._waiters
@@ -132,7 +132,7 @@ class RequestQueue:
         if step in (Step.START, Step.LOAD) and (error := self._open_circuit(waiter, step, now)):
             return Reject(waiter, error)
         if step is Step.START:
-            return StartWorker(binding, waiter.insists)
+            return StartWorker(binding, waiter.insist)
         if worker and step is Step.LOAD:
             return self.load(worker, model)
         if worker and step is Step.SERVE:
@@ -142,10 +142,12 @@ class RequestQueue:
         return None
 
     def _open_circuit(self, waiter: Waiter, step: Step, now: float) -> Exception | None:
-        """What has failed so recently that it is not even tried."""
-        if waiter.insists:
+        """The error of an open circuit, if the step must not be tried now."""
+        if waiter.insist:
             return None
-        if step is Step.START and (why := self.circuits.barred((waiter.binding, ""), now)):
+        if step is Step.START and (
+            why := self.circuits.open_for_requests((waiter.binding, ""), now)
+        ):
             return NoWorker(why)
-        why = self.circuits.barred((waiter.binding, waiter.model), now)
+        why = self.circuits.open_for_requests((waiter.binding, waiter.model), now)
         return LoadFailed(why) if why else None

@@ -11,7 +11,7 @@ from gateway.security.tokens_file import TokenHolder
 
 
 class Quota:
-    """Of one token holder, shared by all its sessions; first come, first served."""
+    """The quota of a token holder, shared by all its sessions; first come, first served."""
 
     def __init__(self, holder: TokenHolder) -> None:
         self.holder = holder
@@ -24,7 +24,7 @@ class Quota:
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:
-        """For one generation. Raise Busy at once when too many wait for one already."""
+        """A place for one generation. Raise Busy at once when too many wait already."""
         await self._enter()
         try:
             yield
@@ -44,13 +44,13 @@ class Quota:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self._leave()  # it was given a place in the moment in which it gave up
+                self._leave()  # it got its place in the moment of its cancellation
             elif turn in self._queue:
                 self._queue.remove(turn)
             raise
 
     def _leave(self) -> None:
-        """The place goes to who waits longest, if anybody does."""
+        """Pass the place to the longest waiting one, if any."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
@@ -59,7 +59,7 @@ class Quota:
 
 
 class Quotas:
-    """Of all token holders that are or were connected."""
+    """The quotas of all token holders that are or were connected."""
 
     def __init__(self) -> None:
         self._of: dict[str, Quota] = {}
@@ -68,11 +68,11 @@ class Quotas:
         if holder.name not in self._of:
             self._of[holder.name] = Quota(holder)
         quota = self._of[holder.name]
-        quota.holder = holder  # its limits may be others than the last time
+        quota.holder = holder  # its limits may have changed
         return quota
 
     def status(self) -> dict[str, dict[str, int]]:
-        """Of each token's name what runs and what waits."""
+        """Running and waiting generations by the name of the token."""
         return {
             name: {"running": each.running, "waiting": each.waiting}
             for name, each in self._of.items()

@@ -1,4 +1,4 @@
-"""Access control: whose token a request brings, where tokens are needed."""
+"""Access control: find the holder of a request's token, where tokens are needed."""
 
 import hashlib
 import hmac
@@ -11,30 +11,30 @@ from typing import Any
 from gateway.config.command_line import PREFIX
 from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.security.tokens_file import HOW, TokenHolder, read_tokens
+from gateway.security.tokens_file import HOW_TO_MAKE_ONE, TokenHolder, read_tokens
 from gateway.storage.folder_cache import signature, unchanged
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
-SHORT = 16
-"""Characters. A shorter token can be guessed: a warning in the log, once, no error."""
+MIN_TOKEN_LENGTH = 16
+"""Characters. A shorter token can be guessed: it is accepted, with a warning at the start."""
 
 
 class Tokens:
-    """Digests of the tokens, and one token itself for our own health checks."""
+    """Digests of the tokens, and one token in plain text for the launcher's requests."""
 
     def __init__(self, tokens: Iterable[tuple[str, TokenHolder]], everybody: TokenHolder) -> None:
         self._everybody = everybody
         self._known: list[tuple[bytes, TokenHolder]] = []
-        self.own = ""
-        """A token that opens this server; "" where none is needed."""
+        self.own_token = ""
+        """A valid token; "" where none is needed."""
         self.short: list[str] = []
-        """The names of those whose token is shorter than it should be."""
+        """Names of holders whose tokens are shorter than MIN_TOKEN_LENGTH."""
         for value, holder in tokens:
             self._known.append((_digest(value), holder))
-            self.own = self.own or value
-            if len(value) < SHORT:
+            self.own_token = self.own_token or value
+            if len(value) < MIN_TOKEN_LENGTH:
                 self.short.append(holder.name)
 
     @property
@@ -42,7 +42,7 @@ class Tokens:
         return bool(self._known)
 
     def holder(self, value: str) -> TokenHolder | None:
-        """Whose token this is; takes as long for one that is nearly right as for any other."""
+        """The holder of a token, or None. Takes constant time, so it tells nothing about tokens."""
         if not self.guarded:
             return self._everybody
         digest, found = _digest(value), None
@@ -53,22 +53,22 @@ class Tokens:
 
 
 class AccessControl:
-    """Who may use this server now. The tokens file is read again when it changes; one that
-    cannot be used changes nothing."""
+    """The current tokens. The tokens file is read again when it changes; an invalid file is
+    logged, and the tokens stay as they were."""
 
     def __init__(self, settings: Settings) -> None:
         """Raise BadSetting."""
         self._settings = settings
         self._limited_log = RateLimitedLog(log)
         self._signature = signature(settings.tokens_file)
-        self._tokens = open_access(settings)
+        self._tokens = load_tokens(settings)
 
     def now(self) -> Tokens:
         now = signature(self._settings.tokens_file)
         if not unchanged(self._signature, now):
             self._signature = now
             try:
-                self._tokens = open_access(self._settings)
+                self._tokens = load_tokens(self._settings)
             except BadSetting as error:
                 self._limited_log.warning("the tokens stay as they were: %s", error)
         return self._tokens
@@ -77,23 +77,25 @@ class AccessControl:
         return self.now().holder(value)
 
 
-def open_access(settings: Settings) -> Tokens:
+def load_tokens(settings: Settings) -> Tokens:
     """Read the tokens. Raise BadSetting when they cannot be used, or when other machines could
     reach a server without tokens."""
     running, waiting = settings.token_running, settings.token_queue
     tokens = read_tokens(settings)
-    if not tokens and settings.tokens_file.exists():  # its owner thinks that the server is guarded
-        raise BadSetting(f"{settings.tokens_file} has no token in it: {HOW}, or remove the file")
+    if not tokens and settings.tokens_file.exists():  # its owner expects the server to be guarded
+        raise BadSetting(
+            f"{settings.tokens_file} has no token in it: {HOW_TO_MAKE_ONE}, or remove the file"
+        )
     if settings.api_key:
         tokens.append((settings.api_key, TokenHolder("api_key", running, waiting)))
     for each in ([value for value, _ in tokens], [holder.name for _, holder in tokens]):
         if len(set(each)) < len(each):
             raise BadSetting(f"{settings.tokens_file}: a name or a token is there twice")
     found = Tokens(tokens, TokenHolder("", running, waiting))
-    if not (found.guarded or settings.insecure or of_this_machine(settings.host)):
+    if not (found.guarded or settings.insecure or is_local(settings.host)):
         raise BadSetting(
             f"{settings.host} can be reached from other machines, and no token is needed here: "
-            f"{HOW}, set {PREFIX}API_KEY, or say --insecure if everybody "
+            f"{HOW_TO_MAKE_ONE}, set {PREFIX}API_KEY, or say --insecure if everybody "
             "may use this server"
         )
     return found
@@ -109,7 +111,7 @@ def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode(errors="surrogatepass")).digest()
 
 
-def of_this_machine(host: str) -> bool:
+def is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -117,5 +119,5 @@ def of_this_machine(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return True  # then nobody can reach it, and binding it says why
+        return True  # unknown: binding it will fail with the reason
     return all(ipaddress.ip_address(each[4][0]).is_loopback for each in found)

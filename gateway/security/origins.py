@@ -10,8 +10,8 @@ LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 class Origins:
-    """Native clients send no Origin and always may. A page may when it comes from this very
-    host, from localhost at any port, or is listed; `*` lists them all."""
+    """Which origins may connect. Native clients send none and always may. A page may if it is
+    from this host, from localhost at any port, or listed; `*` lists all."""
 
     def __init__(self, listed: tuple[str, ...]) -> None:
         self._listed = {origin.rstrip("/").lower() for origin in listed}
@@ -30,12 +30,12 @@ class Origins:
 
 
 class Hosts:
-    """What may stand in `Host`. A page of a name whose owner lets it point here is of the "same
-    host" for the browser: so a name must be known. An address cannot be pointed elsewhere."""
+    """Which Host headers are accepted: known names, and all addresses. Against DNS rebinding: a
+    foreign name that resolves to this machine would be the "same host" for a browser."""
 
     def __init__(self, listening: str, origins: tuple[str, ...]) -> None:
-        """`listening` is the setting `host`; a listed origin may also be this server's own,
-        when something stands before it."""
+        """`listening` is the setting `host`. The hosts of listed origins are accepted, too: one
+        may be this server behind a proxy."""
         self._all = "*" in origins
         self._names = {*LOCAL, listening.lower(), socket.gethostname().lower()}
         self._names |= {urlsplit(origin).hostname or "" for origin in origins}

@@ -17,7 +17,9 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
         return None
 
     def no_password() -> str:
-        raise BadSetting(f"the TLS key {key or certificate} has a password, and nobody is asked")
+        raise BadSetting(
+            f"the TLS key {key or certificate} has a password, which cannot be entered here"
+        )
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -38,8 +40,8 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def client_context(settings: Settings) -> ssl.SSLContext | None:
-    """For asking our own server on this machine: its first certificate is the one that is
-    trusted, whatever the name in it and whoever signed it. None without TLS."""
+    """For requests to our own server on this machine. It trusts exactly the server's first
+    certificate, whatever its name and issuer. None without TLS."""
     if settings.ssl_certfile is None:
         return None
     head, end, _ = settings.ssl_certfile.read_text(errors="replace").partition(_END)

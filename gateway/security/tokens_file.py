@@ -1,16 +1,16 @@
-"""The file of named tokens: `name token [running=N] [waiting=N]` a line."""
+"""The file of named tokens: one `name token [running=N] [waiting=N]` per line."""
 
 from dataclasses import dataclass
 
 from gateway.config.settings import Settings
-from gateway.config.values import Unfit, UnfitSecret, token, whole
+from gateway.config.values import InvalidSecret, InvalidValue, token, whole
 from gateway.errors import BadSetting
-from gateway.storage.untrusted_files import Exposed, check_private, is_plain, read_regular
+from gateway.storage.untrusted_files import NotPrivate, check_private, is_plain, read_regular
 
 MAX_NAME = 64
 MAX_LIMIT = 100_000
 MAX_BYTES = 1_000_000
-HOW = "`python -m gateway.keys token NAME` writes one"
+HOW_TO_MAKE_ONE = "`python -m gateway.keys token NAME` writes one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class TokenHolder:
     running: int
     """Generations that may run at the same time; 0 is no limit."""
     waiting: int
-    """And how many more may wait for these."""
+    """Generations that may wait for these."""
 
 
 def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
@@ -34,7 +34,7 @@ def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
         if "tokens_file" in settings.given:
             raise BadSetting(f"the tokens file {path} does not exist") from None
         return []
-    except Exposed as error:
+    except NotPrivate as error:
         raise BadSetting(str(error)) from None
     except (OSError, ValueError) as error:
         reason = "not text" if isinstance(error, ValueError) else error.strerror or error
@@ -44,7 +44,7 @@ def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
         if words := line.partition("#")[0].split():
             try:
                 read.append(_entry(words, settings))
-            except (Unfit, UnfitSecret) as error:
+            except (InvalidValue, InvalidSecret) as error:
                 raise BadSetting(f"{path}, line {number}: {error}") from None
     return read
 
@@ -52,13 +52,13 @@ def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
 def _entry(words: list[str], settings: Settings) -> tuple[str, TokenHolder]:
     limits = {"running": settings.token_running, "waiting": settings.token_queue}
     if len(words) < 2:
-        raise Unfit(f"a name and a token are expected; {HOW}")
+        raise InvalidValue(f"a name and a token are expected; {HOW_TO_MAKE_ONE}")
     name, value, *rest = words
     if not is_plain(name) or not name.isprintable() or len(name) > MAX_NAME:
-        raise Unfit(f"the name must be one word of up to {MAX_NAME} characters")
+        raise InvalidValue(f"the name must be one word of up to {MAX_NAME} characters")
     for each in rest:
         key, _, number = each.partition("=")
         if key not in limits:
-            raise Unfit("after the token only running=N and waiting=N are expected")
+            raise InvalidValue("after the token only running=N and waiting=N are expected")
         limits[key] = whole(0, MAX_LIMIT)(number, settings.tokens_file)
     return token(value, settings.tokens_file), TokenHolder(name, **limits)

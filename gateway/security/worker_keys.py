@@ -12,7 +12,7 @@ from pathlib import Path
 import zmq
 
 from gateway.errors import BadSetting
-from gateway.storage.untrusted_files import Exposed, check_private, read_regular
+from gateway.storage.untrusted_files import NotPrivate, check_private, read_regular
 from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ def gateway_key(home: Path) -> bytes:
         raise BadSetting(
             "workers on other machines need keys: `python -m gateway.keys worker NAME` makes them"
         ) from None
-    except (Exposed, OSError) as error:
+    except (NotPrivate, OSError) as error:
         raise BadSetting(str(error)) from None
     except (ValueError, zmq.ZMQError):
-        raise BadSetting(f"{path} is no key of ZeroMQ's") from None
+        raise BadSetting(f"{path} is not a CURVE key") from None
 
 
 def digest(secret: str) -> str:
@@ -52,14 +52,14 @@ def digest(secret: str) -> str:
 
 
 class WorkerKeys:
-    """Every method reads the list anew. A list that cannot be read is logged, and empty."""
+    """Each method reads the list again. An unreadable list is logged, and counts as empty."""
 
     def __init__(self, home: Path) -> None:
         self._path = list_file(home)
         self._log = RateLimitedLog(log)
 
     def has_key(self, key: bytes) -> bool:
-        """Public, as ZeroMQ writes it."""
+        """Whether this public key, in Z85, is on the list."""
         known = [entry[1] for entry in self.entries() if entry[1] == key.decode(errors="replace")]
         if not known:
             self._log.warning("refused a worker on another machine: its key is not known")
@@ -76,8 +76,8 @@ class WorkerKeys:
             lines = read_regular(self._path, MAX_BYTES).decode().splitlines()
         except FileNotFoundError:
             return []
-        except (Exposed, OSError, ValueError) as error:
-            self._log.warning("no worker on another machine is let in: %s", error)
+        except (NotPrivate, OSError, ValueError) as error:
+            self._log.warning("workers on other machines are refused: %s", error)
             return []
         words = [line.split() for line in lines if not line.startswith("#")]
         return [(each[0], each[1], each[2]) for each in words if len(each) == 3]

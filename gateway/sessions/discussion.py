@@ -1,4 +1,4 @@
-"""What one session and one personality said to each other, within limits."""
+"""The discussion of a session with one personality: its exchanges, within limits."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from gateway.personalities.prompts import user_turn
 
 MAX_EXCHANGES = 256
 MAX_CHARACTERS = 200_000
-"""More than any context here takes, and bearable for a thousand clients."""
+"""More than fits into any context here, and little enough for a thousand clients."""
 
 
 class Discussion:
@@ -24,7 +24,8 @@ class Discussion:
             self._characters -= sum(map(len, self._exchanges.popleft()))
 
     def blocks(self, personality: Personality) -> list[str]:
-        """One text an exchange, oldest first: what may be dropped to make the rest fit."""
+        """One text per exchange, oldest first; a worker drops the oldest when the prompt is too
+        long."""
         return [user_turn(personality, q) + answer.strip() for q, answer in self._exchanges]
 
     def turns(self) -> list[str]:

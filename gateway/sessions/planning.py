@@ -1,4 +1,4 @@
-"""Planning: what a request for text means now, for the session that makes it."""
+"""Planning: resolve a request for text into a plan, by the selections of its session."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from gateway.sessions.session import Session
 from protocol.sampling import Sampling
 
 RAW = -1
-"""The personality id that means: the prompt goes to the model as it is."""
+"""The personality id for none: the prompt goes to the model unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class GenerateText:
     personality: int
     n_predict: int | None
     sampling: dict[str, Any]
-    """What the request itself sets, checked; the rest is the personality's or the default."""
+    """Parameters of the request, checked. Others come from the personality or the defaults."""
     stop: tuple[str, ...]
 
 
@@ -44,8 +44,8 @@ class Planning:
         self._resumable = not settings.no_continue
 
     async def plan(self, session: Session, request: GenerateText) -> Plan:
-        """A selection that the client asked for before this request comes first."""
-        async with session.changing:
+        """Wait for selections that the client requested before, then resolve the request."""
+        async with session.selection_lock:
             binding, model = self._selections.required(session)
         personality = await self._personality(request.personality)
         discussion = session.discussion(personality.path) if personality else None
@@ -69,7 +69,7 @@ class Planning:
             turns=[*discussion.turns(), request.prompt] if discussion else [],
             stop=[*request.stop, *(personality.anti_prompts if personality else ())],
             remember=lambda answer: self._remember(session, personality, request.prompt, answer),
-            # Log probabilities come with the end, and those of a dead worker never.
+            # Log probabilities come with the end: those of a dead worker are lost.
             resumable=self._resumable and not sampling.logprobs,
         )
 

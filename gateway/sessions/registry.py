@@ -1,8 +1,7 @@
-"""All sessions: those that are connected, and those whose clients may come back."""
+"""All sessions: connected ones, and those whose clients are away and may come back."""
 
 import asyncio
 import logging
-from pathlib import Path
 
 from gateway.config.settings import Settings
 from gateway.inference.generation import Generation
@@ -22,13 +21,13 @@ class Sessions:
         self.draining = False
         """The server stops: no new work."""
 
-    async def arrive(self, fresh: Session, token: str) -> Session:
-        """A client has connected, and brought this session token, or ""."""
-        session = self.connected[fresh.sid] = await self.resumption.arrive(fresh, token)
+    async def arrive(self, new: Session, token: str) -> Session:
+        """A client has connected with this session token, or ""."""
+        session = self.connected[new.sid] = await self.resumption.arrive(new, token)
         return session
 
     def leave(self, session: Session, *, keep: bool = True) -> None:
-        """Its connection has ended. Without `keep` nobody will come back."""
+        """Its connection has ended. Without `keep` its client cannot come back."""
         del self.connected[session.sid]
         if not keep or not self.resumption.leave(session):
             self.resumption.forget(session)
@@ -39,11 +38,11 @@ class Sessions:
         session.connection.close()
 
     def finished(self, session: Session, generation: Generation) -> None:
-        """Its generation is over: the session may begin the next."""
+        """Its generation has ended: the session may start the next."""
         if session.running is generation:
             session.running = None
         if session.resumable:
-            session.last = generation
+            session.last_generation = generation
             self.resumption.save(session)
 
     @property
@@ -52,7 +51,7 @@ class Sessions:
         return sum(session.running is not None for session in self._all())
 
     async def drain(self, limit: float) -> None:
-        """No new work; what runs may finish within `limit` seconds, and is then ended."""
+        """Refuse new generations; interrupt those that have not ended after `limit` seconds."""
         self.draining = True
         running = [s.running.ended for s in self._all() if s.running]
         if running:
@@ -62,11 +61,20 @@ class Sessions:
             if session.running:
                 session.running.interrupt("the server is stopping")
 
+    async def close(self) -> None:
+        """No client can come back to this gateway any more: abandon the generations of those that
+        are away, and return when these have ended and everything is saved."""
+        away = [session.running for session in self.resumption.away if session.running]
+        await self.resumption.close()
+        tasks = [generation.task for generation in away if generation.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _all(self) -> list[Session]:
         return [*self.connected.values(), *self.resumption.away]
 
 
 def discussion_store(settings: Settings) -> DiscussionStore | None:
-    """None when discussions are not to be kept over a restart."""
-    path: Path = settings.home / "discussions.sqlite"
-    return DiscussionStore(path, MAX_EXCHANGES) if settings.keep_discussions else None
+    """None when discussions are not stored."""
+    if not settings.keep_discussions:
+        return None
+    return DiscussionStore(settings.home / "discussions.sqlite", MAX_EXCHANGES)

@@ -1,8 +1,8 @@
 """Resume sessions: a reconnecting client brings its token, and gets what it missed.
 
-A client that connects with a token is who it was: selection and discussions are there
-again, and what was generated meanwhile. Only a client that says that it may come back
-keeps its generation running when it disconnects.
+With the token it gets its session again: selection, discussions, and the text that was
+generated meanwhile. A generation continues without its client only if that client sent
+`session` in its auth data, even an empty one: it may come back.
 """
 
 import asyncio
@@ -15,44 +15,44 @@ from gateway.storage.discussions import DiscussionStore, SavedSelection
 log = logging.getLogger(__name__)
 
 MAX_AWAY = 1000
-"""Sessions without a client that are kept; the one that left first goes first."""
+"""Sessions that are kept without a client; the one that left first is dropped first."""
 
 
 class Resumption:
-    """Only for the event loop's thread."""
+    """Use it from the event loop's thread only."""
 
     def __init__(
         self, window: float, store: DiscussionStore | None, connected: dict[str, Session]
     ) -> None:
-        """`window` is how many seconds a session outlives its connection; 0 is not at all.
-        `connected` are the sessions that have a client, by its sid."""
+        """`window`: seconds for which a session is kept without a connection; 0 means not at all.
+        `connected`: the sessions with a client, by its sid."""
         self._connected = connected
         self._window = window
         self._store = store
-        self._known: dict[str, Session] = {}
+        self._by_token: dict[str, Session] = {}
         self._away: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def away(self) -> list[Session]:
         """Sessions whose clients are disconnected and may come back."""
-        return [self._known[token] for token in self._away]
+        return [self._by_token[token] for token in self._away]
 
-    async def arrive(self, fresh: Session, token: str) -> Session:
-        """The session of this connection: `fresh`, or the one that is known by the token."""
-        known = self._known.get(token)
-        if known and known.quota.holder.name == fresh.quota.holder.name:
-            return self._resume(known, fresh)
-        if token and not known and await self._restore(fresh, token):
-            fresh.resumed = True
+    async def arrive(self, new: Session, token: str) -> Session:
+        """The session of this connection: the one with this token, or `new`."""
+        old = self._by_token.get(token)
+        if old and old.quota.holder.name == new.quota.holder.name:
+            return self._resume(old, new)
+        if token and not old and await self._restore(new, token):
+            new.resumed = True
         else:
             token = secrets.token_urlsafe(24)
-        fresh.token = token
-        self._known[token] = fresh
-        return fresh
+        new.token = token
+        self._by_token[token] = new
+        return new
 
     def leave(self, session: Session) -> bool:
-        """Its connection has ended; whether it is kept, with what runs for it."""
-        if not self._window or self._known.get(session.token) is not session:
+        """Its connection has ended. Return whether the session is kept."""
+        if not self._window or self._by_token.get(session.token) is not session:
             return False
         if session.running and session.resumable:
             session.running.detach()
@@ -65,66 +65,66 @@ class Resumption:
         return True
 
     def forget(self, session: Session) -> None:
-        """It will not be kept."""
-        if self._known.get(session.token) is session:
-            del self._known[session.token]
+        """The session is not kept."""
+        if self._by_token.get(session.token) is session:
+            del self._by_token[session.token]
 
     async def close(self) -> None:
-        """Nobody will come back to this gateway; what is to be saved, is."""
-        store, self._store = self._store, None  # what runs for the absent is lost for them
+        """Abandon what runs for sessions that are away, and wait until everything is saved."""
+        store, self._store = self._store, None  # so the next gateway reports these as lost
         for token in list(self._away):
             self._expire(token)
         if store:
             await asyncio.to_thread(store.close)
 
     def save(self, session: Session) -> None:
-        """Its selection may have changed."""
+        """Save its selection, if it has changed."""
         if self._store is None or not session.resumable:
             return
         running = session.running
         id = running.state.id if running and not running.state.outcome else ""
         selected = SavedSelection(session.binding, session.model, session.active, id)
-        if selected != session.saved:
-            session.saved = selected
+        if selected != session.saved_selection:
+            session.saved_selection = selected
             self._store.save_selection(session.token, session.quota.holder.name, selected)
 
     def save_exchange(self, session: Session, personality: str, prompt: str, answer: str) -> None:
-        """It was added to a discussion."""
+        """Save an exchange of a discussion."""
         if self._store is not None and session.resumable:
             self._store.add_exchange(session.token, (personality, prompt, answer))
 
-    def _resume(self, known: Session, fresh: Session) -> Session:
-        if timer := self._away.pop(known.token, None):
+    def _resume(self, old: Session, new: Session) -> Session:
+        if timer := self._away.pop(old.token, None):
             timer.cancel()
-        else:  # one of the two connections is dead, or soon will be: not the newer one
-            self._connected.pop(known.sid, None)
-            if known.running:
-                known.running.detach()
-            known.connection.drop("came back on another connection")
-        known.resumed = True
-        known.resumable |= fresh.resumable
-        known.sid, known.connection = fresh.sid, fresh.connection
-        known.rate_limit = fresh.rate_limit
-        known.quota = fresh.quota  # whose limits may be others by now
-        return known
+        else:  # two connections: the newer one has the session
+            self._connected.pop(old.sid, None)
+            if old.running:
+                old.running.detach()
+            old.connection.drop("came back on another connection")
+        old.resumed = True
+        old.resumable |= new.resumable
+        old.sid, old.connection = new.sid, new.connection
+        old.rate_limit = new.rate_limit
+        old.quota = new.quota  # its limits may have changed
+        return old
 
-    async def _restore(self, fresh: Session, token: str) -> bool:
-        """From the store: an earlier gateway had this session."""
+    async def _restore(self, new: Session, token: str) -> bool:
+        """Restore a session of an earlier gateway from the store. Return whether it was there."""
         if self._store is None:
             return False
-        found = await self._store.find(token, fresh.quota.holder.name)
-        if found is None or token in self._known:
+        found = await self._store.find(token, new.quota.holder.name)
+        if found is None or token in self._by_token:
             return False
         selected, exchanges = found
-        fresh.binding, fresh.model, fresh.active = selected.binding, selected.model, selected.active
-        fresh.lost = selected.running
+        new.binding, new.model, new.active = selected.binding, selected.model, selected.active
+        new.lost_generation = selected.running
         for personality, prompt, answer in exchanges:
-            fresh.discussion(personality).add(prompt, answer)
+            new.discussion(personality).add(prompt, answer)
         return True
 
     def _expire(self, token: str) -> None:
         self._away.pop(token).cancel()
-        session = self._known.pop(token)
+        session = self._by_token.pop(token)
         if session.running:
             session.running.abandon()
         log.debug("session %s is forgotten", session.sid)

@@ -27,8 +27,8 @@ class Selections:
         self._resumption = resumption
 
     async def choose_default(self, settings: Settings) -> None:
-        """What was set at the start wins over what was selected last, and that over what is
-        built in. Raise StateNotSaved."""
+        """Set the default binding and model: from explicit settings, else the last selection, else
+        the built-in defaults. Raise StateNotSaved."""
         given, state = settings.given, self._state
         binding, model = state.default_binding, state.default_model
         if ("binding_name" in given or not binding) and settings.binding_name != binding:
@@ -55,7 +55,7 @@ class Selections:
         return binding, model
 
     async def select_binding(self, session: Session, name: str) -> None:
-        """The session's own, and the server's default, once a worker of it answers."""
+        """Select it for the session and as default, once a worker of it has joined."""
         if name not in self._catalog.binding_names():
             raise ModelNotFound(f"there is no binding named {shown(name)}")
         binding, model = self.of(session)
@@ -67,7 +67,7 @@ class Selections:
         self._resumption.save(session)
 
     async def select_model(self, session: Session, name: str) -> None:
-        """The session's own, and the server's default, once a worker has loaded it."""
+        """Select it for the session and as default, once a worker has loaded it."""
         binding, _ = self.of(session)
         if not binding:
             raise NothingSelected("Please select a binding first")
@@ -78,7 +78,8 @@ class Selections:
         self._resumption.save(session)
 
     async def activate(self, session: Session, id: int | None, name: str | None) -> tuple[str, int]:
-        """A mounted personality by id, or by name. Raise PersonalityNotFound."""
+        """Activate a mounted personality, by id or by name. Return its name and id. Raise
+        PersonalityNotFound."""
         names = await self._mounted.names() if name is not None else []
         index = names.index(name) if name in names else id
         if index is None or index >= len(self._mounted):

@@ -1,4 +1,4 @@
-"""What the server knows about one client."""
+"""A session: the state of one client."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Connection(Listener, Protocol):
     """A client's connection, through which everything is sent to it, in order."""
 
     def event(self, name: str, data: dict[str, Any]) -> None:
-        """Of the frontend's own vocabulary."""
+        """Send an event of this frontend."""
 
     def drop(self, why: str) -> None:
         """End the connection; `why` is for the log."""
@@ -35,7 +35,7 @@ class Session:
     sid: str
     connection: Connection
     quota: Quota
-    """Of the token that it came with."""
+    """The quota of its token."""
     rate_limit: RateLimit
     binding: str | None = None
     """Its own selection; None is the server's default."""
@@ -46,22 +46,22 @@ class Session:
     discussions: dict[str, Discussion] = field(default_factory=dict)
     """By the personality's path; the raw mode has none."""
     handlers: set[asyncio.Task[Any]] = field(default_factory=set)
-    """What runs for its requests at the moment: a model that loads for it, say."""
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a selection is made: a request that comes after it is served by it."""
+    """Tasks of its unanswered requests."""
+    selection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held during a selection, so that later requests of the client use it."""
 
     token: str = ""
     """A client that has it may resume this session."""
     resumable: bool = False
-    """Its client knows of session tokens, and may come back."""
+    """Its client sends session tokens, and may come back."""
     resumed: bool = False
-    """It has come back."""
-    lost: str = ""
-    """Id of the generation that an earlier gateway took with it."""
-    saved: SavedSelection = field(default_factory=SavedSelection)
-    """As it was saved last."""
-    last: Generation | None = None
-    """Of a client that may come back: it may have missed the end."""
+    """Its client has come back."""
+    lost_generation: str = ""
+    """Id of a generation that was lost when the gateway restarted."""
+    saved_selection: SavedSelection = field(default_factory=SavedSelection)
+    """Its selection as saved last."""
+    last_generation: Generation | None = None
+    """Kept for a resumable client, which may have missed the end."""
 
     def discussion(self, personality: str) -> Discussion:
         found = self.discussions.pop(personality, None) or Discussion()
@@ -71,7 +71,9 @@ class Session:
         return found
 
     def unfinished(self, id: str) -> Generation | None:
-        """What runs, or the last generation for a client that has not seen its end."""
+        """The running generation; or the last one, if its id is `id`: the client has not seen its
+        end."""
         if self.running:
             return self.running
-        return self.last if self.last and self.last.state.id == id else None
+        last = self.last_generation
+        return last if last and last.state.id == id else None

@@ -1,8 +1,8 @@
 """Direct transport: write frames to a websocket without python-socketio in between.
 
-Whole frames go straight to the transport: all that waits for a client in one write. That is
-legal with compression off, and keeps the order as long as engineio has nothing of its own
-under way. `engineio_hooks` puts the classes of this module in the place of engineio's.
+Complete frames go to the asyncio transport, all frames of a client in one write. That is
+legal with compression off, and keeps the order while engineio itself has nothing to send.
+`engineio_hooks` replaces engineio's queue and websocket by the classes of this module.
 """
 
 import asyncio
@@ -20,11 +20,12 @@ from engineio.packet import MESSAGE, Packet
 from gateway.socketio.encoder import PACKETS_A_POLL, Event, Item
 
 ROOM = 64 * 1024
-"""Bytes that may be on their way in this process."""
+"""Bytes that may wait in the transport's write buffer."""
 KERNEL_ROOM = 256 * 1024
-"""And in the kernel, which would take megabytes before anybody noticed that a client is slow."""
+"""Size of the kernel's send buffer: with its default of megabytes, a slow client would be
+noticed too late."""
 TEXT, BINARY = 0x81, 0x82
-"""First byte of a frame: this one is the message's only one."""
+"""First byte of a frame that is a whole message."""
 
 
 def frame(payload: bytes, first: int = TEXT) -> bytes:
@@ -38,12 +39,12 @@ def frame(payload: bytes, first: int = TEXT) -> bytes:
 
 
 class PacketQueue(asyncio.Queue[Any]):
-    """What engineio has to send to one client: handed out in portions that the client takes."""
+    """engineio's packets to one client, handed out in portions of PACKETS_A_POLL."""
 
     def __init__(self, emptied: Callable[[], None]) -> None:
         super().__init__()
         self.pending = 0
-        """Put and not yet sent: `task_done` is called by whoever is about to."""
+        """Packets that were put and not sent; `task_done` is called just before sending."""
         self.websocket: Websocket | None = None
         self._emptied = emptied
         self._portion = 0
@@ -57,7 +58,7 @@ class PacketQueue(asyncio.Queue[Any]):
             self._portion = 0
             try:
                 return await super().get()
-            except asyncio.QueueEmpty:  # somebody else took a portion in this moment
+            except asyncio.QueueEmpty:  # another reader was quicker
                 continue
 
     def get_nowait(self) -> Any:
@@ -78,7 +79,7 @@ class _ExplainingResponse(WebSocketResponse):
     """Sends an error event before it ends a connection for a message that is too long."""
 
     def __init__(self, limit: int) -> None:
-        """Of a message, in bytes; what is longer is not even read."""
+        """`limit` of a message, in bytes; a longer one is not read to its end."""
         super().__init__(max_msg_size=limit + 1, compress=False)
         self._limit = limit
 
@@ -94,8 +95,8 @@ class _ExplainingResponse(WebSocketResponse):
 
 
 class Websocket(driver.WebSocket):  # type: ignore[misc]
-    """engineio's end of a websocket, without compression, and with a `send` that never waits:
-    what was taken from the queue is on its way before anybody else can write."""
+    """engineio's side of a websocket, without compression. Its `send` never waits, so a packet
+    from the queue is written before any other write."""
 
     async def __call__(self, environ: dict[str, Any]) -> WebSocketResponse:
         request = environ["aiohttp.request"]
@@ -131,12 +132,12 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
 
 
 class DirectTransport:
-    """A Transport to the client of one engineio socket: straight, or through engineio's queue
-    while it polls, upgrades, or has something waiting there."""
+    """The Transport to the client of one engineio socket. While the client polls or upgrades, or
+    packets wait in engineio's queue, items go through that queue."""
 
     def __init__(self, socket: Any, drop: Callable[[], None]) -> None:
-        """`socket` is engineio's, with the queue and the websocket of this module; `drop` ends
-        the session of a client that has no websocket."""
+        """`socket` is engineio's, with this module's queue and websocket. `drop` ends the session
+        of a client without a websocket."""
         self._socket = socket
         self._drop = drop
         self._queue: PacketQueue = socket.queue
@@ -180,4 +181,4 @@ class DirectTransport:
             self._drop()
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Nothing to release."""

@@ -1,15 +1,15 @@
-"""What is sent to clients, encoded as Socket.IO packets."""
+"""Encode events and text chunks as Socket.IO packets."""
 
 import json
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from gateway.inference.listener import Taken
+from gateway.inference.listener import OnSent
 
 PACKETS_A_POLL = 16
-"""What a client takes in one answer to its long poll; more is an error to it."""
+"""Packets that a client accepts in one response to a long poll; more is an error to it."""
 CHUNK = 0
-"""MSG_TYPE_CHUNK of the 2023 clients, who look it up by number."""
+"""MSG_TYPE_CHUNK of the clients of 2023, which compare the number."""
 
 
 class Event:
@@ -18,7 +18,7 @@ class Event:
     __slots__ = ("body", "data", "name")
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
-        """Raise ValueError for what JSON has not, as NaN."""
+        """Raise ValueError for values without JSON form, such as NaN."""
         self.name = name
         self.data = data
         self.body = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -34,20 +34,20 @@ class Event:
 
 
 class TextChunk:
-    """Text of one generation. To the byte what python-socketio would make of it."""
+    """Text of one generation. The packet is byte for byte that of python-socketio."""
 
     __slots__ = ("stream", "taken", "text", "tokens")
 
     name = "text_chunk"
 
-    def __init__(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
+    def __init__(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
         self.stream = stream
         self.text = text
         self.tokens = tokens
         self.taken = taken
 
     def merge(self, later: "TextChunk") -> bool:
-        """Merge the next chunk into this one, if it is of the same generation."""
+        """Append the next chunk, if it is of the same generation. Return whether it is."""
         if later.stream != self.stream or later.taken != self.taken:
             return False
         self.text += later.text

@@ -14,31 +14,31 @@ from gateway.errors import BadRequest, NothingSelected, RequestError
 from gateway.observability.request_log import RequestLog
 from gateway.sessions.session import Session
 from gateway.socketio import payloads, replies
-from gateway.socketio.payloads import Activation, Reader, Unread
+from gateway.socketio.payloads import Activation, Reader, Rejected
 from gateway.validation import MAX_NAME, Payload, shown
 
 Reply = dict[str, Any]
 
 MAX_WAITING = 32
-"""Requests of one client that are being answered; one more is refused."""
+"""Unanswered requests of one client; one more is refused."""
 LABELS = {"finished": "done", "gone": "left"}
-"""The log's words for outcomes, where it has others: those of all requests."""
+"""Outcomes that the request log calls by another name, the one it has for all requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From a request to its reply."""
+    """The handler of an event, and its reply event."""
 
     reply: str
     read: Reader
     handler: Callable[[Session, Any], Awaitable[Reply]]
-    """Is given what `read` has made of the payload."""
+    """Called with the result of `read`."""
     failure: Reply = field(default_factory=dict)
-    """What a failure has beside success and error."""
+    """Fields of a failure besides success and error."""
 
 
 class Endpoints:
-    """Finds the handler of an event, and turns what it returns or raises into the reply."""
+    """Finds the handler of an event; sends its result, or its error, as the reply."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -89,11 +89,11 @@ class Endpoints:
     async def handle(
         self, session: Session, event: str, arguments: tuple[Any, ...], log: RequestLog
     ) -> Reply:
-        """Answer one event; what it returns is the acknowledgement."""
+        """Answer one event. Return the acknowledgement."""
         if event == "cancel_generation":
             return self.cancel_generation(session, log)
         if reason := self._too_much(session):
-            arguments = (Unread(reason),)
+            arguments = (Rejected(reason),)
         if event == "generate_text":
             return await self.generate_text(session, arguments, log)
         if event not in self._routes:
@@ -110,12 +110,12 @@ class Endpoints:
                 reason = f"Couldn't load binding:\n{reason}"
             answer = {"success": False, **route.failure, **_echoed(event, data), "error": reason}
             reply, end = self._failure_event(session, event, reply, answer), "failed"
-        log.finish(end, answer)
         session.connection.event(reply, answer)
+        log.finish(end, answer)
         return answer
 
     def _too_much(self, session: Session) -> str:
-        """Why this client's request is refused unread; "" when it is not."""
+        """Why this request is refused before its payload is parsed; "" when it is not."""
         if not session.rate_limit.admits():
             rate = f"{self._core.settings.event_rate:,}"
             return f"rate limit exceeded: {rate} events per second; this event was ignored"
@@ -124,7 +124,8 @@ class Endpoints:
         return ""
 
     def _failure_event(self, session: Session, event: str, reply: str, answer: Reply) -> str:
-        """Two requests fail under another name; one of them under both, says the document."""
+        """The event of a failure. add_personality fails as personality_add_failed, and
+        activate_personality as both: docs/events.md."""
         if event == "activate_personality":
             session.connection.event(
                 "personality_add_failed", {"success": False, "error": answer["error"]}
@@ -136,11 +137,11 @@ class Endpoints:
     ) -> Reply:
         name = shown(event).strip("'\"")
         error = f"there is no event named {shown(event)}"
-        if arguments and isinstance(arguments[0], Unread):
+        if arguments and isinstance(arguments[0], Rejected):
             error = arguments[0].why
         answer = {"success": False, "error": error, "event": name}
-        log.finish("failed", answer)
         session.connection.event("error", answer)
+        log.finish("failed", answer)
         return answer
 
     # Listings.
@@ -175,22 +176,22 @@ class Endpoints:
     # Selections.
 
     async def select_binding(self, session: Session, name: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             await self._core.selections.select_binding(session, name)
         return {"binding_name": name}
 
     async def select_model(self, session: Session, name: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             await self._core.selections.select_model(session, name)
         return {"model_name": name}
 
     async def add_personality(self, session: Session, path: str) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             personality, id = await self._core.mounted.mount(path)
         return {"name": personality.name, "id": id}
 
     async def activate_personality(self, session: Session, wanted: Activation) -> Reply:
-        async with session.changing:
+        async with session.selection_lock:
             name, id = await self._core.selections.activate(session, wanted.id, wanted.name)
         return {"name": name, "id": id}
 
@@ -213,7 +214,7 @@ class Endpoints:
     async def generate_text(
         self, session: Session, arguments: tuple[Any, ...], log: RequestLog
     ) -> Reply:
-        """Return when it has ended; meanwhile the client's connection gets the chunks."""
+        """Return when the generation has ended. Its chunks are sent meanwhile."""
         core = self._core
         generation = core.generations.accept(session.connection)
         log.selected(*core.selections.of(session))
@@ -237,7 +238,7 @@ class Endpoints:
         return answer
 
     def cancel_generation(self, session: Session, log: RequestLog) -> Reply:
-        """Answered every time; what runs or waits ends here for the client."""
+        """Cancel the running or waiting generation. Every request is answered, also without one."""
         name, answer = replies.CANCELED
         generation, session.running = session.running, None
         if generation and not generation.state.outcome:
@@ -249,7 +250,7 @@ class Endpoints:
 
 
 def _echoed(event: str, data: Payload) -> Reply:
-    """A failed selection names what was asked for, where that can be named at all."""
+    """A failed selection repeats the requested name or id, if it is a valid one."""
     name = {"select_binding": "binding_name", "select_model": "model_name",
             "activate_personality": "id"}.get(event)  # fmt: skip
     if name is None:

@@ -1,9 +1,9 @@
-"""Every reach into what engineio does not promise, behind one check of its version.
+"""All uses of engineio's private parts, behind one check of its version.
 
-With the hooks, frames are filtered, polled bodies read whole, connections without a session
-closed, and websockets written to directly. When `unknown_engineio` finds an engineio that
-it does not know, nothing is installed: clients are served in python-socketio's own way,
-which is slower and less patient with malformed frames.
+The hooks filter frames, read the bodies of polling clients to their end, close connections
+without a session, and write to websockets directly. When `unknown_engineio` objects, none is
+installed: clients are served by python-socketio alone, which is slower and disconnects them
+for malformed frames.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from engineio.async_socket import AsyncSocket
 from engineio.payload import Payload
 
 from gateway.socketio.direct_transport import DirectTransport, PacketQueue, Websocket
-from gateway.socketio.frame_filter import KINDS, filtered
-from gateway.socketio.packets import announced, refused
-from gateway.socketio.polling_body import PACKETS, PollingBody
+from gateway.socketio.frame_filter import KINDS, filter_frame
+from gateway.socketio.packets import attachment_count, refused
+from gateway.socketio.polling_body import MAX_PACKETS, PollingBody
 
 TESTED = {"python-socketio": "5.18.", "python-engineio": "4.15."}
-"""The versions whose insides are known to be as this module needs them."""
-SESSION_PATIENCE = 10.0
+"""Versions whose private parts are known to fit this module."""
+SESSION_TIMEOUT = 10.0
 """Seconds from a connection to its session; clients take milliseconds."""
-PROBE_PATIENCE = 10.0
+PROBE_TIMEOUT = 10.0
 """Seconds between two frames of an upgrade."""
 CONNECT_FIRST = '4{"message":"connect first: nothing is answered before"}'
 
 
 def unknown_engineio(sio: socketio.AsyncServer) -> str:
-    """What is not as this module needs it, in one sentence; "" when all is."""
+    """Why the hooks do not fit the installed engineio, in one sentence; "" when they do."""
     for name, known in TESTED.items():
         if not version(name).startswith(known):
             return f"{name} is {version(name)}, known is {known}x"
@@ -56,22 +56,22 @@ def install(
     sio: socketio.AsyncServer,
     limit: int,
     emptied: Callable[[], None] | None,
-    patience: float = SESSION_PATIENCE,
+    timeout: float = SESSION_TIMEOUT,
 ) -> None:
     """Before the first client. `limit` is in bytes, of one message or POST.
 
-    With `emptied`, a DirectTransport can be had of each connection; it is called when
-    nothing is left of what engineio had to send to some client.
+    With `emptied`, `direct_transport` works for each connection. `emptied` is called when
+    engineio has sent all its packets to some client.
     """
     if emptied:
         _make_queues_and_websockets(sio, emptied)
-    close_idle = _close_idle_connections(sio, patience)
+    close_idle = _close_idle_connections(sio, timeout)
     _filter_frames(sio, limit, close_idle)
     _read_bodies_whole(sio, limit)
 
 
 def direct_transport(sio: socketio.AsyncServer, sid: str) -> DirectTransport:
-    """For a client whose connection was made with `install`."""
+    """For a client that connected after `install` with `emptied`."""
     tasks: set[asyncio.Task[None]] = set()
 
     def drop() -> None:
@@ -81,7 +81,7 @@ def direct_transport(sio: socketio.AsyncServer, sid: str) -> DirectTransport:
 
 
 def unsent(sio: socketio.AsyncServer, sid: str) -> int:
-    """Packets that engineio holds back for a client; 0 where that cannot be known."""
+    """Packets in engineio's queue for a client; 0 if that cannot be known."""
     try:
         return int(_socket(sio, sid).queue.qsize())
     except (AttributeError, KeyError):
@@ -89,7 +89,7 @@ def unsent(sio: socketio.AsyncServer, sid: str) -> int:
 
 
 async def end_session(sio: socketio.AsyncServer, sid: str) -> None:
-    """Of a client that does not read; python-socketio would wait for it."""
+    """End the session of a client that does not read; python-socketio would wait for it."""
     try:
         socket = _socket(sio, sid)
         request = sio.get_environ(sid)["aiohttp.request"]
@@ -102,7 +102,7 @@ async def end_session(sio: socketio.AsyncServer, sid: str) -> None:
 
 
 def _socket(sio: socketio.AsyncServer, sid: str) -> Any:
-    """engineio's, of a client."""
+    """engineio's socket of a client."""
     return sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, "/")]
 
 
@@ -115,16 +115,17 @@ def _make_queues_and_websockets(sio: socketio.AsyncServer, emptied: Callable[[],
     async def disconnected(id: str, reason: str) -> None:
         await disconnect(id, reason)
         if (socket := eio.sockets.get(id)) and not socket.upgraded:
-            socket.queue.put_nowait(None)  # a poll that waits is answered now, not in a minute
+            socket.queue.put_nowait(None)  # answer a waiting poll now, not at its timeout
 
     eio.on("disconnect", disconnected)
 
 
-def _close_idle_connections(sio: socketio.AsyncServer, patience: float) -> Callable[[str], None]:
-    """Close connections that open no session. Return what does so before the time is up.
+def _close_idle_connections(sio: socketio.AsyncServer, timeout: float) -> Callable[[str], None]:
+    """Close connections that open no session within `timeout` seconds. Return a function that
+    closes one at once, if it has no session.
 
-    Engine.IO is open before Socket.IO asks who comes, and stays open when that was
-    refused: a client without a token could hold as many as there are descriptors.
+    An Engine.IO connection is open before Socket.IO checks the token, and stays open after a
+    refusal: without this, a client without a token could use up all file descriptors.
     """
     eio = sio.eio
     connect = eio.handlers["connect"]
@@ -139,7 +140,7 @@ def _close_idle_connections(sio: socketio.AsyncServer, patience: float) -> Calla
         task.add_done_callback(endings.discard)
 
     async def connected(id: str, environ: object) -> object:
-        asyncio.get_running_loop().call_later(patience, close_idle, id)
+        asyncio.get_running_loop().call_later(timeout, close_idle, id)
         return await connect(id, environ)
 
     eio.on("connect", connected)
@@ -166,11 +167,11 @@ def _filter_frames(
             return
         if not isinstance(data, str):
             if isinstance(data, bytes) and getattr(socket, "attachments", 0) > 0:
-                socket.attachments -= 1  # of an event that has been answered
+                socket.attachments -= 1  # its event was answered already
                 return
             data = refused("binary data is not accepted", "")
         data = data or refused("an empty packet says nothing", "")
-        socket.attachments = announced(data)
+        socket.attachments = attachment_count(data)
         if sio.manager.sid_from_eio_sid(id, "/") is None and not data.startswith("0"):
             if getattr(socket, "warned", False):
                 return close_idle(id)
@@ -193,16 +194,18 @@ def _filtering(wait: Callable[[], Any], socket: Any, limit: int) -> Callable[[],
     async def filtering() -> Any:
         if socket.upgrading:
             return await probed()
-        if socket.closed:  # it said goodbye and stays
+        if socket.closed:  # the client sent CLOSE and is still there
             raise OSError
         frame = await wait()
-        return filtered(frame, limit) if isinstance(frame, str) else b""
+        return filter_frame(frame, limit) if isinstance(frame, str) else b""
 
     async def probed() -> Any:
         try:
-            frame = await asyncio.wait_for(wait(), PROBE_PATIENCE)
-        except OSError:  # the time is up, too
-            socket.upgrading = False  # engineio forgets to, and answers every poll with nothing
+            frame = await asyncio.wait_for(wait(), PROBE_TIMEOUT)
+        except OSError:  # TimeoutError, too
+            socket.upgrading = (
+                False  # engineio does not reset it, and would answer every poll with nothing
+            )
             raise
         known = isinstance(frame, str) and frame[:1] in (*KINDS, str(packet.PING))
         return frame if known else str(packet.NOOP)
@@ -212,11 +215,11 @@ def _filtering(wait: Callable[[], Any], socket: Any, limit: int) -> Callable[[],
 
 def _read_bodies_whole(sio: socketio.AsyncServer, limit: int) -> None:
     translate = sio.eio._async["translate_request"]
-    Payload.max_decode_packets = PACKETS + 1
+    Payload.max_decode_packets = MAX_PACKETS + 1
 
     def translated(request: Any) -> dict[str, Any]:
         environ: dict[str, Any] = translate(request)
-        # It ends when it ends: engineio would end the session of a client that announces too much.
+        # PollingBody has the limit: engineio would end the session for a large Content-Length.
         environ["CONTENT_LENGTH"] = "0"
         return {**environ, "wsgi.input": PollingBody(environ["wsgi.input"], limit)}
 

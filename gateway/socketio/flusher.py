@@ -6,14 +6,15 @@ from typing import Self
 from gateway.socketio.send_queue import Counts, SendQueue
 
 POLL_SECONDS = 0.01
-"""Seconds between checks for room of blocked queues; asyncio tells nobody but aiohttp."""
+"""Between checks of blocked queues; asyncio reports free room in a write buffer to aiohttp
+only."""
 
 
 class Flusher:
-    """Shared by all send queues of a server. Only for the event loop's thread."""
+    """Shared by all send queues of a server. Use it from the event loop's thread only."""
 
     def __init__(self, stall_limit: float, counts: Counts) -> None:
-        """After `stall_limit` seconds without reading a client is dropped; 0 is never."""
+        """A client that does not read for `stall_limit` seconds is dropped; 0 means never."""
         self.counts = counts
         self._stall_limit = stall_limit
         self._loop = asyncio.get_running_loop()
@@ -39,15 +40,15 @@ class Flusher:
             self._timer = self._loop.call_later(POLL_SECONDS, self._tick)
 
     def room_freed(self) -> None:
-        """Some connection has room again."""
+        """Some connection can be written to again."""
         if self._blocked:
             self._room_freed = True
             self._schedule()
 
     def hold(self) -> None:
-        """A flush is sure to come. Until then a queue's first item is written at once, so that
-        it need not wait until all messages are read, and what follows goes together; when much
-        follows, as in a flood, the first goes with it the next time."""
+        """A call of `flush` will follow. Until then the first item of each queue is written at
+        once, before the rest of the batch is read; later items are written together by `flush`.
+        After a batch with many items for one queue, the first one waits, too, the next time."""
         self._scheduled = True
         self._eager = not self._crowded
 
@@ -76,7 +77,7 @@ class Flusher:
         self.close()
 
     def close(self) -> None:
-        """What waits is forgotten."""
+        """Forget all queues, and stop the timer."""
         self._marked.clear()
         self._blocked.clear()
         if self._timer:
@@ -92,7 +93,7 @@ class Flusher:
         self._room_freed = False
         for queue in list(self._blocked):
             queue.flush()
-            if not queue.waits:
+            if not queue.unsettled:
                 del self._blocked[queue]
 
     def _tick(self) -> None:

@@ -1,7 +1,6 @@
 """Filter incoming frames; make requests of those that engineio cannot parse.
 
-What is too long becomes such a request, too. Nothing is held for attachments that may
-never come.
+A frame that is too long becomes such a request, too. The request is answered with an error.
 """
 
 from engineio import packet
@@ -9,11 +8,11 @@ from engineio import packet
 from gateway.socketio.packets import refused
 
 KINDS = tuple(map(str, (packet.CLOSE, packet.PONG, packet.MESSAGE, packet.UPGRADE)))
-"""What a client may send. Its pings belong to an upgrade."""
+"""Kinds of packets that a client may send. It sends PING only while it upgrades."""
 
 
-def filtered(frame: str, limit: int) -> str:
-    """One that engineio can read: the same, or one with a refusal. `limit` is in bytes."""
+def filter_frame(frame: str, limit: int) -> str:
+    """A frame that engineio can parse: the same, or a refusal. `limit` is in bytes."""
     if len(frame) > limit or (not frame.isascii() and len(frame.encode(errors="replace")) > limit):
         return too_long(frame, limit)
     if not frame:
@@ -26,7 +25,7 @@ def filtered(frame: str, limit: int) -> str:
 
 
 def too_long(start: str, limit: int) -> str:
-    """In place of a frame that began like this."""
+    """The refusal of a frame that began like this."""
     return _refusal(f"a message may have {limit:,} bytes, and this one is longer", start)
 
 

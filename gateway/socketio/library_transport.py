@@ -1,7 +1,7 @@
 """Fallback transport: send through `AsyncServer.emit`.
 
-The reference, and what serves when `engineio_hooks` does not know the installed engineio.
-What has left is known in packets only, and later than in `direct_transport`.
+The reference implementation, and the one that is used when `engineio_hooks` does not know the
+installed engineio. It learns what was sent in packets only, and later than `direct_transport`.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from gateway.socketio.engineio_hooks import end_session, unsent
 
 ROOM = 64 * 1024
 PAUSE = 0.05
-"""Seconds between the events for a client that polls: it takes 16 an answer at most."""
+"""Seconds between events to a polling client, which accepts at most 16 in one response."""
 
 
 class LibraryTransport:
     """A Transport to one client; owns the task that emits."""
 
     def __init__(self, sio: socketio.AsyncServer, sid: str, done: Callable[[], None]) -> None:
-        """`done` is called when there is room again."""
+        """`done` is called when `write` may be called again."""
         self._sio = sio
         self._sid = sid
         self._done = done

@@ -1,10 +1,10 @@
 """Decode a client's packet: whatever it is, it becomes a request that gets an answer.
 
-python-socketio takes this class in place of its own. Its handlers are found by
-the names that clients send, so here every event has the one name `REQUEST`, and
-the client's own is the first argument. What cannot be read is a request, too,
-with an `Unread` for its payload. Attachments do not exist in this protocol: an
-event that announces some is answered at once, with nothing in their places.
+python-socketio uses this class instead of its own. It finds handlers by the event's name, so
+here every event gets the one name `REQUEST`, with the client's name as first argument. A
+packet that cannot be parsed becomes a request, too, with a `Rejected` as its payload.
+Attachments do not exist in this protocol: an event that announces some is answered at once,
+with b"" in their places.
 """
 
 import json
@@ -13,29 +13,29 @@ from typing import Any
 
 from socketio import packet
 
-from gateway.socketio.payloads import Unread
+from gateway.socketio.payloads import Rejected
 from gateway.validation import shown
 
 REQUEST = "request"
 MAX_ID = 15
-"""Digits of the number under which a client waits for an acknowledgement."""
+"""Digits of an acknowledgement's id."""
 MAX_DIGITS = 300
-"""Of a whole number; what has more is as good as infinite."""
-HEAD = 256
-"""Characters of what was refused before it came here, enough for an event's name."""
+"""Of an integer; one with more becomes a float, which may be infinite."""
+MAX_HEAD = 256
+"""Characters of a refused packet that are kept, enough for its event's name."""
 
 _EVENT, _BINARY_EVENT = "2", "5"
 _PREFIX = re.compile(r"([0-9])(?:([0-9]{1,10})-)?(?:(/[^,\[{\"]*),?)?([0-9]*)")
 _NAME = re.compile(r'\s*\[\s*"([a-z_]{1,64})"')
 _REFUSED = "\0"
 
-Read = tuple[int | None, str, list[Any]]
-"""Number of the acknowledgement, name of the event, arguments."""
+Decoded = tuple[int | None, str, list[Any]]
+"""Id of the acknowledgement, name of the event, arguments."""
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
     def decode(self, encoded: str | bytes) -> int:
-        """Never raises. Return how many attachments to wait for: none."""
+        """Never raise. Return how many attachments to wait for: none."""
         if not isinstance(encoded, str):
             encoded = refused("binary data is not accepted", "")
         kind = encoded[:1]
@@ -50,51 +50,52 @@ class Packet(packet.Packet):  # type: ignore[misc]
 
 
 def refused(why: str, start: str) -> str:
-    """A packet that says why another one, which began like this, was not even read."""
-    return f"{_REFUSED}{why}{_REFUSED}{start[:HEAD]}"
+    """A packet in place of one that began like this and is refused before it is parsed."""
+    return f"{_REFUSED}{why}{_REFUSED}{start[:MAX_HEAD]}"
 
 
-def announced(encoded: str) -> int:
+def attachment_count(encoded: str) -> int:
     """How many binary frames a client is about to send for this packet."""
     prefix = _PREFIX.match(encoded)
     return int(prefix[2]) if prefix and prefix[2] else 0
 
 
-def read(encoded: str) -> Read:
-    """Of any text that is no connect or disconnect."""
+def read(encoded: str) -> Decoded:
+    """Parse any text that is no connect or disconnect."""
     why = ""
     if encoded.startswith(_REFUSED):
         _, why, encoded = (*encoded.split(_REFUSED, 2), "")[:3]
     prefix = _PREFIX.match(encoded)
     if not prefix:
-        return None, "", [Unread(why or f"a packet begins with a digit, not {shown(encoded[:8])}")]
+        why = why or f"a packet begins with a digit, not {shown(encoded[:8])}"
+        return None, "", [Rejected(why)]
     kind, _, namespace, number = prefix.groups()
     body = encoded[prefix.end() :]
     named = _NAME.match(body)
     name = named[1] if named else ""
     if kind not in (_EVENT, _BINARY_EVENT):
-        return None, "", [Unread(why or f"a client sends no packets of the kind {kind}")]
+        return None, "", [Rejected(why or f"a client sends no packets of the kind {kind}")]
     id = int(number) if 0 < len(number) <= MAX_ID else None
     if len(number) > MAX_ID:
         why = why or f"the number of an acknowledgement has up to {MAX_ID} digits"
     if namespace not in (None, "/"):
         why = why or f"the only namespace is /, not {shown(namespace)}"
     if why:
-        return id, name, [Unread(why)]
+        return id, name, [Rejected(why)]
     try:
         event = _parsed(body, binary=kind == _BINARY_EVENT)
     except json.JSONDecodeError as error:
-        return id, name, [Unread(f"the packet is not JSON: {error.msg} at character {error.pos}")]
+        return id, name, [Rejected(f"the packet is not JSON: {error.msg} at character {error.pos}")]
     except RecursionError:
-        return id, name, [Unread("the packet is nested too deeply to be read")]
+        return id, name, [Rejected("the packet is nested too deeply to be read")]
     if not isinstance(event, list) or not event or not isinstance(event[0], str):
         what = "a list that begins with its name"
-        return id, "", [Unread(f"an event must be {what}, not {shown(event)}")]
+        return id, "", [Rejected(f"an event must be {what}, not {shown(event)}")]
     return id, event[0], event[1:]
 
 
 def _connection(encoded: str) -> tuple[str | None, Any]:
-    """Namespace and what the client brings along; what of that is unreadable is nothing."""
+    """Namespace and auth data of a connect or disconnect; None for unreadable data."""
     prefix = _PREFIX.match(encoded)
     assert prefix
     try:
@@ -109,7 +110,7 @@ def _parsed(text: str, *, binary: bool = False) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """Python refuses to convert very long ones, and the client is to hear of its field."""
+    """`int` refuses very long ones, and that error would not name the client's field."""
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 

@@ -1,8 +1,8 @@
 """Parse the arguments of clients' events into typed requests, or one sentence why not.
 
-Every event passes through a reader of this module, and nothing of what a client
-sent goes anywhere else. Lenient where real clients are sloppy: no payload at
-all, extra keys, numbers as text, three positional arguments instead of an object.
+Every payload is parsed here, and only the typed requests go on. The parsers accept what real
+clients send: no payload at all, extra keys, numbers as text, three positional arguments
+instead of an object.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ MAX_TOKEN = 64
 """Characters of a session token."""
 
 Reader = Callable[[Payload], Any]
-"""Takes what its event needs from a payload. Raises BadRequest."""
+"""Parses the payload of an event. Raises BadRequest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """Stands in place of an event's arguments when these could not be read, or are too many."""
+class Rejected:
+    """In place of an event's arguments that cannot be parsed, or exceed the rate limit."""
 
     why: str
     """One sentence for the client."""
@@ -41,7 +41,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """By id, or by the name that one client sends; None for what is no id at all."""
+    """By id, or by the name that one client sends. `id` is None when it is no valid id."""
 
     id: int | None
     name: str | None = None
@@ -52,7 +52,7 @@ def payload(arguments: Sequence[Any]) -> Payload:
     first = arguments[0] if arguments else None
     if first is None:
         return {}
-    if isinstance(first, Unread):
+    if isinstance(first, Rejected):
         raise BadRequest(first.why)
     if not isinstance(first, dict):
         raise BadRequest(f"the payload must be an object, not {shown(first)}")
@@ -60,7 +60,7 @@ def payload(arguments: Sequence[Any]) -> Payload:
 
 
 def nothing(data: Payload) -> None:
-    """For what needs no payload: whatever is in it is ignored."""
+    """For events without a payload: it is ignored."""
 
 
 def named(name: str) -> Reader:
@@ -91,7 +91,7 @@ def activation(data: Payload) -> Activation:
 
 
 def generate_text(arguments: Sequence[Any], limit: int = MAX_PROMPT) -> GenerateText:
-    """`limit` is of the prompt, in characters."""
+    """`limit` of the prompt, in characters."""
     if arguments and isinstance(arguments[0], str):
         # The pages of early 2023 emit (prompt, personality, n_predicts).
         order = ("prompt", "personality", "n_predicts")
@@ -113,7 +113,7 @@ def generate_text(arguments: Sequence[Any], limit: int = MAX_PROMPT) -> Generate
 
 
 def _n_predict(data: Payload) -> int | None:
-    """-1 is the usual way to leave it to the server."""
+    """None, the server's default, for -1 or nothing."""
     wanted = integer(data, "n_predicts", -1, -1, MAX_PREDICT)
     if wanted == 0:
         raise BadRequest(f"n_predicts must be from 1 to {MAX_PREDICT}, not 0")
@@ -121,7 +121,7 @@ def _n_predict(data: Payload) -> int | None:
 
 
 def token_ids(data: Payload) -> list[int]:
-    """`detokenize` has them under `prompt`, as the original did, or under `tokens`."""
+    """The ids of `detokenize`, under `tokens`, or under `prompt` as in the original."""
     name = "tokens" if "tokens" in data else "prompt"
     value = data.get(name)
     if not isinstance(value, list) or len(value) > MAX_IDS:
@@ -138,20 +138,20 @@ def _stops(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ResumeAuth:
-    """What a client says of its session when it connects, in `auth`."""
+    """What a client sends about its session in `auth`, when it connects."""
 
     resumable: bool
-    """It knows of sessions, and may come back."""
+    """It sent a session token, even if an empty one: it may come back."""
     token: str
-    """Of the session to resume, or ""."""
+    """The token of the session to resume, or ""."""
     id: str
-    """Of the generation whose beginning it has, or ""."""
+    """The id of the generation whose beginning it has, or ""."""
     have: int
-    """Characters that it has of that."""
+    """How many characters of it the client has."""
 
 
 def resume_auth(auth: Any) -> ResumeAuth:
-    """Lenient: whatever does not fit is as if it were not there."""
+    """Never raise: invalid fields are ignored."""
     given = auth if isinstance(auth, dict) else {}
     token, id, have = given.get("session"), given.get("id"), given.get("have")
     return ResumeAuth(

@@ -1,6 +1,6 @@
-"""LoLLMs' names and fields for what the core reports: outcomes, sessions.
+"""Events to clients for outcomes and sessions: LoLLMs' names and fields.
 
-The only place, beside the table of endpoints, that knows event names.
+No other module has names of events, except the table of endpoints.
 """
 
 import math
@@ -10,14 +10,14 @@ from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, 
 from gateway.sessions.session import Session
 from protocol import messages
 
-Event = tuple[str, dict[str, Any]]
+NameAndData = tuple[str, dict[str, Any]]
 
-CANCELED: Event = ("generation_canceled", {"message": "Generation is canceled."})
+CANCELED: NameAndData = ("generation_canceled", {"message": "Generation is canceled."})
 LOST = "the server was started again while it generated this answer"
 
 
-def of_outcome(id: str, outcome: Outcome) -> list[Event]:
-    """In order; the last one is also the acknowledgement. Nothing for a client that is gone."""
+def outcome_events(id: str, outcome: Outcome) -> list[NameAndData]:
+    """The events of an end, in order; the last is also the acknowledgement. None for Gone."""
     match outcome:
         case Finished(text=text, answer=answer):
             events = [("text_generated", {"text": text, **_counts(answer)})]
@@ -37,12 +37,12 @@ def of_outcome(id: str, outcome: Outcome) -> list[Event]:
 
 
 def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
-    events = of_outcome(id, outcome)
+    events = outcome_events(id, outcome)
     return events[-1][1] if events else {}
 
 
-def of_session(session: Session, running: str | None) -> Event:
-    """Who the client is; `running` is the id of the generation that goes on for it."""
+def session_event(session: Session, running: str | None) -> NameAndData:
+    """The `session` event; `running` is the id of the generation that continues for it."""
     return "session", {
         "token": session.token,
         "resumed": session.resumed,
@@ -53,13 +53,13 @@ def of_session(session: Session, running: str | None) -> Event:
     }
 
 
-def of_lost(id: str) -> Event:
-    """The generation that an earlier gateway took with it."""
+def lost_event(id: str) -> NameAndData:
+    """For a generation that was lost when the gateway restarted."""
     return "generation_error", {"error": LOST, "id": id}
 
 
 def _counts(answer: messages.Finished) -> dict[str, Any]:
-    """What text_generated has beside the text; log probabilities only if requested."""
+    """Fields of text_generated besides the text; log probabilities only if requested."""
     logprobs = {"logprobs": [_logprob(place) for place in answer.logprobs]}
     return (logprobs if answer.logprobs else {}) | {
         "reason": answer.reason,
@@ -71,7 +71,7 @@ def _counts(answer: messages.Finished) -> dict[str, Any]:
 
 
 def _logprob(place: list[float]) -> dict[str, Any]:
-    """[id, log probability, …] of the chosen token and then of the likeliest there."""
+    """`place` is [id, log probability, …], first of the chosen token, then of the likeliest."""
     pairs = [
         {"token": int(token), "logprob": probability if math.isfinite(probability) else None}
         for token, probability in zip(place[::2], place[1::2], strict=False)

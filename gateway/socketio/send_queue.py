@@ -1,10 +1,9 @@
 """A client's send queue: ordered, bounded, with flow-control credit for the worker.
 
-Everything that is sent to a client passes through its queue, so that chunks, ends and
-replies keep their order. What waits is written together, as soon as the connection has
-room. Nothing here grows without bound: the worker gets credit for what has really left,
-so the generation of a client that does not read pauses; and a client that sends requests
-without reading the replies is dropped.
+All chunks, ends and replies to a client pass through its queue, which keeps their order.
+Waiting items are written together as soon as the connection has room. The queue is bounded:
+the worker gets credit only for text that was sent, so the generation of a client that does
+not read pauses; a client that sends requests without reading the replies is dropped.
 """
 
 import logging
@@ -12,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.inference.listener import Taken
+from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Outcome
 from gateway.socketio import replies
 from gateway.socketio.encoder import Event, Item, TextChunk
@@ -20,10 +19,10 @@ from gateway.socketio.encoder import Event, Item, TextChunk
 log = logging.getLogger(__name__)
 
 MERGE_BEYOND = 32
-"""Items that wait one by one; a chunk that comes then joins the one before it."""
+"""Waiting items beyond which a new chunk is merged into the one before it."""
 MAX_EVENTS = 1024
 MAX_BYTES = 4 * 2**20
-"""Of replies that wait for a client which does not read; more, and it is dropped."""
+"""Limits of waiting replies; beyond them the client is dropped."""
 
 
 class Transport(Protocol):
@@ -31,22 +30,22 @@ class Transport(Protocol):
 
     @property
     def merges(self) -> bool:
-        """Chunks in a row should go as one."""
+        """Consecutive chunks should be merged."""
 
     def room(self) -> int:
-        """Bytes that may be written now; more than that once is no harm."""
+        """Bytes that may be written now. The last item may exceed it."""
 
     def settled(self) -> bool:
-        """What was written has left, or nearly: the next may be made."""
+        """What was written has been sent, or nearly: the worker may continue."""
 
     def backlog(self) -> int:
-        """Bytes written that have not left."""
+        """Bytes, or packets, that were written and not sent."""
 
     def write(self, items: Sequence[Item]) -> None:
-        """Take them over, in this order."""
+        """Send them, in this order."""
 
     def drop(self) -> None:
-        """End the connection, without a word."""
+        """End the connection at once."""
 
     def close(self) -> None:
         """The connection has ended."""
@@ -61,38 +60,39 @@ class Counts(Protocol):
 
 
 class FlushScheduler(Protocol):
-    """Calls `SendQueue.flush` some time soon, if asked."""
+    """Calls `SendQueue.flush` soon."""
 
     @property
     def counts(self) -> Counts: ...
 
     def schedule(self, queue: "SendQueue") -> None:
-        """In this turn of the event loop: it has something to write."""
+        """Flush it in this turn of the event loop."""
 
     def await_room(self, queue: "SendQueue") -> None:
-        """When there may be room: something waits, or has not left."""
+        """Flush it when there may be room."""
 
 
 class SendQueue:
-    """Owned by a session; `close` drops what waits. Only for the event loop's thread."""
+    """Owned by a session; `close` drops waiting items. Use it from the event loop's thread
+    only."""
 
     def __init__(self, transport: Transport, flusher: FlushScheduler) -> None:
         self.scheduled = False
         """The flusher will call `flush` in this turn of the event loop."""
-        self._full = False  # something waited, the last time
+        self._full = False  # unsettled after the last flush
         self.closed = False
         self.writes = 0
-        """Grows whenever there was room."""
+        """Number of writes, by which the flusher sees progress."""
         self._transport = transport
         self._flusher = flusher
         self._counts = flusher.counts
         self._waiting: deque[Item] = deque()
         self._events = 0
         self._bytes = 0  # of the events
-        self._owed: list[tuple[Taken, int]] = []
+        self._owed: list[tuple[OnSent, int]] = []
 
     def event(self, name: str, data: dict[str, Any]) -> None:
-        """Goes at once, if there is room. Raise ValueError for what JSON has not."""
+        """Send an event, at once if there is room. Raise ValueError as `encoder.Event` does."""
         item = Event(name, data)
         if self.closed:
             return
@@ -103,8 +103,8 @@ class SendQueue:
         self._bytes += item.size
         self.flush()
 
-    def chunk(self, stream: str, text: str, tokens: int, taken: Taken) -> None:
-        """One piece of an answer: see `Listener`."""
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
+        """See `Listener.chunk`."""
         if self.closed:
             return
         item = TextChunk(stream, text, tokens, taken)
@@ -115,7 +115,7 @@ class SendQueue:
             self._flusher.schedule(self)
 
     def ended(self, stream: str, outcome: Outcome) -> None:
-        for name, data in replies.of_outcome(stream, outcome):
+        for name, data in replies.outcome_events(stream, outcome):
             self.event(name, data)
 
     @property
@@ -124,16 +124,16 @@ class SendQueue:
         return len(self._waiting)
 
     @property
-    def waits(self) -> bool:
-        """Something has not left."""
+    def unsettled(self) -> bool:
+        """Items wait, or written text has no credit yet."""
         return bool(self._waiting or self._owed)
 
     def backlog(self) -> int:
-        """Bytes written that have not left."""
+        """See `Transport.backlog`."""
         return self._transport.backlog()
 
     def flush(self) -> None:
-        """Write what there is room for, and give credit for what has left."""
+        """Write what there is room for, and give credit for what was sent."""
         self.scheduled = False
         transport = self._transport
         while self._waiting and (room := transport.room()) > 0:
@@ -143,12 +143,12 @@ class SendQueue:
             owed, self._owed = self._owed, []
             for taken, tokens in owed:
                 taken(tokens)
-        self._full = self.waits
+        self._full = self.unsettled
         if self._full:
             self._flusher.await_room(self)
 
     def drop(self, why: str) -> None:
-        """End the connection; the session ends when that has happened."""
+        """End the connection; its session is left when that is done."""
         log.warning("a client was dropped: it %s", why)
         self._counts.dropped += 1
         self._forget()

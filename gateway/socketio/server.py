@@ -31,11 +31,11 @@ from protocol.logs import RateLimitedLog
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""What is still to be sent when the server stops; a client that does not read gets no more."""
+"""Time to send what waits when the server stops."""
 
 
 class SocketIo:
-    """A frontend. Owns the Socket.IO server; `close` ends all sessions."""
+    """A frontend. Owns the Socket.IO server; `close` disconnects all clients."""
 
     def __init__(self, core: Core, flusher: Flusher, access: AccessControl) -> None:
         settings = core.settings
@@ -75,42 +75,41 @@ class SocketIo:
                 await self._flusher.drained()
         for session in list(self._core.sessions.connected.values()):
             self._leave(session, "the server stops", keep=False)
-        await self._core.sessions.resumption.close()
         await self._sio.shutdown()
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         holder = self._admit(environ["aiohttp.request"], auth)
         resume = resume_auth(auth)
-        fresh = Session(
+        new = Session(
             sid,
             SendQueue(self._transport(sid), self._flusher),
             self._core.quotas.of(holder),
             RateLimit(self._core.settings.event_rate),
             resumable=resume.resumable,
         )
-        session = await self._core.sessions.arrive(fresh, resume.token)
-        # Behind the packet that says to the client that it is connected.
+        session = await self._core.sessions.arrive(new, resume.token)
+        # After the packet that confirms the connection.
         asyncio.get_running_loop().call_soon(self._greet, session, sid, resume)
         name = f" as {holder.name}" if holder.name else ""
         count = len(self._core.sessions.connected)
         log.info("client %s connected%s, %d now", sid, name, count)
 
     def _greet(self, session: Session, sid: str, resume: ResumeAuth) -> None:
-        """Tell the client who it is, and what it has missed."""
+        """Send the `session` event, and what the client has missed."""
         if self._core.sessions.connected.get(sid) is not session:
-            return  # it left in this moment
+            return  # it disconnected meanwhile
         running = session.unfinished(resume.id)
         connection = session.connection
-        connection.event(*replies.of_session(session, running.state.id if running else None))
+        connection.event(*replies.session_event(session, running.state.id if running else None))
         if running:
             running.attach(connection, resume.have if running.state.id == resume.id else 0)
-        if session.lost:
-            connection.event(*replies.of_lost(session.lost))
-            session.lost = ""
+        if session.lost_generation:
+            connection.event(*replies.lost_event(session.lost_generation))
+            session.lost_generation = ""
 
     def _admit(self, request: web.BaseRequest, auth: Any) -> TokenHolder:
-        """The holder of the token in the connect packet or in a header. What is raised is the
-        client's `connect_error`."""
+        """The holder of the token in the connect packet or in a header. The client gets the
+        raised error as `connect_error`."""
         given = auth.get("token") if isinstance(auth, dict) else None
         value = given if isinstance(given, str) else bearer(request.headers)
         if holder := self._access.holder(value):
@@ -137,7 +136,7 @@ class SocketIo:
     async def _request(self, sid: str, event: str, *arguments: Any) -> Any:
         session = self._core.sessions.connected.get(sid)
         if session is None:
-            return None  # it left while its event was on the way
+            return None  # it disconnected while its event was in flight
         handler = asyncio.current_task()
         assert handler
         session.handlers.add(handler)

@@ -27,9 +27,9 @@ def keep_aside(path: Path) -> Path | None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """On the disk when it returns: a power cut leaves the old file or the new one.
+    """Replace the file, and sync it: a power cut leaves the old file or the new one.
 
-    The file before the last change stays as `backup(path)`. Raise OSError, with nothing changed.
+    The previous version stays as `backup(path)`. Raise OSError, with nothing changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
@@ -45,7 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             new.unlink()
         raise
-    # The change has happened; a folder that cannot be synced only makes it less certain.
+    # The file is replaced; without a sync of the folder a power cut may undo that.
     with suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -55,7 +55,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _keep_backup(path: Path) -> None:
-    """A second name for the last good file; where that cannot be had, it goes without."""
+    """Hard-link the current file as backup; without one where links do not work."""
     link = path.with_name(path.name + ".bak.new")
     with suppress(OSError):
         link.unlink(missing_ok=True)

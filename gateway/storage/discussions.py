@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 MAX_SESSIONS = 1000
 MAX_DAYS = 30.0
 MAX_BYTES = 256 * 2**20
-"""Of the file; when it is full, the older half of the sessions goes."""
+"""Of the file; when it is full, the older half of the sessions is deleted."""
 SCHEMA = """
 PRAGMA foreign_keys = ON;
 CREATE TABLE IF NOT EXISTS sessions (
@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS of_session ON exchanges (token, personality, number);
 
 @dataclass(frozen=True, slots=True)
 class SavedSelection:
-    """What a session has chosen, and the id of the generation that runs for it, or ""."""
+    """The selection of a session, and the id of its running generation, or ""."""
 
     binding: str | None = None
     model: str | None = None
@@ -57,10 +57,10 @@ Exchange = tuple[str, str, str]
 
 
 class DiscussionStore:
-    """Every method returns at once but `find`; `close` waits until all is written."""
+    """Methods return at once, except `find`; `close` blocks until everything is written."""
 
     def __init__(self, path: Path, max_exchanges: int) -> None:
-        """`max_exchanges` are kept of each session, the newest."""
+        """The newest `max_exchanges` of each session are kept."""
         self._path = path
         self._max_exchanges = max_exchanges
         self._thread = ThreadPoolExecutor(1, "discussions")
@@ -77,7 +77,7 @@ class DiscussionStore:
         self._thread.submit(self._guarded, lambda: self._add(_hash(token), exchange))
 
     async def find(self, token: str, holder: str) -> tuple[SavedSelection, list[Exchange]] | None:
-        """What was kept of this holder's session; None when nothing was, or cannot be read."""
+        """The saved session with this token and holder; None if there is none, or on an error."""
         work = self._thread.submit(self._guarded, lambda: self._find(_hash(token), holder))
         return await asyncio.wrap_future(work)
 
@@ -85,7 +85,7 @@ class DiscussionStore:
         self._thread.submit(self._guarded, self._shut)
         self._thread.shutdown()
 
-    # From here on in the thread.
+    # Run in the thread.
 
     def _guarded(self, work: Callable[[], Result]) -> Result | None:
         try:
@@ -181,7 +181,7 @@ def _hash(token: str) -> str:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    """Raise sqlite3.DatabaseError for what is none, OperationalError for what cannot be had."""
+    """Raise sqlite3.DatabaseError for a damaged file, OperationalError for an unusable one."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.close(descriptor)
     database = sqlite3.connect(path, check_same_thread=False, timeout=2.0)

@@ -1,6 +1,6 @@
 """Cache what was read from folders, read it again on changes, log each defect once.
 
-The check itself is many system calls, so it runs in a thread; requests that arrive
+The check for changes makes many system calls, so it runs in a thread; requests that arrive
 during one check share the next one.
 """
 
@@ -17,8 +17,8 @@ Defect = tuple[str, str]
 """The file or folder that has it, and what is wrong with it."""
 
 RACY_NS = 50_000_000
-"""A file system's clock ticks coarsely: a file that changed this short a time before its
-signature was taken may change again without another signature."""
+"""The clock of a file system is coarse: a file that changed less than this before its signature
+was taken may change again without changing the signature."""
 
 
 class FolderCache(Generic[Snapshot]):
@@ -32,11 +32,11 @@ class FolderCache(Generic[Snapshot]):
 
     @property
     def last(self) -> Snapshot | None:
-        """What `get` returned last, which may be out of date."""
+        """The last result of `get`; it may be out of date."""
         return self._snapshot
 
     async def get(self) -> Snapshot:
-        """The state of the disk at a moment after this call."""
+        """A snapshot that was read after this call."""
         came = self._begun
         async with self._lock:
             if self._snapshot is None or self._done <= came:
@@ -47,7 +47,7 @@ class FolderCache(Generic[Snapshot]):
 
 
 def signature(*paths: str | os.PathLike[str]) -> Signature:
-    """Differs when one of the paths changed; None, which equals nothing, when one may yet.
+    """Differs when one of the paths has changed; None when one changed too recently to tell.
 
     A path that does not exist has a signature too. Compare with `unchanged`.
     """
@@ -70,10 +70,10 @@ def unchanged(before: Signature, now: Signature) -> bool:
 
 
 class Defects:
-    """Of one reading of the folders. A defect is logged once, for as long as it lasts."""
+    """The defects found in one reading of the folders. Each is logged once while it lasts."""
 
     def __init__(self, log: logging.Logger, before: Collection[Defect] = ()) -> None:
-        """`before` are those of the reading before this one."""
+        """`before` are the defects of the previous reading."""
         self._log = log
         self._before: dict[str, set[str]] = {}
         for subject, what in before:
@@ -86,7 +86,7 @@ class Defects:
         self._now.add((subject, what))
 
     def keep(self, subject: str) -> None:
-        """It was not read again: its defects last."""
+        """It was not read again: keep its defects."""
         self._now |= {(subject, what) for what in self._before.get(subject, ())}
 
     def all(self) -> frozenset[Defect]:

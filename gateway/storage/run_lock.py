@@ -36,7 +36,7 @@ def run_lock(run: Path) -> Iterator[str]:
 
 @contextmanager
 def launch_lock(run: Path) -> Iterator[None]:
-    """Of two `make run` in the same moment neither would find the other. Raise CannotStart."""
+    """Hold the lock of `make run`, against two that start at once. Raise CannotStart."""
     try:
         with file_lock(run / "launch.lock"):
             yield
@@ -48,7 +48,7 @@ def launch_lock(run: Path) -> Iterator[None]:
 def file_lock(path: Path) -> Iterator[None]:
     """Lock the file, and remove it afterwards. Raise LockHeld.
 
-    The kernel releases the lock of a process that dies; the file it leaves behind is no lock.
+    The kernel releases the lock of a process that dies; its file stays, and does not lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

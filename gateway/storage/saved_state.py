@@ -1,6 +1,6 @@
 """The state that survives a restart: default model, mounted personalities, active one.
 
-Memory changes only after the file has.
+The state in memory changes only after the file.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class State:
     mounted: list[str] = field(default_factory=list)
     """Paths in the zoo. A personality's id is its index: nothing is ever taken out."""
     active: int | None = None
-    """Index of the one that new sessions have active."""
+    """Id of the personality that was activated last."""
     models: dict[str, str] = field(default_factory=dict)
     """Binding to the model that was selected last."""
 
 
 class SavedState:
-    """Read when it is made. `change` may be called by many at once."""
+    """Reads the file when constructed. Concurrent calls of `change` are serialized."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class SavedState:
 
     @property
     def default(self) -> tuple[str, str]:
-        """Binding and model of clients that selected none; "" for what is not selected."""
+        """Default binding and model; "" for what is not selected."""
         return self._state.default_binding, self._state.default_model
 
     @property
@@ -69,11 +69,11 @@ class SavedState:
         return self._state.active
 
     def last_model(self, binding: str) -> str:
-        """The model that was selected last for it; "" if none was."""
+        """The last selected model of the binding; "" if none was."""
         return self._state.models.get(binding, "")
 
-    def wanted(self, binding: str) -> str:
-        """The default model, for a worker of the default binding that holds nothing yet."""
+    def model_to_preload(self, binding: str) -> str:
+        """The default model for a new worker of the default binding; "" for other bindings."""
         return self.default_model if binding == self.default_binding else ""
 
     async def change(self, **fields: Any) -> None:

@@ -1,8 +1,7 @@
-"""Files that strangers name or write: only regular ones that lie inside their folder.
+"""Access untrusted files: regular ones that lie inside their folder, and no others.
 
-Names come from clients and from zoos that somebody else packed. What is refused
-here is answered like what does not exist, so that nobody learns about the rest
-of the machine.
+Names come from clients, and from zoos and bindings of others. A refused file is answered like
+a missing one, so that nobody learns about other files of the machine.
 """
 
 import os
@@ -10,24 +9,24 @@ import stat
 from pathlib import Path
 
 MAX_NAME_BYTES = 255
-"""What a file name can have on the file systems we run on."""
+"""The limit of common file systems."""
 
 
 class NotAFile(OSError):
-    """A directory, a FIFO, a device, a socket: nothing that can be read to its end."""
+    """A directory, FIFO, device or socket: not a regular file."""
 
 
-class Exposed(Exception):
-    """Others can read a file that holds secrets. The text is one sentence for the operator."""
+class NotPrivate(Exception):
+    """A file with secrets that other users can read. The text is a sentence for the operator."""
 
 
 def check_private(path: Path) -> None:
-    """Raise Exposed, or OSError when the file is not there."""
+    """Raise NotPrivate, or OSError when the file is not there."""
     status = os.stat(path)
     if status.st_uid not in (os.getuid(), 0):
-        raise Exposed(f"{path} holds secrets and belongs to another user")
+        raise NotPrivate(f"{path} holds secrets and belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
-        raise Exposed(f"{path} holds secrets and others can read it: chmod 600 {path}")
+        raise NotPrivate(f"{path} holds secrets and others can read it: chmod 600 {path}")
 
 
 def is_plain(name: str) -> bool:
@@ -41,9 +40,9 @@ def is_plain(name: str) -> bool:
 
 
 def inside(path: Path, root: Path) -> Path | None:
-    """Where `path` really is, links followed; None when that is not in `root`, or nowhere.
+    """The real path, with links resolved; None when it is outside `root` or does not exist.
 
-    `root` itself may be a link: it was named by whoever runs the server.
+    `root` itself may be a link: the operator has set it.
     """
     try:
         real = path.resolve(strict=True)
@@ -53,7 +52,7 @@ def inside(path: Path, root: Path) -> Path | None:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """The whole content. A FIFO or a device is refused, never waited for.
+    """The whole content. A FIFO or a device is refused without blocking.
 
     Raise OSError: NotAFile, or EFBIG when there is more than `limit` bytes.
     """
@@ -70,7 +69,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def kind(mode: int) -> str:
-    """What stands where a file was expected, for a sentence."""
+    """The kind of a file, as a noun for an error sentence."""
     kinds = {
         stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
         stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFREG: "a regular file",

@@ -1,4 +1,4 @@
-"""Read YAML files that strangers wrote, within limits.
+"""Read untrusted YAML files, within limits.
 
 `safe_load` is not enough: 272 bytes of aliases become 39 MB of JSON, 100 kB of
 brackets overflow the C stack, and a FIFO under the name never ends.
@@ -17,7 +17,7 @@ MAX_BYTES = 256_000
 MAX_DEPTH = 32
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_DIGITS = 19
-"""Of a whole number that is passed on: what fits 64 bits."""
+"""Of an integer: what fits into 64 bits."""
 
 
 class Unreadable(Exception):
@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 
 class _Loader(yaml.CSafeLoader):
-    """The C parser; a date stays the text it is."""
+    """The C parser, without timestamps: a date stays text."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -35,7 +35,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load(path: Path, limit: int = MAX_BYTES) -> Any:
-    """The one document in it, as `clean` leaves it. Raise FileNotFoundError, Unreadable."""
+    """The document, cleaned. Raise FileNotFoundError or Unreadable."""
     try:
         content = read_regular(path, limit)
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def _text(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What the original wrote on Windows; there, open() has no UTF-8 of its own accord.
+        # Files that the original wrote on Windows, where open() does not default to UTF-8.
         return content.decode("cp1252", errors="replace")
 
 
@@ -73,7 +73,7 @@ def _document(text: str) -> Any:
 
 
 def _check(text: str) -> None:
-    """Refuse what grows when it is built: aliases and depth. The events are built one by one."""
+    """Refuse aliases and depth before anything is built: parser events come one by one."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
@@ -100,9 +100,9 @@ _NOTHING = object()
 
 
 def clean(value: Any) -> Any:
-    """What JSON can carry to a client: text, numbers, booleans, null, lists and objects of them.
+    """The part of a value that JSON can represent: texts, numbers, booleans, null, lists, objects.
 
-    A date becomes ISO text; bytes, sets, NaN and infinities are left out, with their key.
+    A date becomes ISO text; bytes, sets, NaN and infinities are left out, with their keys.
     """
     cleaned = _clean(value)
     return None if cleaned is _NOTHING else cleaned
@@ -130,5 +130,5 @@ def _clean(value: Any) -> Any:
 def _key(key: Any) -> str | None:
     if isinstance(key, str):
         return str(_clean(key))
-    # As json.dumps would write it; a date or bytes as a key go with what they name.
+    # As json.dumps would write it. An entry whose key is a date or bytes is left out.
     return json.dumps(key) if key is None or isinstance(key, bool | int | float) else None

@@ -20,8 +20,8 @@ from protocol.messages import (
 Answer = Finished | Failed | Loaded | Tokenized | Detokenized | Embedded
 """A message of these kinds is the last one of its request."""
 
-PORTION = 64
-"""Tokens that are granted at once: a message for every token would cost more than the token."""
+CREDIT_PORTION = 64
+"""Tokens in one Credit message: a message for every token would cost more than the token."""
 
 
 class Call:
@@ -45,9 +45,9 @@ class Call:
         self._owed = 0
 
     def grant(self, tokens: int) -> None:
-        """Let the worker send so many tokens more; it hears of it in portions."""
+        """Let the worker send so many tokens more. Credit is sent in portions."""
         self._owed += tokens
-        if self._owed >= PORTION and not self.answer.done():
+        if self._owed >= CREDIT_PORTION and not self.answer.done():
             self._send(self.worker, Credit(self.id, self._owed))
             self._owed = 0
 
@@ -56,7 +56,7 @@ Feed = Callable[[Call, Chunk], None]
 
 
 def too_late(call: Call, chunk: Chunk) -> None:
-    """Nobody waits for this any more; the worker knows, or will in a moment."""
+    """Ignore it: the request is cancelled, and the worker will know in a moment."""
 
 
 def no_chunks(call: Call, chunk: Chunk) -> None:

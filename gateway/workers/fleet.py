@@ -1,8 +1,8 @@
-"""The workers that exist, what each one holds and runs, and the verbs that change it.
+"""The fleet: all workers that have joined, their models and requests, and what changes them.
 
 No sockets, tasks or clock; times come in as arguments. `gateway.workers.link` reports
-what arrived and what was lost, `gateway.scheduling` reads the rest. Attributes of a
-worker are set here and nowhere else.
+arrivals and losses, `gateway.scheduling` reads the state. Attributes of a worker are set
+here and nowhere else.
 """
 
 from dataclasses import dataclass, field
@@ -22,21 +22,20 @@ class Worker:
     last_heard: float
     used_at: float
     context_size: int = 0
-    details: dict[str, str] = field(default_factory=dict)
     sandbox: dict[str, str] = field(default_factory=dict)
     """As Hello says."""
     loading: str = ""
-    """The model that it is asked to load; it serves nobody meanwhile."""
+    """The model that it loads; it serves no request meanwhile."""
     draining: str = ""
-    """The model that it loads as soon as its running requests are done: no new ones until then."""
+    """The model that it will load after its running requests; it gets no new ones until then."""
     requests: set[int] = field(default_factory=set)
     retiring: bool = False
-    """It was asked to stop: no new requests, and its end is no crash."""
+    """It was asked to stop: it gets no requests, and its end is no crash."""
     reserved: int = 0
     """Slots promised to requests that are about to be sent."""
     steps: int = -1
     progress_at: float = 0.0
-    """When its model thread was last seen to move, or to have nothing to do."""
+    """When its model thread last made a step, or had nothing to do."""
 
     @property
     def name(self) -> str:
@@ -82,10 +81,10 @@ class Fleet:
         """How many workers hold a model or are about to: they share the cores."""
         return sum(bool(w.model or w.loading) for w in self.all())
 
-    # Come and go.
+    # Join and leave.
 
     def join(self, identity: bytes, hello: Hello, now: float) -> Worker:
-        """A worker said Hello, for the first time or again: what it ran is gone."""
+        """A worker said Hello, for the first time or again; its earlier requests are gone."""
         worker = Worker(
             identity=identity,
             binding=hello.binding,
@@ -118,7 +117,7 @@ class Fleet:
         return ""
 
     def retire(self, worker: Worker, now: float) -> None:
-        """It is asked to stop, or somebody else stopped it: nothing new goes there."""
+        """It was asked to stop, or is being stopped: it gets no new requests."""
         worker.retiring, worker.used_at = True, now
 
     def keep(self, worker: Worker) -> None:
@@ -128,7 +127,7 @@ class Fleet:
     # Signs of life.
 
     def hear(self, worker: Worker, now: float) -> None:
-        """Any message came from it."""
+        """A message arrived from it."""
         worker.last_heard = now
 
     def beat(self, worker: Worker, beat: Heartbeat, now: float) -> None:
@@ -146,7 +145,6 @@ class Fleet:
         worker.model = answer.model
         worker.context_size = answer.context_size
         worker.slots = max(1, answer.slots)
-        worker.details = answer.details
         worker.loading = ""
 
     def load_failed(self, worker: Worker) -> None:
@@ -154,11 +152,11 @@ class Fleet:
         worker.loading = ""
 
     def unload(self, worker: Worker) -> None:
-        """It said that it holds nothing."""
+        """It reported that it holds no model."""
         worker.model = ""
 
     def drain(self, worker: Worker, model: str) -> None:
-        """It gets no new requests, so that it can load the model when the running ones are done."""
+        """Give it no new requests, so that it can load the model after the running ones."""
         worker.draining = model
 
     def stop_draining(self, worker: Worker) -> None:
@@ -167,11 +165,11 @@ class Fleet:
     # Requests.
 
     def reserve(self, worker: Worker) -> None:
-        """A slot, until the request is sent."""
+        """Reserve a slot until the request is sent."""
         worker.reserved += 1
 
     def free(self, worker: Worker) -> None:
-        """A reserved slot: its request is sent, or will not be."""
+        """Free a reserved slot: its request was sent, or will not be."""
         worker.reserved -= 1
 
     def assign(self, worker: Worker, request: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The handshake: which workers that say Hello may join."""
+"""The handshake: check whether a worker that says Hello may join."""
 
 import hmac
 from collections.abc import Callable
@@ -14,14 +14,14 @@ class Handshake:
         has_binding: Callable[[str], bool],
         has_remote_secret: Callable[[str], bool] = lambda secret: False,
     ) -> None:
-        """`secret` is this gateway's; whoever can read the run folder has it. A remote worker
-        has one of its own, which `has_remote_secret` knows."""
+        """`secret` is this gateway's; workers read it from the run folder. A remote worker has a
+        secret of its own, which `has_remote_secret` checks."""
         self._secret = secret
         self._has_binding = has_binding
         self._has_remote_secret = has_remote_secret
 
     def is_remote(self, hello: Hello) -> bool:
-        """Its pid means nothing here, whatever it calls its machine."""
+        """Whether it runs on another machine: its pid means nothing here, whatever `host` says."""
         return not self._has_our_secret(hello)
 
     def _has_our_secret(self, hello: Hello) -> bool:

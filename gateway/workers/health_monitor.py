@@ -1,6 +1,6 @@
 """Health checks: end silent, hung and frozen workers; stop idle ones.
 
-A pidfd tells of deaths; this finds workers that are alive and of no use. A heartbeat says
+A pidfd reports deaths; this finds workers that are alive but do not work. A heartbeat says
 how many steps a worker's model thread has made: a busy worker whose steps stand
 still is hung, even when heartbeats come, because native code that released the
 interpreter's lock hangs behind a healthy thread. Loading has a limit of its own,
@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
 
-SILENCE = 3
-"""Missed heartbeats after which a worker is given up."""
-CHECKS = 4
-"""For each heartbeat. A process that somebody stopped is found by the second."""
+MISSED_HEARTBEATS = 3
+"""After so many a worker is ended."""
+CHECKS_PER_HEARTBEAT = 4
+"""A stopped process (SIGSTOP) is ended at the second check that finds it stopped."""
 
 
 class HealthMonitor:
@@ -40,7 +40,7 @@ class HealthMonitor:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(self._link.heartbeat / CHECKS)
+            await asyncio.sleep(self._link.heartbeat / CHECKS_PER_HEARTBEAT)
             now = asyncio.get_running_loop().time()
             frozen = {worker for worker in self._link.fleet.all() if self._link.stopped(worker)}
             for worker in frozen & self._frozen:
@@ -52,12 +52,13 @@ class HealthMonitor:
     async def _check(self, worker: Worker, now: float) -> None:
         stalled = now - worker.progress_at
         limit = self._load_limit if worker.loading else self._stall_limit
-        if now - worker.last_heard > SILENCE * self._link.heartbeat:
-            self._link.kill(worker, f"was silent for {SILENCE} heartbeats and was ended")
+        if now - worker.last_heard > MISSED_HEARTBEATS * self._link.heartbeat:
+            self._link.kill(worker, f"was silent for {MISSED_HEARTBEATS} heartbeats and was ended")
         elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
-            # No new requests while supervisor is asked, and not asked again for as long.
+            # No new requests while supervisor is asked. If it refuses, the next try is
+            # `keep_alive` later.
             self._link.fleet.retire(worker, now)
             if not await self._stop_worker(worker):
                 self._link.keep(worker)

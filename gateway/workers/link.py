@@ -34,12 +34,14 @@ from protocol.messages import (
 
 log = logging.getLogger(__name__)
 
+OVERDUE = 1.5
+"""Heartbeats; a worker without a message for longer counts as silent."""
 DIED = "died"
-"""How a worker was lost, as long as nobody knows more: worth a post-mortem."""
+"""How a worker was lost, before a post-mortem says more."""
 
 
 class WorkerObserver(Protocol):
-    """Is told what happens to workers. Called from the event loop; must not wait."""
+    """Receives what happens to workers. Called from the event loop; must not wait."""
 
     def joined(self, worker: Worker) -> None: ...
 
@@ -48,18 +50,14 @@ class WorkerObserver(Protocol):
     def lost(self, worker: Worker, how: str) -> None: ...
 
 
-class _Nobody:
-    """Observes until `serving` begins; there are no workers before that."""
+class _NoObserver:
+    """In place before `serving`; there are no workers then."""
 
     def joined(self, worker: Worker) -> None: ...
 
     def released(self, worker: Worker) -> None: ...
 
     def lost(self, worker: Worker, how: str) -> None: ...
-
-
-OVERDUE = 1.5
-"""Heartbeats without a word after which a worker is not said to be well."""
 
 
 class Link:
@@ -74,8 +72,8 @@ class Link:
         batch: Batch | None = None,
         heartbeat: float = 1.0,
     ) -> None:
-        """`remote` is where workers on other machines join. `batch` is told when a batch of
-        messages begins and ends. `heartbeat` in seconds."""
+        """`remote` is the address for workers on other machines. `batch` is called before and
+        after each batch of messages. `heartbeat` in seconds."""
         self.fleet = fleet
         self._handshake = handshake
         self._metrics = metrics
@@ -87,13 +85,13 @@ class Link:
         self._refused = RateLimitedLog(log)
         self._dropped = RateLimitedLog(log)
         self._router = Router(address, self._take, remote=remote, batch=batch)
-        self._observer: WorkerObserver = _Nobody()
+        self._observer: WorkerObserver = _NoObserver()
 
     @asynccontextmanager
     async def serving(self, observer: WorkerObserver) -> AsyncIterator[None]:
-        """Listen until the block ends; `observer` is told of workers from here on.
+        """Listen until the block ends, and report to `observer`.
 
-        Raise CannotStart when the address for remote workers cannot be had.
+        Raise CannotStart when the address for remote workers cannot be bound.
         """
         self._loop = asyncio.get_running_loop()
         self._observer = observer
@@ -131,7 +129,7 @@ class Link:
                 call.answer.set_result(_lost(call.id, worker, "is gone"))
             yield call
         finally:
-            # Cancelling a task cancels the future that it waits for, which is no answer.
+            # A cancelled task has cancelled `answer`, on which it waited: that is no answer.
             if call.answer.done() and not call.answer.cancelled():
                 self._calls.pop(call.id, None)
             else:
@@ -192,10 +190,10 @@ class Link:
         elif isinstance(message, Heartbeat):
             self.fleet.beat(worker, message, now)
         else:
-            raise ProtocolError(f"{type(message).__name__} is for workers to hear")
+            raise ProtocolError(f"{type(message).__name__} is a message to workers")
 
     def _call(self, worker: Worker, id: int) -> Call | None:
-        """The request, if it is this worker's; anything else is of another time, or forged."""
+        """The request, if it is this worker's. Otherwise the message is late, or forged."""
         call = self._calls.get(id)
         return call if call and call.worker is worker else None
 
@@ -217,7 +215,7 @@ class Link:
             self._metrics.reused_tokens += answer.reused_tokens
 
     def lose(self, identity: bytes, how: str) -> None:
-        """Forget a worker at once; its requests are told when it is known how it ended."""
+        """Remove a worker at once. Its requests fail later, when it is known how it ended."""
         if watch := self._watches.pop(identity, None):
             watch.stop()
         if worker := self.fleet.lose(identity):
@@ -225,32 +223,32 @@ class Link:
             self._observer.lost(worker, how)
 
     def stopped(self, worker: Worker) -> bool:
-        """Its process is on this machine and does not run, because somebody has stopped it."""
+        """Whether its process is on this machine and stopped (SIGSTOP)."""
         watch = self._watches.get(worker.identity)
         return bool(watch and watch.stopped)
 
     def kill(self, worker: Worker, how: str) -> None:
-        """End a process that is alive and of no use, and forget it."""
+        """Kill the process of a useless worker, and remove it."""
         if watch := self._watches.get(worker.identity):
             watch.kill()
         self.lose(worker.identity, how)
 
     def silent(self, worker: Worker) -> bool:
-        """Whether a heartbeat is overdue; it may be about to be given up."""
+        """Whether a heartbeat is overdue."""
         return self._loop.time() - worker.last_heard > OVERDUE * self.heartbeat
 
     def keep(self, worker: Worker) -> None:
-        """It was asked to stop and will not: requests that wait may have it."""
+        """It was asked to stop and will not: waiting requests may use it again."""
         self.fleet.keep(worker)
         self._observer.released(worker)
 
     def tags(self, worker: Worker) -> list[Hashable]:
-        """Of the requests that it has not answered, as `request` got them."""
+        """The tags of its unanswered requests."""
         calls = [self._calls[id] for id in worker.requests if id in self._calls]
         return [call.tag for call in calls if call.tag is not None]
 
     def fail(self, worker: Worker, how: str) -> None:
-        """End what a lost worker left unanswered."""
+        """Fail the unanswered requests of a lost worker."""
         if not worker.retiring:
             self._metrics.worker_lost(how)
         self._abandon(worker, how)

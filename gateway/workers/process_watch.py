@@ -1,8 +1,8 @@
 """Learn that a process on this machine died, the moment it does.
 
-Heartbeats take seconds to miss. A pidfd becomes readable as soon as its process
-is gone, and unlike SIGCHLD it works for processes that are nobody's child here.
-It is Linux's; elsewhere, and for processes out of sight, heartbeats have to do.
+Missed heartbeats take seconds. A pidfd becomes readable as soon as its process is gone, and
+unlike SIGCHLD it works for processes that are not our children. It exists on Linux only;
+elsewhere, and for processes in another pid namespace, heartbeats have to do.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ class ProcessWatch:
         except ProcessLookupError:
             self._loop.call_soon(callback)
         except (AttributeError, OSError):
-            return  # not on this system, or not in sight
+            return  # no pidfd on this system, or no such process in our namespace
         else:
             self._loop.add_reader(self._descriptor, self._exited)
 
     @property
     def stopped(self) -> bool:
-        """As by SIGSTOP; False where that cannot be seen."""
+        """By SIGSTOP, for example; False where /proc cannot say."""
         if self._descriptor < 0:
             return False
         try:
@@ -42,7 +42,7 @@ class ProcessWatch:
         return status.rpartition(")")[2].split()[0] == "T"
 
     def kill(self) -> None:
-        """SIGKILL, to this very process: a pid may be somebody else's by now, a pidfd never."""
+        """Send SIGKILL through the pidfd: the pid may belong to another process by now."""
         if self._descriptor >= 0:
             with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)

@@ -18,20 +18,18 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from gateway.errors import CannotStart
 from protocol.codec import MAX_FRAME, TCP_KEEPALIVE
 
-BUDGET = 0.0005
-"""Seconds of reading before clients are served."""
-REST = 6
-"""Turns of the event loop that then belong to everybody else: a client's cancel needs about as
-many until it is acted on, and would wait for the budget in each of them."""
-LAST_WORDS = 200
-"""Milliseconds that what was sent last gets to leave."""
-
-
-DOMAIN = "workers"
+READ_SECONDS = 0.0005
+"""Seconds of reading in one turn, before clients are served."""
+YIELD_TURNS = 6
+"""Turns of the event loop without reading after that: a client's cancel needs about as many
+until it is handled, and would wait for READ_SECONDS in each of them."""
+LINGER_MS = 200
+"""For messages that are still unsent at the close."""
+ZAP_DOMAIN = "workers"
 
 
 class Batch(Protocol):
-    """Is told around each batch of messages: what they set off can be done at once."""
+    """Called before and after each batch of messages, so that their effects can be combined."""
 
     def hold(self) -> None: ...
 
@@ -51,12 +49,12 @@ class RemoteEndpoint:
     address: str
     """`tcp://host:port`."""
     key: bytes
-    """Our secret one."""
+    """The gateway's secret key."""
     has_key: Callable[[bytes], bool]
     """Whether this public key is on the allow-list."""
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """What pyzmq calls for each handshake."""
+        """pyzmq calls it for each handshake."""
         return self.has_key(key)
 
 
@@ -78,7 +76,7 @@ class Router:
         remote: RemoteEndpoint | None = None,
         batch: Batch | None = None,
     ) -> None:
-        """`remote` is where it listens besides."""
+        """`remote` is a second address."""
         self._address = address
         self._take = take
         self._remote = remote
@@ -90,7 +88,7 @@ class Router:
         self._loop = asyncio.get_running_loop()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.router_mandatory = True  # a frame for the dead is an error, not a loss
+        self._socket.router_mandatory = True  # sending to a lost peer is an error
         self._socket.maxmsgsize = MAX_FRAME
         self._socket.bind(self._address)
         if self._remote:
@@ -103,15 +101,15 @@ class Router:
         self._loop.remove_reader(self._descriptor)
         if self._remote:
             self._authenticator.stop()
-        self._context.destroy(linger=LAST_WORDS)
+        self._context.destroy(linger=LINGER_MS)
 
     def _bind(self, remote: RemoteEndpoint) -> None:
-        """What is set on a socket is for what it binds from then on: the Unix socket stays as it
-        is. Raise CannotStart when the address is taken, or nobody's."""
+        """Socket options apply to later binds only, so the Unix socket stays without CURVE. Raise
+        CannotStart when the address is in use, or not of this machine."""
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(DOMAIN, credentials_provider=remote)
-        self._socket.zap_domain = DOMAIN.encode()
+        self._authenticator.configure_curve_callback(ZAP_DOMAIN, credentials_provider=remote)
+        self._socket.zap_domain = ZAP_DOMAIN.encode()
         self._socket.curve_server = True
         self._socket.curve_secretkey = remote.key
         self._socket.ipv6 = "[" in remote.address
@@ -142,9 +140,9 @@ class Router:
     def _drain(self) -> None:
         if self._socket.closed:
             return
-        self._scheduled = more = True  # whoever sends meanwhile need not have us look again
+        self._scheduled = more = True  # `send` need not schedule another read
         self._hold()
-        deadline = time.monotonic() + BUDGET
+        deadline = time.monotonic() + READ_SECONDS
         try:
             while more and time.monotonic() < deadline:
                 try:
@@ -156,15 +154,15 @@ class Router:
         finally:
             self._scheduled = more
             if more:
-                self._rest(REST)
+                self._yield_turns(YIELD_TURNS)
             self._flush()
 
     def _readable(self) -> None:
         if not self._scheduled:
             self._drain()
 
-    def _rest(self, turns: int) -> None:
+    def _yield_turns(self, turns: int) -> None:
         if turns:
-            self._loop.call_soon(self._rest, turns - 1)
+            self._loop.call_soon(self._yield_turns, turns - 1)
         else:
             self._drain()

@@ -1,4 +1,4 @@
-"""What the documentation says is true: tables come from the code, examples run as printed."""
+"""The documentation is correct: tables come from the code, examples run as printed."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def blocks(text: str, language: str) -> list[str]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Home]:
-    """What a newcomer has, and what a load generator runs against."""
+    """The server of a new user, and the one of a load generator."""
     binding, model = request.param.split()
     with home(tmp_path_factory.mktemp("home"), binding_name=binding, model_name=model) as opened:
         opened.gateway()
@@ -113,7 +113,7 @@ def test_the_page_for_operators_lists_every_metric_and_no_other(server: Home) ->
     assert sorted(re.findall(r"`(lollms_\w+)", table)) == sorted(exported) != []
 
 
-# What links and commands promise.
+# Links and commands.
 
 
 def test_the_readme_has_fewer_than_200_lines() -> None:
@@ -142,7 +142,7 @@ def test_the_commands_of_the_documentation_are_in_the_makefile() -> None:
 
 
 def printed(server: Home, program: str, *command: str, **environment: str) -> str:
-    """What an example writes, run as it is but for the port."""
+    """Run an example unchanged except for the port; return its output."""
     assert program.count("http://127.0.0.1:9601") == 1
     script = server.folder / "example.cjs"
     script.write_text(program.replace("http://127.0.0.1:9601", server.url))

@@ -1,4 +1,4 @@
-"""What is sent: every event with every kind of value in each of its fields, as JSON text."""
+"""Hostile payloads: each event with each kind of value in each field, as JSON text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NAMES = [
     "../secret/english/a/hidden", "~", "$HOME", "file:///etc/passwd", "nul", "\\u202e", "a\\nb",
     "x" * 100_000,
 ]  # fmt: skip
-"""Of what is not in any listing: links, parents, spellings. As they stand in JSON."""
+"""Names that no listing contains: links, parent folders, other spellings. JSON-escaped."""
 RESERVED = [
     "connect", "disconnect", "connect_error", "message", "error", "ping", "*", "__class__",
     "__init__", "handle", "_table", "", " ", "generate_text ", "Generate_Text", "\\u0000",
@@ -62,9 +62,9 @@ class Case:
     what: str
     payload: str
     fine: bool | None
-    """Whether it succeeds; None where both are right."""
+    """Whether it has to succeed; None if both are right."""
     about: str = ""
-    """What the sentence of the failure must name."""
+    """What the error message must contain."""
     attachment: bool = False
 
     @property
@@ -75,7 +75,7 @@ class Case:
 NULL = {"missing", "null"}
 TEXT = {"empty text", "NUL"}
 FIELDS: dict[tuple[str, str], tuple[str, set[str]]] = {
-    # event, field: what comes before and after the value, and which values are fine
+    # (event, field): payload around the field, and the values that are valid
     ("list_available_personalities_categories", "language"): ("{%s}", NULL),
     ("list_available_personalities_names", "category"): ("{%s}", set()),
     ("list_available_personalities_names", "language"): ('{"category": "a"%s}', NULL),
@@ -121,7 +121,7 @@ UNKNOWN = {
     "binding_name": "no binding named", "model_name": "no model named", "path": "no personality at",
     "language": "no language named", "category": "no category named", "prompt": "",
 }  # fmt: skip
-"""What the sentence says when the field is as it must be, and names nothing."""
+"""The error message for a valid field that names nothing that exists."""
 PAYLOADS = ["null", "5", "true", '"text"', "[]", "NaN", DEEP, "9" * 5000, r'"\ud800"', "{}, 1, 2"]
 
 
@@ -133,18 +133,18 @@ def in_fields() -> Iterator[Case]:
                 inside = ", " + inside
             ok = None if event == "embed" and what in TEXT else what in fine
             if field == "n_predicts" and ok:
-                inside += ', "parameters": {"stop": " "}'  # or it would be a long answer
+                inside += ', "parameters": {"stop": " "}'  # stops a long answer
             yield Case(event, f"{field} {what}", frame % inside, ok, about(event, field, what),
                        attachment=what == "bytes")  # fmt: skip
 
 
 def about(event: str, field: str, what: str) -> str:
     if what == "10,000 deep":
-        return "deep"  # nobody can say in which field
+        return "deep"  # the parser fails before it knows the field
     if event == "activate_personality":
-        return "ID"  # the document's own sentence
+        return "ID"  # the error message of the LoLLMs documentation
     if (field, what) == ("tokens", "missing"):
-        return "prompt"  # where the original has them
+        return "prompt"  # where the original server expects them
     return UNKNOWN[field] if what in TEXT and field in UNKNOWN else field
 
 
@@ -155,7 +155,7 @@ def as_payloads() -> Iterator[Case]:
             lenient = event in NO_PAYLOAD or "categories" in event
             fine: bool | None = event == "cancel_generation" or (empty and lenient)
             if event == "generate_text" and payload.startswith('"text'):
-                fine = True  # the pages of early 2023 send positional arguments
+                fine = True  # web pages of early 2023 send positional arguments
             yield Case(event, f"payload {payload[:12]}", payload, fine)
 
 

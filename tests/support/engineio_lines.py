@@ -1,4 +1,4 @@
-"""Engine.IO by hand: connections that send what no client library would, and read when told to."""
+"""Engine.IO connections that send arbitrary frames or read only when the test says so."""
 
 import asyncio
 import io
@@ -16,8 +16,8 @@ from tests.support.harness import PATIENCE, Event, Home
 MESSAGE, PING, NOOP = "4", "2", "6"
 
 
-class RawClient:
-    """Polls, upgrades and reads when the test says so; `events` remembers what came."""
+class SteppedClient:
+    """Reads only when the test says so: polls, upgrades, and records `events`."""
 
     def __init__(self, server: Home, http: aiohttp.ClientSession) -> None:
         self._url = f"{server.url}/socket.io/?EIO=4"
@@ -54,7 +54,7 @@ class RawClient:
             assert answer.status == 200, await answer.text()
 
     async def upgrade(self) -> None:
-        """As engine.io's client does: probe, let the poll under way end, then switch."""
+        """As engine.io's client does: probe, wait for the end of the open poll, then switch."""
         websocket = await self._connect(self._url.partition("&sid=")[2])
         polling = asyncio.create_task(self.read())
         await websocket.send_str("2probe")
@@ -64,7 +64,7 @@ class RawClient:
         await websocket.send_str("5")
 
     async def read(self) -> None:
-        """Take what one poll, or one frame, brings."""
+        """Read one poll or one websocket frame."""
         for packet in await self._read():
             if packet.startswith(MESSAGE + "2"):
                 name, data = json.loads(packet[2:])
@@ -72,7 +72,7 @@ class RawClient:
                     self.events.append((name, data))
 
     async def until(self, *names: str) -> list[Event]:
-        """Read until an event of one of these names came last."""
+        """Read until the last event has one of these names."""
         async with asyncio.timeout(PATIENCE):
             while not (self.events and self.events[-1][0] in names):
                 await self.read()
@@ -102,30 +102,30 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw_client(server: Home, *, websocket: bool = False) -> AsyncIterator[RawClient]:
+async def stepped_client(server: Home, *, websocket: bool = False) -> AsyncIterator[SteppedClient]:
     def small_window(address: Any) -> socket.socket:
-        """Whoever does not read is noticed after kilobytes, not after megabytes."""
+        """With a small buffer the gateway soon notices that the client does not read."""
         made = socket.socket(address[0], address[1], address[2])
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
         return made
 
     connector = aiohttp.TCPConnector(socket_factory=small_window)
     async with aiohttp.ClientSession(connector=connector) as http:
-        client = RawClient(server, http)
+        client = SteppedClient(server, http)
         await client.open(websocket=websocket)
         yield client
 
 
 QUESTION = "are you there?"
-"""No event, but an answer comes to that, too."""
+"""An unknown event, which gets an answer, too."""
 ANSWER = '"event":"are you there?"}]'
 
 GREETING = '42["session",'
-"""Follows the connect by itself."""
+"""Sent by the gateway after each connect, without a request."""
 
 
-class Line:
-    """One connection. `packets` are those that came, in order, without pings."""
+class EngineIoConnection:
+    """One connection. `packets` are the received ones in order, without pings."""
 
     def __init__(self, server: Home, http: aiohttp.ClientSession) -> None:
         self.url = f"{server.url}/socket.io/?EIO=4&transport="
@@ -144,7 +144,7 @@ class Line:
     async def close(self) -> None:
         raise NotImplementedError
 
-    async def came(self, packet: str) -> None:
+    async def add(self, packet: str) -> None:
         if packet.startswith(GREETING):
             return
         async with self._news:
@@ -157,7 +157,7 @@ class Line:
             self._news.notify_all()
 
     async def until(self, found: Callable[[str], bool], start: int = 0) -> str:
-        """The first packet from `start` on; "" when the connection ends without."""
+        """The first matching packet from `start` on; "" if the connection ends before."""
         async with asyncio.timeout(PATIENCE), self._news:
             while True:
                 for packet in self.packets[start:]:
@@ -168,8 +168,8 @@ class Line:
                     return ""
                 await self._news.wait()
 
-    async def heard(self, start: int) -> list[str]:
-        """What came since, and with certainty: a question is asked and answered."""
+    async def received_since(self, start: int) -> list[str]:
+        """Packets from `start` on, complete: an extra request is sent and its answer awaited."""
         id = next(self._ids)
         with suppress(aiohttp.ClientError, ConnectionError):
             await self.send(f'42{id}["{QUESTION}"]')
@@ -185,7 +185,7 @@ class Line:
     async def ask(self, event: str, payload: str, *, attachment: bool = False) -> tuple[
         list[Event], Any, float
     ]:  # fmt: skip
-        """Send `payload` as it is; the events that came of it, the acknowledgement, the seconds."""
+        """Send `payload` unchanged; return its events, the acknowledgement and the seconds."""
         id, start = next(self._ids), len(self.packets)
         kind = "51-" if attachment else "2"
         began = asyncio.get_running_loop().time()
@@ -195,14 +195,14 @@ class Line:
         ack = await self.until(lambda packet: packet.startswith(f"43{id}["), start)
         took = asyncio.get_running_loop().time() - began
         assert ack, f"{event}: the connection ended"
-        packets = [packet for packet in await self.heard(start) if packet != ack]
+        packets = [packet for packet in await self.received_since(start) if packet != ack]
         assert all(packet.startswith("42[") for packet in packets), packets
         events = [(name, data) for name, data in (json.loads(packet[2:]) for packet in packets)]
         [acknowledged] = json.loads(ack.partition("[")[1] + ack.partition("[")[2])
         return events, acknowledged, took
 
 
-class Websocket(Line):
+class Websocket(EngineIoConnection):
     async def open(self) -> None:
         self._socket = await self.http.ws_connect(self.url + "websocket", max_msg_size=2**26)
         self._reader = asyncio.create_task(self._read())
@@ -225,7 +225,7 @@ class Websocket(Line):
             if message.data == "2":
                 await self._socket.send_str("3")
             else:
-                await self.came(message.data)
+                await self.add(message.data)
         await self.end()
 
     async def close(self) -> None:
@@ -233,7 +233,7 @@ class Websocket(Line):
         await self._reader
 
 
-class Polling(Line):
+class Polling(EngineIoConnection):
     async def open(self) -> None:
         async with self.http.get(self.url + "polling") as answer:
             opened = await answer.text()
@@ -259,7 +259,7 @@ class Polling(Line):
                     if packet == "2":
                         await self.send("3")
                     elif packet != "6":
-                        await self.came(packet)
+                        await self.add(packet)
                     if packet == "1":
                         return await self.end()
         await self.end()
@@ -271,7 +271,9 @@ class Polling(Line):
 
 
 @asynccontextmanager
-async def line(server: Home, kind: type[Line] = Websocket) -> AsyncIterator[Line]:
+async def engineio_connection(
+    server: Home, kind: type[EngineIoConnection] = Websocket
+) -> AsyncIterator[EngineIoConnection]:
     async with aiohttp.ClientSession() as http:
         opened = kind(server, http)
         await opened.open()

@@ -1,4 +1,4 @@
-"""How do tests get a real server, real workers and real clients?"""
+"""Starts gateways, workers and Socket.IO clients for tests."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from protocol.run_folder import run_folder, supervisor_socket
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
-"""Seconds after which a test gives up; far beyond what anything takes."""
+"""Seconds after which a test gives up; much longer than anything takes."""
 
 Event = tuple[str, Any]
 
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Poll what cannot be waited for: another process's doing."""
+    """Poll until the condition is true: a state of another process cannot be awaited."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:
@@ -50,7 +50,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
 
 
 class Home:
-    """A server's home in a temporary folder, and the processes that work in it."""
+    """A server's home in a temporary folder, and the processes that use it."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -58,9 +58,9 @@ class Home:
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings
         self.headers: dict[str, str] = {}
-        """Sent with every request, as a token is."""
+        """Sent with every HTTP request, for example a token."""
         self.trust: ssl.SSLContext | None = None
-        """For a server that speaks TLS; its `url` is the test's to change."""
+        """For a server with TLS; the test has to change `url`, too."""
         self.processes: list[subprocess.Popen[bytes]] = []
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
@@ -92,14 +92,14 @@ class Home:
         return self.start(sys.executable, "-m", module, name=module)
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """As `make run` does: supervisor, gateway and workers on demand."""
+        """Start as `make run` does: supervisor, gateway and workers on demand."""
         process = self.start(sys.executable, "-m", "gateway.launch", name="launch")
         until(lambda: process.poll() is not None or self.http("/ready")[0] == 200, "the launch", 30)
         assert process.poll() is None, self.log("launch") + self.log("gateway")
         return process
 
     def supervised_pids(self) -> dict[str, int]:
-        """Process name to pid, from supervisor itself."""
+        """Process name to pid, as supervisor reports them."""
         path = supervisor_socket(run_folder(self.folder))
         processes = call_supervisor(path, lambda server: server.supervisor.getAllProcessInfo())
         return {process["name"]: process["pid"] for process in processes if process["pid"]}
@@ -111,7 +111,7 @@ class Home:
         return [pid for name, pid in self.supervised_pids().items() if name != "gateway"]
 
     def kill(self, pid: int, number: int) -> None:
-        """Only what this home's supervisor has started."""
+        """Send a signal to a process that this home's supervisor has started."""
         assert pid in self.supervised_pids().values()
         os.kill(pid, number)
 
@@ -120,7 +120,7 @@ class Home:
         return status, body.decode()
 
     def http_bytes(self, path: str) -> tuple[int, bytes]:
-        """Status 0 when nobody answers. `path` is what an `avatar` field says, unquoted."""
+        """Status 0 if there is no answer. `path` is unquoted, as in an `avatar` field."""
         url = self.url + urllib.parse.quote(path, safe="/%")
         try:
             request = urllib.request.Request(url, headers=self.headers)
@@ -162,7 +162,7 @@ def home(folder: Path, **settings: str) -> Iterator[Home]:
 
 
 class Client:
-    """A python-socketio client that remembers every event it gets, in order."""
+    """A python-socketio client that records every event in order."""
 
     def __init__(self, http: aiohttp.ClientSession | None = None) -> None:
         self.sio = socketio.AsyncClient(reconnection=False, http_session=http)
@@ -173,21 +173,21 @@ class Client:
         self.sio.on("*", self._on_any)
 
     async def _on_any(self, event: str, *data: Any) -> None:
-        if event == "session":  # comes once, and is of no interest to most
+        if event == "session":  # comes once; most tests do not need it
             return self._greeted.set_result(data[0]) if not self._greeted.done() else None
         async with self._news:
             self.events.append((event, data[0] if data else None))
             self._news.notify_all()
 
     async def greeting(self) -> Any:
-        """What the event `session` said."""
+        """The payload of the event `session`."""
         return await asyncio.wait_for(asyncio.shield(self._greeted), PATIENCE)
 
     async def emit(self, event: str, *arguments: Any) -> None:
         await self.sio.emit(event, arguments or None)
 
     async def next(self, *names: str) -> Event:
-        """The next event of one of these names; what comes before it is passed over."""
+        """The next event with one of these names; events before it are skipped."""
         async with asyncio.timeout(PATIENCE), self._news:
             while True:
                 while self._read < len(self.events):
@@ -205,7 +205,7 @@ class Client:
         return await self.reply(reply)
 
     async def until(self, *names: str) -> list[Event]:
-        """All events up to and with the next of one of these names."""
+        """All events up to and including the next with one of these names."""
         events = [await self.next()]
         while events[-1][0] not in names:
             events.append(await self.next())
@@ -216,7 +216,7 @@ class Client:
         return await self.until("text_generated", "generation_error", "buzzy")
 
     async def settle(self) -> list[Event]:
-        """What came since the last look; a round trip makes sure that nothing is under way."""
+        """All unread events; a round trip makes sure that no earlier one is still on its way."""
         await self.emit("list_active_personalities")
         return (await self.until("active_personalities_list"))[:-1]
 

@@ -1,8 +1,9 @@
-"""What must hold around every fault? `watched` asserts it; tests say what the fault is.
+"""Invariants that hold during and after every fault; the tests inject the faults.
 
-One end for each generation, chunks that joined are its text, nothing of another session, the
-same gateway, the saved state as it was, a normal generation afterwards, and a bystander on
-another worker who notices nothing. `stopped` asserts at the end that nothing stays behind.
+`watched` asserts: each generation has one end; its chunks make up its text; no event belongs to
+another session; the gateway is the same process; the saved state is unchanged; afterwards a normal
+generation succeeds; and a bystander, a client of another worker, is not affected. `stopped`
+asserts at the end that no process and no socket is left.
 """
 
 import asyncio
@@ -20,19 +21,19 @@ from tests.support.harness import Client, Event, Home, chunks, client, names, un
 from tests.support.processes import all_gone, nothing_left, tree
 
 GAP = 2.0
-"""Seconds between two words of a bystander. 0.25 are promised; a busy machine gets more."""
+"""Seconds between two chunks of a bystander. 0.25 are promised; a busy machine gets more."""
 ENDS = ("text_generated", "generation_error", "buzzy")
 BYSTANDER = ("echo", "lorem-10ms")
 
 
 def lorem(tokens: int, seed: int) -> str:
-    """What echo's models `lorem` say."""
+    """The text that echo's models `lorem` generate."""
     draw, words = Random(seed).random, ("lorem ", "ipsum ", "dolor ", "sit ", "amet ")
     return "".join(words[int(draw() * len(words))] for _ in range(tokens))
 
 
-def judged(events: list[Event]) -> Any:
-    """One end with the id of all its chunks, which are its text; the end's payload."""
+def checked(events: list[Event]) -> Any:
+    """Check for one end, whose id all chunks have and whose text they make; return its payload."""
     end = ends_once(events)
     assert {data["id"] for _, data in events} == {end["id"]}
     if events[-1][0] == "text_generated":
@@ -41,14 +42,14 @@ def judged(events: list[Event]) -> Any:
 
 
 async def asked(connected: Client, prompt: str, **fields: Any) -> tuple[str, list[Event]]:
-    """The end's name and all events of one generation; more than one end is an error."""
+    """Run one generation, with exactly one end; return the name of its end and all events."""
     events = await connected.generate(prompt, **fields) + await connected.settle()
-    judged(events)
+    checked(events)
     return events[-1][0], events
 
 
 class Bystander:
-    """Somebody who is told words all the time, by a worker that nobody harms."""
+    """A client with a long generation on a worker that has no fault."""
 
     def __init__(self, connected: Client, seed: int) -> None:
         self._client = connected
@@ -67,12 +68,12 @@ class Bystander:
             await self._take()
 
     async def end(self) -> float:
-        """The largest gap, in seconds."""
+        """Stop, check all events and return the largest gap between two of them, in seconds."""
         await self._client.emit("cancel_generation")
         while self._events[-1][0] not in ENDS:
             await self._take()
         events = [event for event in self._events if event[0] != "generation_canceled"]
-        end = judged(events + await self._client.settle())
+        end = checked(events + await self._client.settle())
         assert events[-1][0] == "text_generated", end
         assert end["text"] == lorem(len(end["text"].split()), self._seed)
         gaps = [b - a for a, b in zip(self._times, self._times[1:], strict=False)]
@@ -84,7 +85,7 @@ class Bystander:
 
 
 def saved(server: Home) -> dict[str, Any]:
-    """What a gateway that starts now would read."""
+    """The saved state, as a starting gateway would read it."""
     answer: dict[str, Any] = json.loads((server.folder / "state.json").read_text())
     return answer
 
@@ -98,7 +99,7 @@ async def status(server: Home) -> dict[str, Any]:
 
 @asynccontextmanager
 async def watched(server: Home, seed: int = 1, gap: float = GAP) -> AsyncIterator[None]:
-    """Whoever selects does so before: the saved state may not change meanwhile."""
+    """Assert the invariants. Select before the block: the saved state may not change in it."""
     async with client(server) as connected:
         bystander = Bystander(connected, seed)
         await bystander.begin()
@@ -126,11 +127,11 @@ def descriptors(pid: int) -> int:
 
 @contextmanager
 def stopped(server: Home) -> Iterator[Home]:
-    """A supervised server that is stopped at the end, and of which nothing may be left."""
+    """Stop a supervised server at the end, and check that nothing of it is left."""
     launcher = server.launch()
     before = descriptors(server.gateway_pid())
     yield server
-    # A connection may still be about to close; some files are opened once and stay.
+    # Connections may still be closing; some files are opened once and stay open.
     until(lambda: descriptors(server.gateway_pid()) < before + 15, "the end of connections")
     processes = tree(launcher.pid)
     launcher.terminate()

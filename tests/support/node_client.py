@@ -1,4 +1,4 @@
-"""Where is socket.io-client for Node? Installed once, into the user's cache."""
+"""Installs socket.io-client for Node once, into the user's cache."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ INSTALL_SECONDS = 300
 
 @functools.cache
 def node_modules() -> Path | None:
-    """The folder to `require` from; None where Node or npm is missing."""
+    """The folder to `require` from; None if Node or npm is missing."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         return None
@@ -24,7 +24,7 @@ def node_modules() -> Path | None:
     if (folder / "node_modules" / "socket.io-client" / "package.json").exists():
         return folder / "node_modules"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: another run may install at the same time, or this one be ended.
+    # Atomic: another run may install at the same time, and this one may be killed.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="node-") as new:
         done = subprocess.run(
             [npm, "install", "--no-audit", "--no-fund", "--prefix", new, PACKAGE],
@@ -35,13 +35,13 @@ def node_modules() -> Path | None:
         folder.mkdir(exist_ok=True)
         try:
             (Path(new) / "node_modules").rename(folder / "node_modules")
-        except OSError:  # somebody was quicker
+        except OSError:  # another run was faster
             assert (folder / "node_modules").exists()
     return folder / "node_modules"
 
 
 def required_node_modules() -> Path:
-    """Skip the test on a machine without Node; in CI it has to be there."""
+    """Skip the test on a machine without Node; fail if `CI` is set."""
     modules = node_modules()
     if modules is None:
         reason = "Node and npm are needed to try the server with socket.io-client"

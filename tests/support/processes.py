@@ -1,4 +1,4 @@
-"""Which processes has a server started, and are they gone? By pid and start time only."""
+"""Process trees of a server, identified by pid and start time, and checks of their end."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ if not Path("/proc/self/stat").exists():
 class Process:
     pid: int
     started: str
-    """In ticks: tells it from a later process of the same pid."""
+    """In clock ticks: distinguishes it from a later process with the same pid."""
 
     @property
     def alive(self) -> bool:
@@ -28,7 +28,7 @@ def process(pid: int) -> Process:
 
 
 def tree(pid: int) -> list[Process]:
-    """The process and all that descend from it."""
+    """The process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and (stat := _stat(int(entry.name))):
@@ -44,19 +44,19 @@ def all_gone(processes: list[Process], seconds: float = 30) -> None:
 
 
 def supervisord_of(launcher: int) -> int:
-    """The launcher's one child."""
+    """The pid of supervisord, which is the launcher's only child."""
     [pid] = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     return int(pid)
 
 
 def nothing_left(run: Path) -> None:
-    """No socket and no lock in the run folder."""
+    """Check that no socket and no lock is in the run folder."""
     left = {path.name for path in run.iterdir()} - {"programs", "hello"}
     assert not left
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields after the name, from the state on; [] when there is no such process."""
+    """The fields after the name, beginning with the state; [] if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

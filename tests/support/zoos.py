@@ -1,4 +1,4 @@
-"""Which zoos do the tests look at? Real folders, made on the spot."""
+"""Zoos for tests: folders of personalities that are created when needed."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ def add(zoo: Path, path: str, config: str | bytes | None = None, logo: str = "")
 
 
 def settle(zoo: Path) -> None:
-    """Wait until the file system's clock has moved on: what is looked at now is not racy."""
+    """Wait until the file system's clock has advanced: a later change gets another time."""
     while True:
         newest = max(os.lstat(path).st_ctime_ns for path in [zoo, *zoo.rglob("*")])
         if time.time_ns() - newest > 60_000_000:
@@ -44,7 +44,7 @@ def settle(zoo: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Names, content, modes and times of all that is in it."""
+    """Hash of names, contents, modes and times of everything in the folder."""
     state = [
         (str(path), path.lstat().st_mode, path.lstat().st_mtime_ns,
          path.read_bytes() if path.is_file() else b"")

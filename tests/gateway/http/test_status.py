@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.http.status import SLOW, UNLIMITED, state_of
+from gateway.http.status import STALL_FRACTION, STALL_SECONDS, state_of
 from gateway.workers.fleet import Fleet, Worker
 from protocol.messages import Hello
 
@@ -46,7 +46,9 @@ def test_a_worker_that_is_well(
     assert state_of(one, NOW, stall_limit=LIMIT, silent=True, frozen=True) == "frozen"
 
 
-@pytest.mark.parametrize(("limit", "after"), [(LIMIT, LIMIT * SLOW), (0.0, UNLIMITED)])
+@pytest.mark.parametrize(
+    ("limit", "after"), [(LIMIT, LIMIT * STALL_FRACTION), (0.0, STALL_SECONDS)]
+)
 def test_a_long_step_is_called_that_before_anybody_gives_the_worker_up(
     limit: float, after: float
 ) -> None:

@@ -191,7 +191,7 @@ class Serving(RuleBasedStateMachine):
             self.queue.full.discard(binding)
             self.queue.circuits.close((binding, ""))
         elif not self.fleet.of(binding):
-            self.queue.circuits.failed((binding, ""), "it died", self.now, 5, barred=True)
+            self.queue.circuits.failed((binding, ""), "it died", self.now, 5, blocks_requests=True)
             for rejected in self.queue.reject(NoWorker("it died"), binding):
                 self.do(rejected)
         self.schedule()
@@ -212,7 +212,7 @@ class Serving(RuleBasedStateMachine):
 
     def load_failed(self, worker: Worker, model: str, *, deadly: bool) -> None:
         key = worker.binding, model
-        self.queue.circuits.failed(key, "it broke", self.now, 2, barred=deadly)
+        self.queue.circuits.failed(key, "it broke", self.now, 2, blocks_requests=deadly)
         for rejected in self.queue.reject(LoadFailed("it broke"), worker.binding, model):
             self.do(rejected)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observability.metrics import SECONDS, Distribution, Metrics
+from gateway.observability.metrics import SECONDS, Histogram, Metrics
 from gateway.observability.prometheus import Exporter, Gauges
 
 HISTOGRAMS = (
@@ -48,7 +48,7 @@ def test_buckets_reach_from_a_millisecond_to_two_minutes() -> None:
 
 
 def test_a_value_on_a_bound_is_within_it_and_one_beyond_all_is_counted() -> None:
-    seconds = Distribution()
+    seconds = Histogram()
     seconds.observe(0.001)
     seconds.observe(0.0011, times=3)
     seconds.observe(1000)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.provisioning.post_mortem import FRESH, LONGEST, last_words, telling_line
+from gateway.provisioning.post_mortem import MAX_AGE, MAX_LENGTH, explaining_line, last_log_line
 
 USUAL = "2026-11-23 05:54:25,614 INFO worker.link: the gateway welcomes us\n"
 TRACEBACK = """\
@@ -48,17 +48,17 @@ Extension modules: zmq.backend.cython._zmq (total: 1)
     ],
 )  # fmt: skip
 def test_what_explains_the_end_is_found(written: str, words: str) -> None:
-    assert telling_line(written) == words
+    assert explaining_line(written) == words
 
 
 def test_a_long_line_is_cut() -> None:
-    assert len(telling_line("x" * 10_000)) == LONGEST
+    assert len(explaining_line("x" * 10_000)) == MAX_LENGTH
 
 
 def test_only_what_was_written_at_the_end_counts(tmp_path: Path) -> None:
     log = tmp_path / "b_00.log"
-    assert last_words(log, 1000.0) == ""
+    assert last_log_line(log, 1000.0) == ""
     log.write_bytes(b"\xff\xfe broken bytes, then\nthe end")
     os.utime(log, (1000, 1000))
-    assert last_words(log, 1000.0 + FRESH / 2) == "the end"
-    assert last_words(log, 1000.0 + FRESH * 2) == ""
+    assert last_log_line(log, 1000.0 + MAX_AGE / 2) == "the end"
+    assert last_log_line(log, 1000.0 + MAX_AGE * 2) == ""

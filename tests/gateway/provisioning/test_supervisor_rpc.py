@@ -51,7 +51,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_a_supervisor_that_is_stuck_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "LIMIT", 0.2)
+    monkeypatch.setattr(control, "TIMEOUT_SECONDS", 0.2)
     began = time.monotonic()
     with answering(tmp_path / "s", None), pytest.raises(Unreachable):
         call_supervisor(tmp_path / "s", state)

@@ -79,8 +79,8 @@ class Scene:
         link: Any = self.workers
         here: Any = self
         self.dispatcher = Dispatcher(
-            self.fleet, link, here, here, self.quarantine, wanted=lambda binding: self.wanted,
-            max_queue=max_queue, patience=0.2,
+            self.fleet, link, here, here, self.quarantine, preload=lambda binding: self.wanted,
+            max_queue=max_queue, start_timeout=0.2,
         )  # fmt: skip
 
     async def start_worker(self, binding: str, *_: Any) -> bool:

@@ -3,15 +3,15 @@
 import pytest
 
 from gateway.errors import Quarantined
-from gateway.scheduling.quarantine import MOST, Fingerprint, Quarantine
+from gateway.scheduling.quarantine import MAX_RECORDS, Fingerprint, Quarantine
 
 TIME = 100.0
 A, B, C = (Fingerprint("b", "m", name) for name in "abc")
 
 
-def refused(quarantine: Quarantine, *prints: Fingerprint, now: float = 10.0) -> list[str]:
+def refused(quarantine: Quarantine, *fingerprints: Fingerprint, now: float = 10.0) -> list[str]:
     found = []
-    for each in prints:
+    for each in fingerprints:
         try:
             quarantine.check(each, now)
         except Quarantined:
@@ -77,12 +77,12 @@ def test_it_is_forgotten_after_a_while_and_never_begun_with_no_time() -> None:
 
 def test_no_more_are_remembered_than_fit() -> None:
     quarantine = Quarantine(TIME)
-    prints = [Fingerprint("b", "m", str(n)) for n in range(MOST + 10)]
-    for number, each in enumerate(prints):
+    fingerprints = [Fingerprint("b", "m", str(n)) for n in range(MAX_RECORDS + 10)]
+    for number, each in enumerate(fingerprints):
         for worker in ("w1", "w2"):
             quarantine.record_crash([each], f"{worker}.{number}", "died", 1)
-    assert len(quarantine.status(1)) == MOST
-    assert refused(quarantine, prints[0], prints[-1]) == [prints[-1].digest]
+    assert len(quarantine.status(1)) == MAX_RECORDS
+    assert refused(quarantine, fingerprints[0], fingerprints[-1]) == [fingerprints[-1].digest]
 
 
 def test_a_fingerprint_tells_prompts_bindings_and_models_apart() -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from gateway.config.loading import load_settings
-from gateway.security.access import open_access
+from gateway.security.access import load_tokens
 from tests.server.security.test_access import ECHO
 from tests.support.harness import ROOT, Home, client, home, run
 
@@ -40,7 +40,7 @@ def test_tokens_are_added_to_a_private_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text(path.read_text().strip() + " running=2")  # an editor left no line break
     bob = keys(tmp_path, "token", "bob").stdout.strip()
-    access = open_access(load_settings(["--home", str(tmp_path)], {}))
+    access = load_tokens(load_settings(["--home", str(tmp_path)], {}))
     holder = access.holder(bob)
     assert holder and holder.name == "bob" and len(path.read_text().splitlines()) == 2
 

@@ -17,7 +17,7 @@ from tests.support.harness import PATIENCE, run
 
 @asynccontextmanager
 async def served(sio: socketio.AsyncServer) -> AsyncIterator[str]:
-    engineio_hooks.install(sio, 10_000, lambda: None, patience=0.2)
+    engineio_hooks.install(sio, 10_000, lambda: None, timeout=0.2)
     app = web.Application()
     sio.attach(app)
     async with serving(app) as url:

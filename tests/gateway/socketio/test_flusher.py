@@ -191,7 +191,7 @@ def test_a_thousand_schedules_keep_the_order_and_the_single_end() -> None:
                 session.resume()
                 session.finish()
                 session.read()
-                assert not session.queue.waits
+                assert not session.queue.unsettled
                 assert session.call.credit == CREDIT  # all of it has come back
             session.check()
         assert metrics.merged > 100 and ends == {"finished", "failed", "cancelled", "gone", ""}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from socketio import packet
 
-from gateway.socketio.frame_filter import filtered
-from gateway.socketio.packets import REQUEST, Packet, announced, read, refused
-from gateway.socketio.payloads import Unread
+from gateway.socketio.frame_filter import filter_frame
+from gateway.socketio.packets import REQUEST, Packet, attachment_count, read, refused
+from gateway.socketio.payloads import Rejected
 
 LIMIT = 1000
 
@@ -62,7 +62,7 @@ def test_an_event_is_its_name_and_its_arguments(
 def test_what_cannot_be_read_says_why(encoded: str, id: int | None, name: str, why: str) -> None:
     found, event, (unread,) = read(encoded)
     assert (found, event) == (id, name)
-    assert isinstance(unread, Unread) and why in unread.why and len(unread.why) < 200
+    assert isinstance(unread, Rejected) and why in unread.why and len(unread.why) < 200
 
 
 @pytest.mark.parametrize("digits", [400, 5000])
@@ -80,8 +80,8 @@ def test_a_connect_is_one_whatever_it_brings_along(auth: str) -> None:
 
 
 def test_attachments_are_counted_and_never_waited_for() -> None:
-    assert announced('51-["a"]') == 1 and announced('59999999999-["a"]') == 9999999999
-    assert announced('2["a"]') == announced("") == 0
+    assert attachment_count('51-["a"]') == 1 and attachment_count('59999999999-["a"]') == 9999999999
+    assert attachment_count('2["a"]') == attachment_count("") == 0
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_attachments_are_counted_and_never_waited_for() -> None:
     ],
 )  # fmt: skip
 def test_a_frame_goes_through_or_its_refusal_does(frame: str, fine: bool) -> None:
-    seen = filtered(frame, LIMIT)
+    seen = filter_frame(frame, LIMIT)
     if fine:
         assert seen == frame
     else:
         assert len(seen) < 500
         _, _, (unread,) = read(seen[1:])
-        assert isinstance(unread, Unread)
+        assert isinstance(unread, Rejected)
 
 
 def test_of_a_frame_that_is_too_long_the_event_is_still_known() -> None:
     frame = f'42815["generate_text",{{"prompt":"{"x" * LIMIT}"}}]'
-    id, name, (unread,) = read(filtered(frame, LIMIT)[1:])
+    id, name, (unread,) = read(filter_frame(frame, LIMIT)[1:])
     assert (id, name) == (815, "generate_text") and "1,000 bytes" in unread.why
 
 
@@ -118,10 +118,10 @@ def test_what_is_sent_is_as_python_socketio_writes_it() -> None:
 @settings(max_examples=500, deadline=None)
 @given(st.text() | st.text(alphabet='0123456789-/,[]{}":\0atbrue.\ud800'))
 def test_any_text_is_read(encoded: str) -> None:
-    seen = filtered(encoded, LIMIT)
+    seen = filter_frame(encoded, LIMIT)
     made = Packet(encoded_packet=seen[1:] or "?")
     if made.packet_type == packet.EVENT:
         assert made.data[0] == REQUEST and isinstance(made.data[1], str)
         assert made.id is None or type(made.id) is int
-    json.dumps([each.why for each in made.data if isinstance(each, Unread)]
+    json.dumps([each.why for each in made.data if isinstance(each, Rejected)]
                if isinstance(made.data, list) else "")  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
-from gateway.socketio.replies import acknowledgement, of_outcome
+from gateway.socketio.replies import acknowledgement, outcome_events
 from protocol import messages
 
 COUNTS = {
@@ -40,18 +40,20 @@ ANSWER = messages.Finished(1, "stop", 1, prompt_tokens=5, reused_tokens=2)
 def test_an_outcome_has_its_events_with_the_id(
     outcome: Outcome, events: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    assert of_outcome("name", outcome) == [(name, {**data, "id": "name"}) for name, data in events]
+    assert outcome_events("name", outcome) == [
+        (name, {**data, "id": "name"}) for name, data in events
+    ]
     assert acknowledgement("name", outcome) == ({**events[-1][1], "id": "name"} if events else {})
 
 
 def test_log_probabilities_are_those_that_are_numbers_and_only_if_there_are_any() -> None:
     places = [[5.0, -0.5, 6.0, -1.5], [7.0, -math.inf], [math.nan, 0.0], []]
     answer = messages.Finished(1, "stop", 4, logprobs=places)
-    [(_, data)] = of_outcome("name", Finished("text", answer))
+    [(_, data)] = outcome_events("name", Finished("text", answer))
     assert data["logprobs"] == [
         {"token": 5, "logprob": -0.5, "top": [{"token": 6, "logprob": -1.5}]},
         {"token": 7, "logprob": None, "top": []},
         {},
         {},
     ]
-    assert "logprobs" not in of_outcome("name", Finished("text", ANSWER))[0][1]
+    assert "logprobs" not in outcome_events("name", Finished("text", ANSWER))[0][1]

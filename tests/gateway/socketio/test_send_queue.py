@@ -126,7 +126,7 @@ def test_order_and_text_are_kept_and_credit_is_given_for_what_has_left(
     queue.flush()
     assert shown(line.written) == shown(expected)
     assert {name: count.tokens for name, count in told.items()} == tokens
-    assert not queue.waits
+    assert not queue.unsettled
 
 
 def test_an_event_goes_at_once_and_takes_the_chunks_before_it_along() -> None:
@@ -192,7 +192,7 @@ def test_a_client_that_asks_and_never_reads_is_dropped(size: int, count: int) ->
     queue.chunk("a", "late", 1, Told())
     line.free = 2**30
     queue.flush()
-    assert not line.written and not queue.waits
+    assert not line.written and not queue.unsettled
 
 
 def test_after_its_close_nothing_goes_out() -> None:

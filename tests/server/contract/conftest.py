@@ -1,4 +1,4 @@
-"""One real server a module: a gateway and workers on a free port, in a home of its own."""
+"""One server for each module: a gateway and three workers on a free port, in its own home."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.support.harness import ROOT, Home, home
 
 
 def gathered(folder: Path) -> Path:
-    """The bindings that ship and need no model, beside those of the tests."""
+    """The bindings of the tests, and those of the project that need no model."""
     shutil.copytree(ROOT / "tests" / "support" / "bindings", folder, dirs_exist_ok=True)
     for name in ("echo", "faulty"):
         shutil.copytree(ROOT / "bindings" / name, folder / name)

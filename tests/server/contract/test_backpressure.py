@@ -1,4 +1,4 @@
-"""Slow clients and polling ones: their text whole, their memory bounded, their neighbours well."""
+"""Slow and polling clients: complete texts, bounded memory, no effect on other clients."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.server.contract.test_generation import ends_once
-from tests.support.engineio_lines import RawClient, raw_client
+from tests.support.engineio_lines import SteppedClient, stepped_client
 from tests.support.harness import Home, chunks, client, home, names, run, until
 
 FLOOD = 3000
@@ -28,7 +28,7 @@ def prompt(tokens: int, seed: int = 1) -> dict[str, Any]:
 
 
 def expected(tokens: int, seed: int = 1) -> str:
-    """What the model `lorem` says."""
+    """The text that the model `lorem` generates."""
     draw, words = Random(seed).random, ("lorem ", "ipsum ", "dolor ", "sit ", "amet ")
     return "".join(words[int(draw() * len(words))] for _ in range(tokens))
 
@@ -48,7 +48,7 @@ def metric(server: Home, name: str) -> float:
 def either(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bindings: Path
 ) -> Iterator[Home]:
-    """A server that writes directly, and one that leaves it to python-socketio."""
+    """A server with direct writes, and one that writes through python-socketio."""
     with home(
         tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
         model_name="lorem", direct_writes=request.param,
@@ -71,7 +71,7 @@ def test_a_flood_arrives_whole(server: Home, transports: list[str]) -> None:
 
 def test_a_poll_brings_no_more_packets_than_clients_take(either: Home) -> None:
     async def scenario() -> None:
-        async with raw_client(either) as raw:
+        async with stepped_client(either) as raw:
             await raw.emit("generate_text", prompt(FLOOD))
             events = await raw.until("text_generated")
             assert ends_once(events)["text"] == chunks(events) == expected(FLOOD)
@@ -89,7 +89,7 @@ def test_a_poll_brings_no_more_packets_than_clients_take(either: Home) -> None:
 @pytest.mark.parametrize("polls", range(0, 12, 2))
 def test_an_upgrade_in_mid_stream_loses_and_swaps_nothing(either: Home, polls: int) -> None:
     async def scenario() -> None:
-        async with raw_client(either) as raw:
+        async with stepped_client(either) as raw:
             await raw.emit("generate_text", prompt(FLOOD))
             for _ in range(polls):
                 await raw.read()
@@ -118,7 +118,7 @@ def test_one_chunk_is_one_event_for_a_client_that_reads(server: Home) -> None:
 
 @pytest.fixture(params=["yes", "no"])
 def alone(request: pytest.FixtureRequest, tmp_path: Path, bindings: Path) -> Iterator[Home]:
-    """A server that soon drops who does not read; both ways of writing."""
+    """A server that soon drops a client that does not read; both ways of writing."""
     with home(
         tmp_path, bindings_path=str(bindings), binding_name="echo", model_name="lorem",
         client_limit="1.5", max_queue="300", direct_writes=request.param,
@@ -135,15 +135,15 @@ def test_who_stops_reading_costs_little_and_gets_all_when_reading_again(either: 
     pid = server.processes[0].pid
 
     async def scenario() -> None:
-        async with raw_client(server, websocket=True) as raw, client(server) as other:
-            for _ in range(3):  # what is made once is made
+        async with stepped_client(server, websocket=True) as raw, client(server) as other:
+            for _ in range(3):  # afterwards lazily created objects exist
                 ends_once(await other.generate("x", **wanted(FLOOD)))
                 metric(server, "generated_tokens_total")
             before = memory(pid)
             await raw.emit("generate_text", prompt(many))
             sent = -1.0
             while sent != (sent := metric(server, "generated_tokens_total")):
-                ends_once(await other.generate("x", **wanted(300)))  # neighbours go on
+                ends_once(await other.generate("x", **wanted(300)))  # other clients are served
                 sent += 300
             assert memory(pid) - before < 5_000_000
             assert sent < many
@@ -155,7 +155,7 @@ def test_who_stops_reading_costs_little_and_gets_all_when_reading_again(either: 
 
 def test_who_does_not_read_for_too_long_is_dropped_and_its_slot_is_free(alone: Home) -> None:
     async def scenario() -> None:
-        async with raw_client(alone, websocket=True) as raw, raw_client(alone) as polling:
+        async with stepped_client(alone, websocket=True) as raw, stepped_client(alone) as polling:
             for stalled in (raw, polling):
                 await stalled.emit("generate_text", prompt(MANY))
             await asyncio.to_thread(
@@ -177,10 +177,10 @@ def test_who_does_not_read_for_too_long_is_dropped_and_its_slot_is_free(alone: H
 def test_who_asks_without_reading_is_dropped(alone: Home) -> None:
     async def scenario() -> None:
         pid = alone.processes[0].pid
-        async with raw_client(alone, websocket=True) as raw, client(alone) as other:
+        async with stepped_client(alone, websocket=True) as raw, client(alone) as other:
             before = memory(pid)
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
-                for _ in range(1_000_000):  # kernels keep some megabytes
+                for _ in range(1_000_000):  # socket buffers take some megabytes
                     await raw.emit("list_available_models")
             assert memory(pid) - before < 60_000_000
             ends_once(await other.generate("x", **wanted(300)))
@@ -189,7 +189,7 @@ def test_who_asks_without_reading_is_dropped(alone: Home) -> None:
     assert metric(alone, "clients_dropped_total") == 1
 
 
-async def _generate(raw: RawClient, seed: int) -> None:
+async def _generate(raw: SteppedClient, seed: int) -> None:
     raw.events.clear()
     await raw.emit("generate_text", prompt(5, seed))
     await raw.emit("list_active_personalities")
@@ -199,12 +199,12 @@ async def _generate(raw: RawClient, seed: int) -> None:
 
 
 def test_no_wake_up_is_lost_among_256_clients(alone: Home) -> None:
-    """The descriptor of ZeroMQ is edge-triggered: whoever sends or receives must look again."""
+    """ZeroMQ's descriptor is edge-triggered: after each send and receive it must be read again."""
 
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
             raws = [
-                await stack.enter_async_context(raw_client(alone, websocket=True))
+                await stack.enter_async_context(stepped_client(alone, websocket=True))
                 for _ in range(256)
             ]
             for turn in range(20):

@@ -1,4 +1,4 @@
-"""A binding whose worker dies before it can say anything is an answer, and soon."""
+"""Selecting a binding whose worker dies at its start fails within seconds, with the reason."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""What cannot be started or loaded is told at once, and tried again when that is asked for."""
+"""A failed start or load is reported at once, and retried when a client selects it again."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def reason(server: Home) -> str:
 
 
 async def refused(connected: Client) -> tuple[float, str]:
-    """How soon, and why."""
+    """Seconds until the refusal, and its reason."""
     began = time.perf_counter()
     end = ends_once(await connected.generate("x"))
     return time.perf_counter() - began, str(end["error"])
@@ -57,7 +57,7 @@ async def refused(connected: Client) -> tuple[float, str]:
 
 @pytest.fixture
 def dying(tmp_path: Path) -> Path:
-    """The echo binding, and one that dies before it can say Hello."""
+    """The echo binding, and one whose worker exits before it sends Hello."""
     shutil.copytree(ROOT / "bindings" / "echo", tmp_path / "bindings" / "echo")
     shutil.copytree(ROOT / "bindings" / "echo", tmp_path / "bindings" / "dying")
     (tmp_path / "bindings" / "dying" / "__init__.py").write_text(DYING)
@@ -80,7 +80,7 @@ def test_a_binding_that_dies_at_once_is_told_at_once_until_it_is_mended(
                 assert all(WHY in why and "the next try is in" in why for _, why in tries), tries
                 await select(other, "echo", "lorem")
                 assert ends_once(await other.generate("x", n_predicts=3))["tokens"] == 3
-                # It is tried when it is asked for, and not only then is it told why it failed.
+                # A selection tries the start again, and reports why it failed.
                 answer = await ask_for(connected, "dying")
                 assert answer["success"] is False and WHY in answer["error"]
                 shutil.copy(dying / "echo" / "__init__.py", dying / "dying" / "__init__.py")
@@ -109,7 +109,7 @@ def test_a_model_that_does_not_load_is_told_at_ready_and_logged_once(
             async with client(server) as connected:
                 for _ in range(3):
                     assert "byte 17" in (await refused(connected))[1]
-                await asyncio.sleep(3)  # whoever kept the default model warm would have tried
+                await asyncio.sleep(3)  # long enough for the gateway to retry the load by itself
                 await select(connected, "single", "one")
                 assert ends_once(await connected.generate("x", n_predicts=3))["tokens"] == 3
 

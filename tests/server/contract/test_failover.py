@@ -1,4 +1,4 @@
-"""An answer goes on where its client is when its worker has died, as if nothing had happened."""
+"""After the death of its worker, a generation continues with the same text, without a gap."""
 
 import asyncio
 import shutil
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 def waiting(parameters: dict[str, Any], tokens: int) -> dict[str, Any]:
-    """What makes the binding wait behind so many tokens, and changes nothing else."""
+    """Parameters that make the binding pause after so many tokens, and change nothing else."""
     return {**parameters, "dry_allowed_length": 100 + tokens}
 
 
@@ -55,10 +55,10 @@ async def undisturbed(server: Home, parameters: dict[str, Any], length: int = LE
 async def disturbed(
     server: Home, asked: list[tuple[dict[str, Any], int]], enough: int = 0
 ) -> list[tuple[str, list[Event]]]:
-    """Each generation waits behind its number of tokens; then the worker is killed, once
-    for all of them. What each client had at that moment, and all it got.
+    """Pause each generation after its number of tokens, then kill the worker of all.
 
-    `enough` characters have come by then; 0 are all that the tokens make.
+    Return what each client had received at that moment, and all of its events. `enough` is the
+    number of characters to wait for; 0 means all that the tokens make.
     """
     [worker] = server.worker_pids()
     arrived = asyncio.Barrier(len(asked) + 1)
@@ -115,7 +115,7 @@ def test_an_answer_that_nobody_seeded_goes_on_as_well(server: Home) -> None:
 
 
 def test_what_is_half_met_when_the_worker_dies_is_met_behind_it(server: Home) -> None:
-    """A stop string and a grammar: both are made anew from the tokens."""
+    """The states of stop strings and of a grammar are rebuilt from the tokens."""
 
     async def scenario() -> None:
         text = await undisturbed(server, GREEDY)

@@ -1,4 +1,4 @@
-"""Where does an answer go on when its worker has died, how often, and what if it must not?"""
+"""Failover of a generation: to another worker, once, and not where it is turned off."""
 
 import signal
 import time
@@ -26,7 +26,7 @@ async def rest(connected: Client) -> list[Event]:
 
 @pytest.fixture
 def alone(tmp_path: Path, bindings: Path) -> Iterator[Home]:
-    """A gateway that nobody supervises."""
+    """A gateway without supervisor."""
     with home(tmp_path, bindings_path=str(bindings), **PACED) as opened:
         yield opened
 
@@ -48,7 +48,7 @@ def test_an_answer_goes_on_in_another_worker(alone: Home) -> None:
 
     async def scenario() -> tuple[list[Event], Any]:
         async with client(alone) as connected:
-            events = await begun(connected)  # in the first: the second holds no model
+            events = await begun(connected)  # in the first worker: the second holds no model
             first.kill()
             events += await rest(connected)
             return events, ends_once(await connected.generate(**ASKED))
@@ -100,7 +100,7 @@ def test_a_second_death_ends_the_answer(supervised: Home) -> None:
             supervised.kill(*supervised.worker_pids(), signal.SIGKILL)
             events.append(await connected.next("text_chunk"))
             have = len(events)
-            while len(events) < have + 3:  # these are of the second life
+            while len(events) < have + 3:  # these come from the restarted worker
                 events.append(await connected.next("text_chunk"))
             supervised.kill(*supervised.worker_pids(), signal.SIGKILL)
             return events + await rest(connected)
@@ -116,7 +116,7 @@ def test_a_second_death_ends_the_answer(supervised: Home) -> None:
 def test_all_answers_of_a_worker_go_on_though_they_are_more_than_may_wait(
     supervised: Home,
 ) -> None:
-    """Who was admitted is not too many now."""
+    """The limit of the queue does not apply to generations that were admitted before."""
 
     async def scenario() -> None:
         clients = [client(supervised) for _ in range(24)]

@@ -1,4 +1,4 @@
-"""One accepted generate_text: text_chunk*, then exactly one end, whatever happens."""
+"""An accepted generate_text yields text_chunk events, then exactly one end event."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ async def select(connected: Client, binding: str, model: str) -> None:
 
 
 def ends_once(events: list[Event]) -> Any:
-    """Chunks, then the one end; the end's payload."""
+    """Check that chunks are followed by exactly one end; return its payload."""
     ends = [name for name in names(events) if name != "text_chunk"]
     assert len(ends) == 1 and events[-1][0] == ends[0], names(events)
     return events[-1][1]
@@ -149,7 +149,7 @@ def test_cancel_in_the_middle_ends_with_the_partial_text(server: Home) -> None:
             events += await connected.until("text_generated")
             await connected.emit("cancel_generation")
             events += await connected.until("generation_canceled")
-            again = await connected.generate("x", n_predicts=3)  # at once
+            again = await connected.generate("x", n_predicts=3)  # the slot is free at once
             assert ends_once(again)["tokens"] == 3
             return events + await connected.settle()
 
@@ -218,7 +218,7 @@ def test_cancel_while_queued_behind_another_session(server: Home) -> None:
             await one.emit("generate_text", {"prompt": "x", "n_predicts": 60})
             first = await one.next("text_chunk")
             await two.emit("generate_text", {"prompt": "y", "n_predicts": 60})
-            await two.settle()  # it waits: the only slot is taken
+            await two.settle()  # its generation waits for the only slot
             await two.emit("cancel_generation")
             queued = await two.until("text_generated") + await two.settle()
             return queued, [first, *await one.until("text_generated")]

@@ -1,4 +1,4 @@
-"""Whatever a binding does, gateway and sessions live on, and supervisor brings it back."""
+"""Gateway and sessions survive any crash of a binding, and supervisor restarts its worker."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ STALL_LIMIT = 2.0
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
-    """The whole thing, as `make run` starts it."""
+    """A complete server, started as `make run` does."""
     folder = tmp_path_factory.mktemp("supervised")
     with home(
         folder, bindings_path=str(bindings), binding_name="stubborn", model_name="any",
@@ -52,7 +52,7 @@ def test_a_death_is_told_with_its_cause_and_the_next_request_is_served(
     assert names(events)[-1] == "generation_error"
     error = ends_once(events)["error"]
     assert "stubborn" in error and how in error, error
-    assert "word0 word1 word2 ".startswith(chunks(events))  # the last may die with it
+    assert "word0 word1 word2 ".startswith(chunks(events))  # the last may be lost with it
     fine = run(ask(supervised, "fine"))
     assert ends_once(fine)["text"] == "word0 word1 word2 "
     assert supervised.gateway_pid() == pid
@@ -113,7 +113,7 @@ def test_an_idle_worker_that_nobody_supervises_stays(tmp_path: Path, bindings: P
         async def scenario() -> None:
             async with client(server) as connected:
                 for _ in range(3):
-                    await asyncio.sleep(1.1)  # a heartbeat: it is looked at
+                    await asyncio.sleep(1.1)  # longer than a heartbeat, which checks idle workers
                     assert ends_once(await connected.generate("x", n_predicts=4))["tokens"] == 4
 
         run(scenario())
@@ -154,7 +154,7 @@ def test_a_session_lives_through_the_death_of_its_worker(supervised: Home) -> No
 
 
 def test_a_worker_that_dies_before_the_first_chunk_is_retried_unseen(supervised: Home) -> None:
-    marker = supervised.folder / "tmp" / "stubborn" / "died"  # where alone it may write
+    marker = supervised.folder / "tmp" / "stubborn" / "died"  # it may write only there
     events = run(ask(supervised, f"first {marker}"))
     assert marker.exists()
     assert ends_once(events)["text"] == "word0 word1 word2 "

@@ -1,4 +1,4 @@
-"""A zoo of 300 personalities: read beside the clients, and only once."""
+"""A zoo of 300 personalities is read without blocking other clients, and then cached."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.support.zoos import CONFIG, add, settle
 COUNT = 300
 FIRST_ROUND_TRIP = 0.5
 LATER_LISTING = 0.2
-"""Seconds; ten times what it takes on a machine that has nothing else to do."""
+"""Seconds; ten times the time on an idle machine."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every listing: its success, its failure, and what it takes for a payload."""
+"""Each listing event: success, failure and accepted payloads."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ ZOO = ROOT / "personalities"
 
 
 async def ask(server: Home, event: str, *arguments: Any, reply: str) -> Any:
-    """The reply event and the acknowledgement, which are the same."""
+    """The reply event; the acknowledgement must be equal to it."""
     async with client(server) as connected:
         data = tuple(arguments) if arguments else None
         answer = await connected.sio.call(event, data)

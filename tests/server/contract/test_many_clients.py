@@ -1,4 +1,4 @@
-"""Many clients side by side: complete, in order, unmixed; and what happens beyond the bounds."""
+"""Many clients at once: texts are complete and separate; a full queue refuses the next."""
 
 import asyncio
 from contextlib import AsyncExitStack

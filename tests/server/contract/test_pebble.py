@@ -1,4 +1,4 @@
-"""Real inference, end to end: gateway, supervisor, llama.cpp and the model that ships."""
+"""Inference end to end: gateway, supervisor, llama.cpp and the embedded model."""
 
 import re
 import signal
@@ -17,13 +17,13 @@ pytest.importorskip("llama_cpp", reason="the embedded model needs llama-cpp-pyth
 MODEL = "pebble-f16.gguf"
 GREEDY = {"temperature": 0}
 LONG = {"temperature": 0.8, "seed": 1, "ignore_eos": True}
-"""An answer that goes on until it is cut."""
+"""Generates until the limit of tokens."""
 PERSONALITY = "english/service/pebble"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """As a newcomer gets it: nothing is configured, nothing selected."""
+    """A server with default settings and no selection."""
     with home(tmp_path_factory.mktemp("pebble")) as opened:
         opened.launch()
         yield opened
@@ -88,7 +88,7 @@ def test_a_personality_answers_and_its_anti_prompts_are_not_seen(server: Home) -
 
 
 def test_the_second_turn_knows_the_first(server: Home) -> None:
-    """What was said is part of the next prompt, of this session only."""
+    """Earlier turns are part of the next prompt, in the same session only."""
 
     async def scenario() -> tuple[Any, Any, Any]:
         second = "And of Spain?"
@@ -185,14 +185,14 @@ async def select_model(connected: Client, name: str) -> Any:
 def test_what_does_not_fit_is_refused_with_both_numbers_and_what_fits_waits_for_nobody(
     tmp_path: Path,
 ) -> None:
-    """Models are changed while somebody else's answer streams; it is not disturbed."""
+    """A change of the model does not disturb another session's generation."""
     models = tmp_path / "models" / "llama_cpp"
     models.mkdir(parents=True)
     shipped = (ROOT / "bindings" / "llama_cpp" / "models" / MODEL).read_bytes()
     (models / "second.gguf").write_bytes(shipped)
     with (models / "huge.gguf").open("wb") as huge:
         huge.write(shipped)
-        huge.truncate(2**40)  # a hole: the disk has no TiB either
+        huge.truncate(2**40)  # a sparse file: it takes no space
     (tmp_path / "config.yaml").write_text("bindings: {llama_cpp: {processes: 2}}\n")
     wanted = {"n_predicts": 400, "parameters": LONG}
 
@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers_and_what_fits_waits_for_
 
 
 def test_with_chat_template_the_model_is_asked_in_its_own_form(tmp_path: Path) -> None:
-    """The same answers as to the rendered text itself, turn after turn, and raw text stays raw."""
+    """Same answers as to the rendered template, for each turn; raw prompts stay as they are."""
     (tmp_path / "config.yaml").write_text("bindings: {llama_cpp: {chat_template: true}}\n")
     wanted = {"n_predicts": 20, "parameters": GREEDY}
 

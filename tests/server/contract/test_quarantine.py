@@ -1,4 +1,4 @@
-"""A request that workers die of is refused at once, and nobody else is."""
+"""A request that has killed workers is refused at once; other requests are served."""
 
 import asyncio
 import re
@@ -36,7 +36,7 @@ def test_the_third_time_it_is_refused_and_the_worker_stays(supervised: Home, fau
     async def scenario() -> None:
         async with client(supervised) as connected:
             assert (await asked(connected, fault))["code"] == "worker_lost"
-            # If its first words had died with it, that were two deaths.
+            # "poison" if a worker died before its first chunk left: a retry has killed a second.
             assert (await asked(connected, fault))["code"] in ("worker_lost", "poison")
             assert (await asked(connected, "fine"))["tokens"] == 3
             before = supervised.supervised_pids()
@@ -50,7 +50,7 @@ def test_the_third_time_it_is_refused_and_the_worker_stays(supervised: Home, fau
             print(f"refused after {sorted(times)[4] * 1000:.1f} ms")
             assert sorted(times)[4] < 0.1
             assert supervised.supervised_pids() == before
-            # Another parameter is another request.
+            # With other parameters it is another request.
             assert (await asked(connected, fault, n_predicts=2))["tokens"] == 2
             assert (await asked(connected, "fine"))["tokens"] == 3
 
@@ -91,7 +91,7 @@ def test_who_was_only_there_is_served_again(supervised: Home) -> None:
                     assert (await each.reply("generation_error"))["code"] == "worker_lost"
 
             await died(one, two)
-            await died(one, two)  # together each time: it may have been either
+            await died(one, two)  # both times together: either may be the cause
             await died(one)
             assert (await asked(one, "slow", n_predicts=300))["code"] == "poison"
             assert (await asked(two, "slow", n_predicts=301))["tokens"] == 301

@@ -1,4 +1,4 @@
-"""A client that comes back is who it was, and has missed nothing; others are served as ever."""
+"""A client that reconnects gets its session back, and the events that it has missed."""
 
 import asyncio
 import os
@@ -73,7 +73,7 @@ def test_an_end_that_nobody_heard_is_told_again(paced: Home) -> None:
         async with client(paced, auth=auth) as again:
             events += await again.until("text_generated")
         async with client(paced, auth={"session": token}) as third:
-            assert (await third.greeting())["id"] is None  # it did not ask
+            assert (await third.greeting())["id"] is None  # it named no generation
             assert await third.settle() == []
         return events, await whole(paced, 20)
 
@@ -100,7 +100,7 @@ def test_the_selection_comes_back_also_to_who_did_not_say_so_before(paced: Home)
             await select(first, "echo", "echo")
             await first.emit("generate_text", {"prompt": "x", "n_predicts": 5})
         async with client(paced) as other:
-            await select(other, "echo", "lorem-10ms")  # the default, and not the first one's
+            await select(other, "echo", "lorem-10ms")  # changes the default only
         async with client(paced, auth={"session": token}) as again:
             assert (await again.greeting())["model"] == "echo"
             assert ends_once(await again.generate("a b c"))["text"] == "a b c"
@@ -161,7 +161,7 @@ def test_an_unknown_token_is_a_new_session(paced: Home, token: Any) -> None:
 
 @pytest.fixture
 def zoo(tmp_path: Path) -> Path:
-    """With somebody who is not stopped by anything, so that `echo` tells the whole prompt."""
+    """Has a personality without anti-prompts, so that `echo` repeats the whole prompt."""
     folder = tmp_path / "zoo" / PLAIN
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("name: Plain\nanti_prompts: []\n")
@@ -200,7 +200,7 @@ def test_a_discussion_outlives_the_gateway(tmp_path: Path, bindings: Path, zoo: 
             assert "the first thing that was said" in end["text"]
         async with client(server, auth={"session": token}) as third:
             await third.greeting()
-            assert await third.settle() == []  # told once
+            assert await third.settle() == []  # the end was sent only once
 
     with home(
         tmp_path, bindings_path=str(bindings), personalities_path=str(zoo), **PACED
@@ -217,7 +217,7 @@ def test_a_discussion_outlives_the_gateway(tmp_path: Path, bindings: Path, zoo: 
 
 
 def kept(server: Home) -> str:
-    """All that is in the file."""
+    """The whole content of the database file."""
     with sqlite3.connect(server.folder / "discussions.sqlite") as database:
         rows = [
             *database.execute("SELECT * FROM sessions"),
@@ -256,7 +256,7 @@ def test_a_damaged_file_is_kept_aside_and_nothing_is_kept_where_nobody_wants_it(
 def test_a_disk_that_refuses_costs_no_conversation(
     tmp_path: Path, bindings: Path, zoo: Path
 ) -> None:
-    (tmp_path / "discussions.sqlite").mkdir()  # root may write everywhere else
+    (tmp_path / "discussions.sqlite").mkdir()  # fails even for root, who ignores permissions
 
     async def scenario(server: Home) -> None:
         async with client(server, auth={"session": ""}) as connected:

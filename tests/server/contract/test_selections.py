@@ -1,4 +1,4 @@
-"""Binding, model and personalities: what is whose, and what a failure leaves as it was."""
+"""Selections of binding, model and personalities: their scope, and no effect of a failure."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.harness import Client, Home, client, home, names, run
 
 
 async def served_by(connected: Client) -> str:
-    """The first word that the selected model says."""
+    """The first word that the selected model generates."""
     return str(ends_once(await connected.generate("x", n_predicts=2))["text"].split()[0])
 
 
@@ -27,7 +27,7 @@ def test_a_binding_that_cannot_be_loaded_leaves_the_old_one(server: Home) -> Non
     async def scenario() -> None:
         async with client(server) as connected:
             await select(connected, "single", "one")
-            for name in ("nonsense", "../echo", "", "stubborn"):  # nobody runs a stubborn worker
+            for name in ("nonsense", "../echo", "", "stubborn"):  # no stubborn worker runs
                 answer = await connected.ask(
                     "select_binding", {"binding_name": name}, reply="select_binding"
                 )
@@ -106,7 +106,7 @@ def test_a_selection_never_disturbs_a_running_stream(server: Home) -> None:
             await select(one, "single", "one")
             await one.emit("generate_text", {"prompt": "x", "n_predicts": 60})
             first = await one.next("text_chunk")
-            await select(two, "single", "two")  # the only worker of it: waits for its turn
+            await select(two, "single", "two")  # waits for the only worker of that binding
             rest = await one.until("text_generated")
             assert await served_by(two) == "two0"
             assert await served_by(one) == "one0"

@@ -1,4 +1,4 @@
-"""Does a JavaScript client get what a Python one gets? socket.io-client, over each transport."""
+"""The JavaScript client socket.io-client gets the same events as the Python client."""
 
 import json
 import os
@@ -18,13 +18,13 @@ PROMPT = "Il était une fois 🦉"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    required_node_modules()  # before anything is started
+    required_node_modules()  # skips before a server is started
     with home(
         tmp_path_factory.mktemp("node"), binding_name="echo", model_name="lorem",
         bindings_path=str(ROOT / "bindings"),
     ) as opened:  # fmt: skip
         opened.gateway()
-        for _ in range(3):  # a model each
+        for _ in range(3):  # one for each model
             opened.worker("echo")
         opened.ready()
         yield opened

@@ -1,4 +1,4 @@
-"""GET /status tells an operator what is the matter, and never calls well what is not."""
+"""GET /status describes the state of workers and never reports a broken one as healthy."""
 
 import asyncio
 import json
@@ -93,10 +93,10 @@ def test_ready_is_not_said_of_a_worker_that_does_not_answer(tmp_path: Path, bind
         server.gateway()
         worker = server.worker("echo")
         server.ready()
-        assert status(server)["programs"] is None  # nobody supervises here
+        assert status(server)["programs"] is None  # there is no supervisor
         os.kill(worker.pid, signal.SIGSTOP)
-        until(lambda: server.http("/ready")[0] == 503, "the truth")
-        until(lambda: not status(server)["workers"], "its end")
+        until(lambda: server.http("/ready")[0] == 503, "503 of /ready")
+        until(lambda: not status(server)["workers"], "the end of the worker")
 
 
 def test_what_cannot_start_and_what_is_refused_are_in_it(supervised: Home) -> None:

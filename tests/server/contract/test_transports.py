@@ -1,4 +1,4 @@
-"""The same over long-polling, websocket, and polling that upgrades; clients that come and go."""
+"""Same behaviour over long-polling, websocket and an upgrade; clients that come and go."""
 
 import asyncio
 from typing import Any
@@ -83,7 +83,7 @@ def test_a_flood_arrives_whole(server: Home, transports: list[str]) -> None:
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="-then-".join)
 def test_a_client_that_goes_frees_its_slot(server: Home, transports: list[str]) -> None:
-    """The binding has one worker with one slot, and the answer would take 100 seconds."""
+    """The binding has one worker with one slot, which the generation would hold for 100 s."""
 
     async def scenario() -> Any:
         async with client(server, transports=transports) as goes:

@@ -1,4 +1,4 @@
-"""A supervised server for the tests of a module; at its end nothing of it may be left."""
+"""A supervised server for each module; after it no process and no socket may be left."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.invariants import stopped
 
 STALL_LIMIT = 3.0
 MEMORY_LIMIT = 300
-"""MiB, for who allocates without end."""
+"""MiB, for tests of a binding that allocates without limit."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Half a minute in which something breaks every two seconds, and nobody may notice."""
+"""30 seconds with a fault every two seconds: no client sees an effect."""
 
 import subprocess
 import sys

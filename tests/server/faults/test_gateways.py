@@ -1,4 +1,4 @@
-"""The gateway is killed while workers live: the next one knows them, and loads nothing again."""
+"""A killed gateway: the next one takes the running workers over and loads nothing again."""
 
 import signal
 import time
@@ -9,7 +9,7 @@ from tests.support.invariants import asked, lorem, saved, stopped, watched
 
 
 async def interrupted(server: Home) -> None:
-    """Somebody is being served in the moment of the death."""
+    """Kill the gateway during a generation."""
     async with client(server) as connected:
         await connected.emit("generate_text", {"prompt": "x", "n_predicts": 100_000})
         await connected.next("text_chunk")
@@ -33,7 +33,7 @@ def test_workers_outlive_the_gateway_with_their_models(tmp_path: Path, bindings:
         run(served(server))
         before, workers, state = server.gateway_pid(), server.worker_pids(), saved(server)
         run(interrupted(server))
-        until(lambda: server.supervised_pids().get("gateway", before) != before, "the next life")
+        until(lambda: server.supervised_pids().get("gateway", before) != before, "its restart")
         began = time.monotonic()
         server.ready()
         run(served(server))

@@ -1,4 +1,4 @@
-"""More than anybody would send: each of it ends right, and others hardly notice."""
+"""Extreme load: every request ends correctly, and other clients are hardly slowed down."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,27 +11,32 @@ import pytest
 
 from tests.server.contract.test_backpressure import memory, metric
 from tests.server.contract.test_generation import select
-from tests.support.engineio_lines import Line, Websocket, line, raw_client
+from tests.support.engineio_lines import (
+    EngineIoConnection,
+    Websocket,
+    engineio_connection,
+    stepped_client,
+)
 from tests.support.harness import Home, chunks, client, home, run, until
-from tests.support.invariants import asked, judged, lorem, status, stopped, watched
+from tests.support.invariants import asked, checked, lorem, status, stopped, watched
 
 IDLE = 1000
 IDLE_MEMORY = 120 * 2**20
-"""Bytes that so many clients may cost."""
+"""Bytes that all idle clients together may cost."""
 TOGETHER = 200
 EVENTS = 100_000
 FEWER = 20_000
-"""Where a second has fewer than that, too."""
+"""Events for a server that limits their rate; more than it allows in a second."""
 UNREAD = 1000
-"""Events that wait for their answers at most."""
+"""Events without an answer at any moment, at most."""
 CANCELS = 1000
 BUSY_GAP = 5.0
-"""Seconds for a bystander beside load, where the test itself takes a core of the machine."""
+"""Seconds between two chunks of a bystander, beside tests that use a core themselves."""
 
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
-    """A server with a long line, large frames and no limit of events."""
+    """A server with a long queue, large frames and no limit on the rate of events."""
     with (
         home(
             tmp_path_factory.mktemp("crowded"), bindings_path=str(bindings), binding_name="echo",
@@ -45,7 +50,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterato
 
 @asynccontextmanager
 async def crowd(server: Home, many: int) -> AsyncIterator[list[aiohttp.ClientWebSocketResponse]]:
-    """Clients that are connected, select nothing and say nothing."""
+    """Clients that connect and then send nothing."""
     url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http, AsyncExitStack() as stack:
@@ -79,10 +84,10 @@ def test_a_thousand_idle_clients_cost_little_and_disturb_nobody(server: Home) ->
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("line_is_long", [True, False])
-def test_two_hundred_generations_at_once(server: Home, crowded: Home, line_is_long: bool) -> None:
-    """All are served where all may wait; where they may not, the rest hears so at once."""
-    chosen = crowded if line_is_long else server
+@pytest.mark.parametrize("queue_is_long", [True, False])
+def test_two_hundred_generations_at_once(server: Home, crowded: Home, queue_is_long: bool) -> None:
+    """With a long queue all are served; with a short one the rest is refused at once."""
+    chosen = crowded if queue_is_long else server
 
     async def scenario() -> list[str]:
         ends = []
@@ -107,14 +112,14 @@ def test_two_hundred_generations_at_once(server: Home, crowded: Home, line_is_lo
     served, refused = ends.count("text_generated"), ends.count("buzzy")
     print(f"{served} served, {refused} told to come back")
     assert served + refused == TOGETHER
-    assert refused == 0 if line_is_long else (served >= 64 and refused > 0)
+    assert refused == 0 if queue_is_long else (served >= 64 and refused > 0)
 
 
 def test_a_prompt_of_ten_megabytes_is_told_that_it_is_too_long(server: Home) -> None:
     async def scenario() -> None:
-        async with watched(server, gap=BUSY_GAP), line(server) as connected:
+        async with watched(server, gap=BUSY_GAP), engineio_connection(server) as connected:
             packet = '42["generate_text",{"prompt":"' + "x" * 10_000_000 + '"}]'
-            with suppress(ConnectionError, aiohttp.ClientError):  # it ends in the middle of it
+            with suppress(ConnectionError, aiohttp.ClientError):  # closed before all is sent
                 await connected.send(packet)
             answer = await connected.until(lambda packet: '"error"' in packet)
             assert "4,000,000 bytes" in answer, connected.packets
@@ -134,8 +139,8 @@ def test_a_prompt_of_ten_megabytes_is_served_where_it_may_be(crowded: Home) -> N
     run(scenario())
 
 
-async def flood(connected: Line, packet: str, many: int) -> None:
-    """And read what comes of it: who does not is dropped."""
+async def flood(connected: EngineIoConnection, packet: str, many: int) -> None:
+    """Send `packet` many times and read the answers: a client that does not read is dropped."""
     start = len(connected.packets)
     for sent in range(1, many + 1):
         await connected.send(packet)
@@ -148,17 +153,17 @@ async def flood(connected: Line, packet: str, many: int) -> None:
 def test_a_hundred_thousand_tiny_events_are_answered_each(
     server: Home, crowded: Home, limited: bool, many: int
 ) -> None:
-    """With a limit some answers say that it was not looked at; none is left out."""
+    """With a limit on the rate, some answers are errors; but every event gets an answer."""
     chosen = server if limited else crowded
 
     async def scenario() -> None:
-        async with watched(chosen, gap=BUSY_GAP), line(chosen) as connected:
+        async with watched(chosen, gap=BUSY_GAP), engineio_connection(chosen) as connected:
             start = len(connected.packets)
             await flood(connected, '42["list_active_personalities"]', many)
-            await connected.heard(start)
+            await connected.received_since(start)
             answers = [p for p in connected.packets[start:] if "personalities_list" in p]
             done = sum('"success":true' in answer for answer in answers)
-            print(f"{done} of {len(answers)} were looked at")
+            print(f"{done} of {len(answers)} were processed")
             assert len(answers) == many, connected.closed
             assert done >= 1000 if limited else done == many
             assert all('"success":true' in a or '"error":"' in a for a in answers)
@@ -170,26 +175,31 @@ def test_a_thousand_cancels_a_second_end_one_generation_each_and_nobody_elses(
     server: Home,
 ) -> None:
     async def scenario() -> tuple[float, list[Any]]:
-        async with watched(server, gap=BUSY_GAP), line(server, Websocket) as connected:
+        async with (
+            watched(server, gap=BUSY_GAP),
+            engineio_connection(server, Websocket) as connected,
+        ):
             began = asyncio.get_running_loop().time()
             start = len(connected.packets)
             for _ in range(CANCELS):
                 await connected.send('42["generate_text",{"prompt":"x","n_predicts":1000}]')
                 await connected.send('42["cancel_generation"]')
-            heard = await connected.heard(start)
-            return asyncio.get_running_loop().time() - began, heard
+            received = await connected.received_since(start)
+            return asyncio.get_running_loop().time() - began, received
 
-    took, heard = run(scenario())
-    ended = [packet for packet in heard if packet.startswith('42["text_generated"')]
-    refused = [packet for packet in heard if packet.startswith(('42["buzzy"', '42["generation_e'))]
-    canceled = [packet for packet in heard if packet.startswith('42["generation_canceled"')]
+    took, received = run(scenario())
+    ended = [packet for packet in received if packet.startswith('42["text_generated"')]
+    refused = [
+        packet for packet in received if packet.startswith(('42["buzzy"', '42["generation_e'))
+    ]
+    canceled = [packet for packet in received if packet.startswith('42["generation_canceled"')]
     print(f"{CANCELS} cancels in {took:.2f} s: {len(ended)} ended, {len(refused)} refused")
     assert len(canceled) == CANCELS and len(ended) + len(refused) == CANCELS
 
     async def nothing_runs() -> None:
-        async with raw_client(server, websocket=True) as raw:
+        async with stepped_client(server, websocket=True) as raw:
             await raw.emit("generate_text", {"prompt": "x", "n_predicts": 2})
-            assert judged(await raw.until("text_generated"))["tokens"] == 2
+            assert checked(await raw.until("text_generated"))["tokens"] == 2
 
     run(nothing_runs())
     until(lambda: metric(server, "requests_running") == 0, "the end of all that ran")

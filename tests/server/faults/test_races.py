@@ -1,8 +1,8 @@
-"""2,000 short stories in which everything comes at the wrong moment, from seeds.
+"""2,000 seeded random sequences of events, eight at a time: each request has one answer.
 
-Each is one session's: generations, cancels, selections, another's disconnect, in any order and
-with any rest between them, while seven others do the same. Every request has exactly one answer
-and every accepted generation one end; a text is one model's, and of one's own prompt.
+A sequence belongs to one session: generations, cancels, selections and the disconnect of another
+client, in random order and with random pauses. Every request gets exactly one answer and every
+accepted generation exactly one end. A text comes from one model and from the session's own prompt.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.server.contract.test_generation import select
 from tests.support.harness import Client, Event, Home, chunks, client, names, run, until
 from tests.support.invariants import ENDS, watched
 
-STORIES = 2000
+SEQUENCES = 2000
 SIDE_BY_SIDE = 8
 MODELS = {"echo": ("echo", "lorem"), "single": ("one", "two")}
 LOREM = {"lorem", "ipsum", "dolor", "sit", "amet"}
@@ -28,15 +28,15 @@ RESTS = (0.0, 0.0, 0.0, 0.001, 0.01)
 
 
 @dataclass
-class Story:
-    """What one session asks, and what it must hear of it."""
+class Sequence:
+    """What one session requests, and a check of the answers."""
 
     seed: int
     binding: str
     asked: Counter[str] = field(default_factory=Counter)
     prompts: list[str] = field(default_factory=list)
 
-    async def tell(self, connected: Client, draw: Random) -> None:
+    async def send(self, connected: Client, draw: Random) -> None:
         for _ in range(draw.randint(2, 6)):
             await self._step(connected, draw)
             await asyncio.sleep(draw.choice(RESTS))
@@ -60,8 +60,8 @@ class Story:
                 self.asked["list_active_personalities"] += 1
                 await connected.emit("list_active_personalities")
 
-    async def heard(self, connected: Client) -> None:
-        """All answers have come, and nothing else comes after them."""
+    async def check_answers(self, connected: Client) -> None:
+        """Wait for all answers, and check that nothing else follows."""
         events: list[Event] = []
         while _answers(events) != self.asked:
             events.append(await connected.next())
@@ -74,9 +74,9 @@ class Story:
                 by_id.setdefault(data["id"], []).append((name, data))
         assert len(by_id) == self.asked["generate_text"], (self, names(events))
         for of_one in by_id.values():
-            self._judge(of_one)
+            self._check_generation(of_one)
 
-    def _judge(self, events: list[Event]) -> None:
+    def _check_generation(self, events: list[Event]) -> None:
         assert [name in ENDS for name in names(events)] == [False] * (len(events) - 1) + [True]
         name, end = events[-1]
         assert name != "generation_error", (self, end)
@@ -92,7 +92,7 @@ class Story:
 
 
 def _answers(events: list[Event]) -> Counter[str]:
-    """What was answered, by the name of what was asked."""
+    """Number of answers by the name of the request."""
     of = {
         **dict.fromkeys(ENDS, "generate_text"),
         "generation_canceled": "cancel_generation",
@@ -103,7 +103,7 @@ def _answers(events: list[Event]) -> Counter[str]:
 
 @asynccontextmanager
 async def leaving(server: Home, draw: Random) -> AsyncIterator[None]:
-    """Somebody who goes in the middle of whatever they have asked for."""
+    """A client that disconnects while its requests are running."""
     async with client(server) as gone:
         for event, data in (
             ("generate_text", {"prompt": "x", "n_predicts": 10_000}),
@@ -115,15 +115,15 @@ async def leaving(server: Home, draw: Random) -> AsyncIterator[None]:
         yield
 
 
-async def story(connected: Client, server: Home, seed: int, binding: str) -> Counter[str]:
-    draw, told = Random(seed), Story(seed, binding)
+async def run_sequence(connected: Client, server: Home, seed: int, binding: str) -> Counter[str]:
+    draw, sequence = Random(seed), Sequence(seed, binding)
     if draw.random() < 0.1:
         async with leaving(server, draw):
-            await told.tell(connected, draw)
+            await sequence.send(connected, draw)
     else:
-        await told.tell(connected, draw)
-    await told.heard(connected)
-    return told.asked
+        await sequence.send(connected, draw)
+    await sequence.check_answers(connected)
+    return sequence.asked
 
 
 @pytest.mark.timeout(240)
@@ -133,15 +133,15 @@ def test_two_thousand_interleavings_have_one_end_each(server: Home) -> None:
         asked: Counter[str] = Counter()
         async with client(server) as connected:
             await select(connected, binding, MODELS[binding][0])
-            for seed in range(number, STORIES, SIDE_BY_SIDE):
-                asked += await story(connected, server, seed, binding)
+            for seed in range(number, SEQUENCES, SIDE_BY_SIDE):
+                asked += await run_sequence(connected, server, seed, binding)
         return asked
 
     async def scenario() -> Any:
         return sum(await asyncio.gather(*map(session, range(SIDE_BY_SIDE))), Counter())
 
     asked = run(scenario(), 200)
-    print(f"{STORIES} stories: {dict(asked)}")
+    print(f"{SEQUENCES} sequences: {dict(asked)}")
     until(lambda: metric(server, "requests_running") == 0, "the end of all that ran")
 
     async def afterwards() -> None:

@@ -1,4 +1,4 @@
-"""The disk is full, read-only or damaged: it is said, nothing changes, and all go on."""
+"""A full or read-only disk: the client gets an error, nothing changes, the server goes on."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from tests.server.contract.test_generation import select
 from tests.support.harness import Client, Home, client, run
-from tests.support.invariants import asked, judged, saved, watched
+from tests.support.invariants import asked, checked, saved, watched
 
 
 async def choose(connected: Client, model: str) -> Any:
@@ -15,12 +15,12 @@ async def choose(connected: Client, model: str) -> Any:
 
 
 def full(folder: Path) -> None:
-    """Whatever is written there goes where there is no space."""
+    """Writes of the state file fail with ENOSPC."""
     (folder / "state.json.new").symlink_to("/dev/full")
 
 
 def blocked(folder: Path) -> None:
-    """As a read-only disk, which root would not notice: the new file cannot be made."""
+    """The state file cannot be created. Like a read-only disk, but it works for root, too."""
     (folder / "state.json.new").mkdir()
 
 
@@ -46,8 +46,8 @@ def test_what_cannot_be_saved_is_said_and_not_done(server: Home, trouble: Any) -
                 assert answer["success"] is False, answer
                 assert "saved" in answer["error"] and "Traceback" not in answer["error"]
                 assert str(server.folder) not in answer["error"], answer
-                end, events = await asked(connected, "x", n_predicts=3)  # by the old selection
-                assert end == "text_generated" and judged(events)["text"] == "one0 one1 one2 "
+                end, events = await asked(connected, "x", n_predicts=3)  # uses the old selection
+                assert end == "text_generated" and checked(events)["text"] == "one0 one1 one2 "
             assert (await choose(connected, "two"))["success"] is True
             assert saved(server)["default_model"] == "two"
 

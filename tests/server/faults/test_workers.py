@@ -1,4 +1,4 @@
-"""A worker dies, hangs, freezes or misbehaves: its users are told or go on, others see nothing."""
+"""Faults of a worker: its clients get an error or continue, other clients see nothing."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.server.contract.test_generation import select
 from tests.support.harness import Home, chunks, client, home, run
-from tests.support.invariants import asked, judged, status, stopped, watched
+from tests.support.invariants import asked, checked, status, stopped, watched
 
 ENDS = {
     "segfault": "SIGSEGV",
@@ -23,7 +23,7 @@ ENDS = {
     "hang": "no progress",
     "seize": "was ended",
 }
-"""What the prompt says, and what the client is told of how it ended."""
+"""Prompt that triggers the fault, and what the error says about the end of the worker."""
 WORDS = 100
 AFTER = 20
 
@@ -32,7 +32,7 @@ AFTER = 20
 def test_the_worker_ends_and_its_user_is_told_or_goes_on(
     server: Home, fault: str, how: str
 ) -> None:
-    """`stubborn` cannot go on elsewhere, `faulty` can."""
+    """A generation of `faulty` can be resumed in another worker, one of `stubborn` cannot."""
 
     async def scenario() -> None:
         async with client(server) as told, client(server) as continued:
@@ -42,11 +42,11 @@ def test_the_worker_ends_and_its_user_is_told_or_goes_on(
                 (end, events), (went_on, all_of_it) = await asyncio.gather(
                     asked(told, f"{fault}@2 3"), asked(continued, f"{fault}@{AFTER} 3 once")
                 )
-                error = judged(events)
+                error = checked(events)
                 assert end == "generation_error" and error["code"] == "worker_lost", error
                 assert "stubborn" in error["error"] and how in error["error"], error
                 assert "Traceback" not in error["error"] and "\n" not in error["error"]
-                assert "word0 word1 ".startswith(chunks(events))  # some may die with it
+                assert "word0 word1 ".startswith(chunks(events))  # some may be lost with it
                 assert error["tokens"] == len(chunks(events).split())
                 assert went_on == "text_generated", all_of_it[-1]
                 assert chunks(all_of_it) == "".join(f"word{n} " for n in range(WORDS))
@@ -78,10 +78,10 @@ def test_an_exception_ends_one_request_and_no_worker(server: Home, fault: str, t
                 (end, events), (other, of_other) = await asyncio.gather(
                     asked(connected, f"{fault}@7"), asked(neighbour, "slow", n_predicts=50)
                 )
-                error = judged(events)
+                error = checked(events)
                 assert end == "generation_error" and text in error["error"], error
                 assert chunks(events) == "".join(f"word{n} " for n in range(7))
-                assert other == "text_generated" and judged(of_other)["tokens"] == 50
+                assert other == "text_generated" and checked(of_other)["tokens"] == 50
             assert await pids(server, "faulty") == before
 
     run(scenario())
@@ -93,7 +93,7 @@ def test_a_flood_on_standard_output_disturbs_nobody(server: Home) -> None:
             await select(connected, "faulty", "any")
             async with watched(server):
                 end, events = await asked(connected, "flood@3")
-                assert end == "text_generated" and judged(events)["tokens"] == WORDS
+                assert end == "text_generated" and checked(events)["tokens"] == WORDS
             logs = (server.folder / "logs").iterdir()
             assert sum(log.stat().st_size for log in logs) < 64 * 2**20
 
@@ -101,7 +101,7 @@ def test_a_flood_on_standard_output_disturbs_nobody(server: Home) -> None:
 
 
 def test_a_long_honest_job_outlives_ten_stall_limits(tmp_path: Path, bindings: Path) -> None:
-    """So long without a word, as a long prompt takes, and so long with slow words."""
+    """Ten seconds without any output, as for a long prompt; and ten seconds with slow output."""
     with (
         home(
             tmp_path, bindings_path=str(bindings), binding_name="echo", model_name="lorem-10ms",
@@ -139,6 +139,6 @@ def test_a_load_that_fails_leaves_the_model_in_use_serving(
                 )
                 assert answer["success"] is False and how in answer["error"], answer
                 end, events = await asked(connected, "fine", n_predicts=3)
-                assert end == "text_generated" and judged(events)["tokens"] == 3
+                assert end == "text_generated" and checked(events)["tokens"] == 3
 
     run(scenario())

@@ -1,4 +1,4 @@
-"""One real server for all blocks of a module, and what must hold after each block."""
+"""One server for each module, and the invariants that hold after each block of input."""
 
 import asyncio
 import shutil
@@ -17,7 +17,7 @@ Block = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bindings, and a zoo of two, beside things that nobody may reach."""
+    """Bindings, a zoo of two personalities, and files outside that no client may reach."""
     folder = tmp_path_factory.mktemp("folders")
     shutil.copytree(ROOT / "tests" / "support" / "bindings", folder / "bindings")
     shutil.copytree(ROOT / "bindings" / "echo", folder / "bindings" / "echo")
@@ -45,8 +45,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Iterator[
 
 @pytest.fixture
 def block(server: Home, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Around what is sent: afterwards nothing has changed, nothing was logged that should not be,
-    and a normal generation succeeds. `counts` is printed."""
+    """Wraps hostile input: afterwards the state is unchanged, no error was logged, another client
+    got no event, and a normal generation succeeds. `counts` is printed."""
 
     @contextmanager
     def around(title: str, counts: dict[str, int], *, changes: bool = False) -> Iterator[None]:
@@ -56,7 +56,7 @@ def block(server: Home, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any
         logs = {path: path.stat().st_size for path in (server.folder / "logs").iterdir()}
         bystander = Bystander(server)
         yield
-        bystander.heard_nothing()
+        bystander.received_nothing()
         assert gateway.poll() is None and server.http("/ready")[0] == 200
         assert changes or state.read_bytes() == before
         for path in (server.folder / "logs").iterdir():
@@ -70,18 +70,18 @@ def block(server: Home, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any
 
 
 class Bystander:
-    """Another client, who must not hear of it."""
+    """Another client, which must receive nothing."""
 
     def __init__(self, server: Home) -> None:
         self._runner = asyncio.Runner()
         self._context = client(server)
         self._client = self._runner.run(self._context.__aenter__())
 
-    def heard_nothing(self) -> None:
-        heard = self._runner.run(self._client.settle())
+    def received_nothing(self) -> None:
+        received = self._runner.run(self._client.settle())
         self._runner.run(self._context.__aexit__(None, None, None))
         self._runner.close()
-        assert heard == []
+        assert received == []
 
 
 def works(server: Home) -> None:

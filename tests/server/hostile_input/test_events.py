@@ -1,4 +1,4 @@
-"""Is every event answered, whatever is in it, with one event, one sentence and nothing lost?"""
+"""Every event with any payload gets one reply; an error is one sentence."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.cases import CASES, FAILURES, FIELDS, REPLIES, Case
-from tests.support.engineio_lines import Line, line
+from tests.support.engineio_lines import EngineIoConnection, engineio_connection
 from tests.support.harness import Event, Home, run
 
 SOON = 0.25
-"""Seconds in which an answer is promised; a busy machine may miss it now and then."""
+"""Seconds, the promised time of an answer; on a busy machine a few may take longer."""
 SENTENCE = 400
 
 
@@ -30,8 +30,8 @@ def is_sentence(error: Any, folder: str) -> bool:
     )
 
 
-def judged(case: Case, events: list[Event], ack: Any, folder: str) -> str:
-    """What is wrong with the answer; "" if nothing is."""
+def problem_with(case: Case, events: list[Event], ack: Any, folder: str) -> str:
+    """Describe what is wrong with the answer; "" if it is right."""
     told = [name for name, _ in events if name != "text_chunk"]
     data = events[-1][1] if events else None
     failed = bool(data) and ("error" in data or data.get("success") is False)
@@ -58,13 +58,13 @@ def test_every_event_with_every_bad_value(server: Home, block: Callable[..., Any
     counts: Counter[str] = Counter(cases=len(CASES))
 
     async def scenario() -> None:
-        async with line(server) as connected:
+        async with engineio_connection(server) as connected:
             for case in CASES:
                 event = json.loads(f'"{case.event}"')
                 events, ack, took = await connected.ask(
                     event, case.payload, attachment=case.attachment
                 )
-                if problem := judged(case, events, ack, str(server.folder)):
+                if problem := problem_with(case, events, ack, str(server.folder)):
                     wrong.append((case.event[:40], case.what, problem))
                 counts["as promised"] += not problem
                 if took > SOON:
@@ -95,8 +95,8 @@ EVENT = st.sampled_from(sorted(REPLIES)) | st.text(max_size=20)
 def test_two_thousand_random_payloads(server: Home, block: Callable[..., Any]) -> None:
     counts: Counter[str] = Counter()
     with asyncio.Runner() as runner:
-        context = line(server)
-        connected: Line = runner.run(context.__aenter__())
+        context = engineio_connection(server)
+        connected: EngineIoConnection = runner.run(context.__aenter__())
 
         @settings(
             max_examples=2000, deadline=None, derandomize=True, database=None,

@@ -1,4 +1,4 @@
-"""What do clients cost together that want to use the gateway's memory up?"""
+"""Clients that attack the gateway's memory together cost at most 64 MiB."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.server.hostile_input.test_zoo import prepared
-from tests.support.engineio_lines import Line, Polling, Websocket
+from tests.support.engineio_lines import EngineIoConnection, Polling, Websocket
 from tests.support.harness import Home, client, run
 
 MOST = 64 * 2**20
@@ -28,7 +28,7 @@ def resident(pid: int) -> int:
 
 @contextmanager
 def watched(pid: int, counts: Counter[str]) -> Iterator[None]:
-    """Note the most that it has taken at any moment, more than now."""
+    """Record the highest increase of resident memory during the block."""
     before, over = resident(pid), threading.Event()
     most = [before]
 
@@ -47,7 +47,7 @@ def watched(pid: int, counts: Counter[str]) -> Iterator[None]:
 
 
 def small_window(address: Any) -> socket.socket:
-    """Whoever does not read is noticed after kilobytes."""
+    """With a small buffer the gateway soon notices that the client does not read."""
     made = socket.socket(address[0], address[1], address[2])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
     return made
@@ -55,7 +55,7 @@ def small_window(address: Any) -> socket.socket:
 
 @asynccontextmanager
 async def unread(server: Home) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A websocket that nobody reads once it is connected."""
+    """A websocket that is not read after the connect."""
     connector = aiohttp.TCPConnector(socket_factory=small_window)
     async with aiohttp.ClientSession(connector=connector) as http:
         url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
@@ -64,7 +64,7 @@ async def unread(server: Home) -> AsyncIterator[aiohttp.ClientWebSocketResponse]
             while not (await opened.receive_str()).startswith("40"):
                 pass
             yield opened
-            opened._reader.exception() or opened._response.close()  # not read to its end
+            opened._reader.exception() or opened._response.close()  # closed unread
 
 
 class Attack:
@@ -80,7 +80,7 @@ class Attack:
             await self.enough.wait()
 
     async def lister(self) -> None:
-        """Asks for what is long, and does not read it."""
+        """Requests long listings and does not read them."""
         async with unread(self._server) as opened:
             for _ in range(500):
                 await opened.send_str('42["list_available_bindings"]')
@@ -89,7 +89,7 @@ class Attack:
             await self.enough.wait()
 
     async def announcer(self) -> None:
-        async with self._line(Websocket) as connected:
+        async with self._connection(Websocket) as connected:
             for _ in range(50):
                 withheld = '{"_placeholder":true,"num":1}'
                 await connected.send(
@@ -97,30 +97,32 @@ class Attack:
                     b"y" * 1000,
                 )
             self._counts["attachments announced"] += 50
-            await connected.heard(0)
+            await connected.received_since(0)
 
     async def flooder(self) -> None:
-        async with self._line(Websocket) as connected:
+        async with self._connection(Websocket) as connected:
             for start in range(0, EVENTS, WAVE):
                 for _ in range(WAVE):
                     await connected.send('42["list_active_personalities"]')
-                await connected.heard(start)
+                await connected.received_since(start)
             self._counts["events in floods"] += EVENTS
             answers = sum(packet.startswith("42[") for packet in connected.packets)
             assert answers >= EVENTS, answers
 
-    async def long(self, kind: type[Line], size: int) -> None:
+    async def long(self, kind: type[EngineIoConnection], size: int) -> None:
         for _ in range(3):
-            async with self._line(kind) as connected:
+            async with self._connection(kind) as connected:
                 asked = f'42["generate_text",{{"prompt":"{"x" * size}"}}]'
-                with suppress(ConnectionError):  # a websocket is ended while it is being sent
+                with suppress(ConnectionError):  # the gateway closes the websocket during the send
                     await connected.send(asked)
                 told = await connected.until(lambda packet: "bytes" in packet)
                 assert ("generation_error" if kind is Polling else '42["error"') in told, told
                 self._counts["prompts of 10 MB"] += 1
 
     @asynccontextmanager
-    async def _line(self, kind: type[Line]) -> AsyncIterator[Line]:
+    async def _connection(
+        self, kind: type[EngineIoConnection]
+    ) -> AsyncIterator[EngineIoConnection]:
         async with aiohttp.ClientSession() as http:
             opened = kind(self._server, http)
             await opened.open()
@@ -144,7 +146,7 @@ class Attack:
             self.enough.set()
 
     async def _lists(self) -> None:
-        """A prepared zoo is read by somebody who does read."""
+        """A well-behaved client lists the hostile zoo."""
         async with client(self._server) as connected:
             for _ in range(5):
                 zoo = await connected.sio.call("list_available_personalities", timeout=20)

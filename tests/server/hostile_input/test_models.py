@@ -1,4 +1,4 @@
-"""Does a model file that somebody has broken cost more than the answer that it is broken?"""
+"""A corrupt model file is refused with the reason, and other clients are served."""
 
 import os
 import random
@@ -24,8 +24,7 @@ ODD = {"fifo.gguf": "a FIFO, not a file", "folder.gguf": "a directory, not a fil
 
 
 def broken(whole: bytes) -> Iterator[bytes]:
-    """Cut off, with other counts and sizes, with bytes changed, or lost, in the header or
-    anywhere; always the same."""
+    """Copies that are truncated or have changed counts, sizes or bytes; the same in each run."""
     dice = random.Random(3)
     header = whole.rindex(b"output.weight") + 64
     while True:
@@ -110,7 +109,7 @@ def test_two_hundred_broken_models(served: Home, capsys: pytest.CaptureFixture[s
 
 
 def test_a_model_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
-    """Between the look of the gateway and the opening of the worker."""
+    """It may become one after the check by the gateway and before the worker opens it."""
     from bindings.llama_cpp import gguf_header
     from worker.binding import BindingError
 

@@ -1,4 +1,4 @@
-"""Is what is no event at all answered, or the connection ended, and nobody else disturbed?"""
+"""Malformed frames get an answer or end the connection; other clients are not disturbed."""
 
 import random
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engineio_lines import Line, Polling, Websocket, line
+from tests.support.engineio_lines import EngineIoConnection, Polling, Websocket, engineio_connection
 from tests.support.harness import Home, run
 
 ASKED = '42["list_active_personalities"]'
@@ -32,14 +32,14 @@ FRAMES: list[str | bytes] = [
     "5", "3", "3x", "3" * 1000, "1", "1x", "41", "41[]", "41{",
 ]  # fmt: skip
 NO_REQUEST = ("3", "5")
-"""Pongs and the last frame of an upgrade: the protocol's own, there is nothing to answer."""
+"""Pong and the last frame of an upgrade: packets of Engine.IO that get no answer."""
 GOODBYE = ("1", "41")
 NO_UTF8 = '42["\ud800"]'
-"""By RFC 6455 it ends a websocket."""
+"""RFC 6455 requires to fail the connection."""
 
 
 def mutated(count: int) -> list[str | bytes]:
-    """Good frames with bytes changed, cut out or doubled; always the same."""
+    """Valid frames with characters changed, removed or doubled; the same in each run."""
     dice = random.Random(7)
     good = [
         '421["generate_text",{"prompt":"x","n_predicts":2,"parameters":{"top_k":3}}]',
@@ -68,39 +68,44 @@ def is_answer(packet: str) -> bool:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", [Websocket, Polling])
-def test_raw_frames(server: Home, block: Callable[..., Any], kind: type[Line]) -> None:
+def test_raw_frames(
+    server: Home, block: Callable[..., Any], kind: type[EngineIoConnection]
+) -> None:
     frames = [*FRAMES, *mutated(120)]
     counts: Counter[str] = Counter(frames=len(frames))
     silent = []
 
     async def one(frame: str | bytes) -> None:
-        async with line(server, kind) as connected:
+        async with engineio_connection(server, kind) as connected:
             start = len(connected.packets)
-            with suppress(ConnectionError):  # it may end while a long one is being sent
+            with suppress(ConnectionError):  # may be closed while a long frame is being sent
                 await connected.send(frame)
             pong = isinstance(frame, str) and frame.startswith(NO_REQUEST) and len(frame) < 2000
             if not pong and not str(frame).startswith(GOODBYE):
                 with suppress(TimeoutError):
                     await connected.until(is_answer, start)
-            heard = await connected.heard(start)
+            received = await connected.received_since(start)
             if pong:
                 counts["need no answer"] += 1
-                assert not heard or frame[0] == "5"
-            elif connected.closed or "41" in heard:
+                assert not received or frame[0] == "5"
+            elif connected.closed or "41" in received:
                 counts["ended the connection"] += 1
-                told = len(frame) < 2_000_000 or any("bytes" in packet for packet in heard)
+                told = len(frame) < 2_000_000 or any("bytes" in packet for packet in received)
                 assert told or str(frame).startswith(GOODBYE) or frame == NO_UTF8, frame[:80]
-            elif any(map(is_answer, heard)):
+            elif any(map(is_answer, received)):
                 counts["answered"] += 1
                 assert (
-                    sum(not packet.startswith(('42["text_chunk"', "43", "4[")) for packet in heard)
+                    sum(
+                        not packet.startswith(('42["text_chunk"', "43", "4["))
+                        for packet in received
+                    )
                     <= 2
                 )
             elif isinstance(frame, str) and frame.startswith(GOODBYE):
                 counts["ended the session"] += 1
             else:
                 counts["silences"] += 1
-                silent.append((frame[:80], heard))
+                silent.append((frame[:80], received))
 
     async def scenario() -> None:
         for frame in frames:

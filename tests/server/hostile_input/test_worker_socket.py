@@ -1,4 +1,4 @@
-"""Is the gateway unmoved by what strangers and forgers say on the workers' socket?"""
+"""Malformed and forged messages on the workers' socket have no effect on the gateway."""
 
 import asyncio
 import random
@@ -35,15 +35,15 @@ from tests.support.harness import PATIENCE, Client, Home, chunks, client, run
 
 Frames = list[bytes]
 EACH = 250
-"""From a stranger, and as many from somebody who knows the secret."""
+"""Frames from a peer without the secret, and as many from one that knows it."""
 IDS = [0, 1, -1, 7, 2**31, 2**32 + 1, (2**30 << 32) + 1, 2**63 - 1]
-"""Of a past epoch, of nobody, of nothing."""
+"""Request ids of an earlier epoch, and ids that were never used."""
 
 
 def bombs() -> Iterator[bytes]:
-    yield b"\xdd\xff\xff\xff\xff"  # an array of four billion
-    yield b"\xdf\xff\xff\xff\xff"  # a map of as many
-    yield b"\xdb\xff\xff\xff\xff"  # a text of four gigabytes
+    yield b"\xdd\xff\xff\xff\xff"  # header of an array with 2^32 - 1 elements
+    yield b"\xdf\xff\xff\xff\xff"  # header of a map with as many
+    yield b"\xdb\xff\xff\xff\xff"  # header of a string of 4 GiB
     yield b"\x91" * 100_000
     yield b"\x81\xa1a" * 50_000
     yield msgpack.packb([["x"] * 100] * 10_000)
@@ -55,7 +55,7 @@ def bombs() -> Iterator[bytes]:
 
 
 def forged(ids: list[int]) -> Iterator[bytes]:
-    """Well-formed, about requests that are over, of another time, or somebody else's."""
+    """Well-formed messages about requests that have ended or belong to another worker."""
     for id in ids:
         answers: list[Message] = [
             Chunks([Chunk(id, "forged", [1], 2**62)]), Finished(id, "stop", -5), Cancel(id),
@@ -117,7 +117,7 @@ def frames(seed: int, ids: list[int]) -> list[Frames]:
 
 
 class Forger:
-    """Knows the secret and says that it is a worker of another binding."""
+    """A peer that knows the secret and claims to be a worker of another binding."""
 
     def __init__(self, server: Home, context: Any, name: str) -> None:
         run = run_folder(server.folder)
@@ -128,7 +128,7 @@ class Forger:
         self.dealer.connect(workers_address(run))
 
     async def hello(self) -> int:
-        """The gateway's epoch."""
+        """Say Hello; return the gateway's epoch."""
         said = Hello(PROTOCOL_VERSION, "single", 4711, 1, self._secret, host="elsewhere")
         await self.dealer.send(encode(said))
         async with asyncio.timeout(PATIENCE):
@@ -138,7 +138,7 @@ class Forger:
 
 
 async def sent(server: Home, counts: Counter[str]) -> None:
-    """Everything, while somebody is served by the real worker."""
+    """Send all frames while a client is served by the real worker."""
     with zmq.asyncio.Context() as context:
         stranger, forger = Forger(server, context, "stranger"), Forger(server, context, "forger")
         epoch = await forger.hello()
@@ -151,7 +151,7 @@ async def sent(server: Home, counts: Counter[str]) -> None:
                     await forger.dealer.send_multipart(other)
                     counts["frames"] += 2
                 await stranger.hello()
-                await forger.hello()  # all that was sent before it has been read
+                await forger.hello()  # everything sent before has been read now
             counts["streams meanwhile"] = reader.result()
         finally:
             stranger.dealer.close()

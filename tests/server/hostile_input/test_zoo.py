@@ -1,4 +1,4 @@
-"""Does a zoo, or a binding's card, that somebody has prepared hurt the server that lists it?"""
+"""A hostile zoo or binding card is listed without harm to the server."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ FILES: dict[str, str | bytes] = {
 
 
 def fill(folders: Path) -> None:
-    """A personality, and a binding's card and models, of each; and what leads out of the folder."""
+    """Add hostile files as personalities, cards and model lists; and links out of the folders."""
     outside = folders / "elsewhere"
     outside.mkdir()
     (outside / "config.yaml").write_text(f"name: {SECRET}")
@@ -76,7 +76,7 @@ def fill(folders: Path) -> None:
 
 @contextmanager
 def prepared(folders: Path) -> Iterator[None]:
-    """For the time of a block; all else is as it was."""
+    """Hostile files during the block; afterwards the folders are restored."""
     kept = {name: folders / f"{name} kept" for name in ("zoo", "bindings")}
     for name, copy in kept.items():
         shutil.copytree(folders / name, copy)

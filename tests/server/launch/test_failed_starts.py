@@ -1,4 +1,4 @@
-"""A start that fails ends with one line and an exit code that is not 0."""
+"""A failed start ends with a one-line message and an exit code that is not 0."""
 
 import socket
 import subprocess
@@ -34,7 +34,7 @@ def test_a_port_that_is_taken_between_check_and_start_is_named(tmp_path: Path) -
     with home(tmp_path / "home", **ECHO) as server, socket.socket() as taken:
         launcher = start(server)
         until(lambda: "starting in" in server.log("gateway.launch"), "the check", 30)
-        # The gateway has yet to import what it needs.
+        # The gateway is still importing modules and has not bound the port.
         taken.bind(("127.0.0.1", server.port))
         processes = tree(launcher.pid)
         assert launcher.wait(30) == 1
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_between_check_and_start_is_named(tmp_path: Path) -
 def test_a_broken_config_is_one_line(tmp_path: Path, config: str) -> None:
     with home(tmp_path / "home", bindings_path=str(ROOT / "bindings")) as server:
         (server.folder / "config.yaml").write_text(config)
-        server.settings["port"] = ""  # the file's
+        server.settings["port"] = ""  # the value of the file counts
         assert start(server).wait(20) == 1
         log = server.log("gateway.launch").splitlines()
         assert len(log) == 1 and log[0].startswith("cannot start: "), log

@@ -1,4 +1,4 @@
-"""A binding that cannot start is told at once, with what it said; others never notice."""
+"""A failed start of a worker is reported at once, with its last output; others go on."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ def supervision(server: Home) -> Supervisor:
 
 
 def refusal(server: Home, binding: str) -> str:
-    """Why no worker of it can be had."""
+    """The reason for which no worker of the binding can be started."""
 
     async def scenario() -> str:
         with pytest.raises(NoWorker) as caught:
@@ -70,7 +70,7 @@ def test_a_worker_that_dies_at_once_is_told_with_its_exit_code_and_its_last_word
     why = "its worker ended with exit code 3 (its last words: no engine on board)"
     assert refusal(server, "dying") == f"the binding dying cannot be started: {why}"
 
-    # While supervisor waits for the next try, nobody else waits.
+    # While supervisor waits before its next try, requests are refused without waiting.
     def backing_off() -> bool:
         return bool(
             asked(server, lambda s: s.supervisor.getProcessInfo("dying:dying_00"))["statename"]
@@ -117,7 +117,7 @@ def test_a_binding_that_was_mended_is_found_by_supervisor_s_next_try(server: Hom
     bindings = Path(server.settings["bindings_path"])
     shutil.copyfile(bindings / "echo" / "__init__.py", bindings / "mended" / "__init__.py")
     until(lambda: "mended_00" in server.supervised_pids(), "the next try")
-    until(lambda: "worker mended" in server.log("gateway"), "the hello")
+    until(lambda: "worker mended" in server.log("gateway"), "its Hello")
 
 
 @pytest.mark.parametrize("name", ["two words", "gateway"])

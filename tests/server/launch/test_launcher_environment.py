@@ -1,4 +1,4 @@
-"""A launcher touches nothing that is not its own, and gives its children what they may have."""
+"""The launcher leaves a foreign gateway alone and filters the environment of its children."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_a_failing_start_takes_nothing_from_a_gateway_that_runs_by_hand(tmp_path
             all_gone(processes, 2)
         assert lock_file(run).exists() and secret_file(run).read_text() == before
         late = one.worker("echo")
-        until(lambda: f"worker echo.{late.pid}." in one.log("gateway"), "the hello")
+        until(lambda: f"worker echo.{late.pid}." in one.log("gateway"), "its Hello")
         assert one.http("/ready")[0] == 200
 
 
@@ -90,13 +90,13 @@ def test_a_gateway_that_is_killed_comes_back(tmp_path: Path) -> None:
         server.launch()
         before, [worker] = server.gateway_pid(), server.worker_pids()
         server.kill(before, 9)
-        until(lambda: server.supervised_pids().get("gateway", before) != before, "the next life")
+        until(lambda: server.supervised_pids().get("gateway", before) != before, "its restart")
         server.ready()
         assert server.worker_pids() == [worker]
 
 
 def test_what_a_dead_worker_leaves_running_ends(tmp_path: Path) -> None:
-    """Its child has its connection, too, which the gateway cannot close."""
+    """The worker's child inherits its connection, which the gateway cannot close."""
     (tmp_path / "config.yaml").write_text("bindings: {faulty: {}}\n")
     with home(tmp_path, **ECHO) as server:
         launcher = server.launch()
@@ -120,7 +120,7 @@ def test_what_a_dead_worker_leaves_running_ends(tmp_path: Path) -> None:
         server.ready()
         usual = connections()
         run(crash("fork@1"))
-        until(lambda: "that a dead worker left" in server.log("launch"), "the line")
+        until(lambda: "that a dead worker left" in server.log("launch"), "the message about it")
         until(lambda: connections() <= usual, f"{usual} connections")
         launcher.terminate()
         assert launcher.wait(20) == 0

@@ -1,4 +1,4 @@
-"""Whatever ends it, nothing stays behind: real supervisors, killed in every way."""
+"""After any end of the server no process and no socket is left."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.support.processes import (
 
 ECHO = {"bindings_path": str(ROOT / "bindings"), "binding_name": "echo"}
 IDLE_STOP = 5.0
-"""Seconds that are promised for a server that does nothing; a busy machine gets more."""
+"""Seconds, the promised time to stop an idle server; a busy machine gets more."""
 ROOM = 2.5
 
 
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Home]:
 
 
 def launched(server: Home) -> tuple[int, list[Process]]:
-    """The launcher's pid; it, supervisord, gateway and a worker."""
+    """The launcher's pid; the processes: launcher, supervisord, gateway and a worker."""
     launcher = server.launch()
     processes = tree(launcher.pid)
     supervised = {*server.supervised_pids().values()}
@@ -46,7 +46,7 @@ def test_the_environment_says_what_is_served(server: Home) -> None:
     launched(server)
     status, body = server.http("/ready")
     assert status == 200 and "lorem-10ms" in body and '"echo"' in body
-    until(lambda: server.url in server.log("launch"), "the word of it")
+    until(lambda: server.url in server.log("launch"), "the message that it is up")
     assert "lorem-10ms (echo)" in server.log("launch")
 
 
@@ -94,7 +94,7 @@ def test_a_killed_launcher_takes_all_with_it(server: Home) -> None:
 def test_nothing_outlives_launcher_and_supervisord_killed_together(server: Home) -> None:
     launcher, processes = launched(server)
     supervisord = supervisord_of(launcher)
-    server.processes[0].send_signal(signal.SIGSTOP)  # neither has time to end anybody
+    server.processes[0].send_signal(signal.SIGSTOP)  # neither has time to end other processes
     os.kill(supervisord, signal.SIGSTOP)
     for pid in (launcher, supervisord):
         os.kill(pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_a_second_ctrl_c_ends_it_at_once(server: Home) -> None:
             await connected.emit("generate_text", {"prompt": "x", "n_predicts": 100_000})
             await connected.next("text_chunk")
             server.processes[0].send_signal(signal.SIGINT)
-            # It has begun to stop: no new work, and the answer may still end.
+            # The stop has begun: new requests are refused, the running one may end.
             async with client(server) as late:
                 while names(await late.generate("x", n_predicts=1))[-1] != "buzzy":
                     await asyncio.sleep(0)
@@ -145,7 +145,7 @@ def test_a_second_ctrl_c_ends_it_at_once(server: Home) -> None:
 
     took = run(scenario())
     print(f"ended after {took:.2f} s")
-    assert took < 5  # the running answer would have had ten
+    assert took < 5  # the running generation would have been given ten
     all_gone(processes, 2)
 
 
@@ -175,6 +175,6 @@ def test_a_crash_is_seen_by_supervisor_and_the_next_life_serves(server: Home) ->
     server.kill(worker, signal.SIGKILL)
     all_gone([dies])
     # supervisor takes up to a second to notice.
-    until(lambda: {*server.worker_pids()} - {worker}, "the next life")
+    until(lambda: {*server.worker_pids()} - {worker}, "the restart of the worker")
     server.ready()
     assert server.gateway_pid() == gateway

@@ -1,4 +1,4 @@
-"""Who gets in, with which token, and what is said to whom does not?"""
+"""Tokens, origins and limits: which clients are admitted, and what the others are told."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import socketio
 
 from gateway.config.loading import load_settings
 from gateway.errors import BadSetting
-from gateway.security.access import bearer, of_this_machine, open_access
+from gateway.security.access import bearer, is_local, load_tokens
 from gateway.security.tokens_file import TokenHolder
 from tests.support.harness import ROOT, Home, client, home, run
 
@@ -29,11 +29,11 @@ def tokens(folder: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-# Where tokens are kept.
+# Storage of tokens.
 
 
 def opened(folder: Path, *flags: str) -> Any:
-    return open_access(load_settings(["--home", str(folder), *flags], {}))
+    return load_tokens(load_settings(["--home", str(folder), *flags], {}))
 
 
 def refusal(folder: Path, *flags: str) -> str:
@@ -46,7 +46,7 @@ def refusal(folder: Path, *flags: str) -> str:
 def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
     tokens(tmp_path, f"alice {ALICE}  # hers\n\nbob {BOB} running=1 waiting=0\n")
     access = opened(tmp_path, "--token_running", "3", "--api_key", "carol-0123456789abcdef")
-    assert access.guarded and access.own
+    assert access.guarded and access.own_token
     assert access.holder(ALICE) == TokenHolder("alice", 3, 4)
     assert access.holder(BOB) == TokenHolder("bob", 1, 0)
     assert access.holder("carol-0123456789abcdef") == TokenHolder("api_key", 3, 4)
@@ -56,7 +56,7 @@ def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
 
 def test_without_tokens_everybody_is_the_same_holder(tmp_path: Path) -> None:
     access = opened(tmp_path)
-    assert not access.guarded and access.own == ""
+    assert not access.guarded and access.own_token == ""
     assert access.holder("") == access.holder("whatever") == TokenHolder("", 0, 4)
 
 
@@ -125,7 +125,7 @@ def test_the_bearer_header(header: str, value: str) -> None:
     assert bearer({}) == ""
 
 
-# Who can reach it.
+# Listening addresses.
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_the_bearer_header(header: str, value: str) -> None:
     [
         ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True),
         ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("0", False),
-        ("no.such.host.invalid", True),  # nobody reaches it, and binding says why
+        ("no.such.host.invalid", True),  # does not resolve; the bind fails with the reason
     ],
 )  # fmt: skip
 def test_which_addresses_are_of_this_machine(host: str, ours: bool) -> None:
-    assert of_this_machine(host) is ours
+    assert is_local(host) is ours
 
 
 def started(server: Home, module: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -170,7 +170,7 @@ def test_by_default_it_listens_on_this_machine_only(tmp_path: Path) -> None:
 
 
 def sockets() -> list[tuple[str, int]]:
-    """Address in the kernel's own words, and port, of all that listen here for TCP."""
+    """Address, in hexadecimal as in /proc/net, and port of all listening TCP sockets."""
     found = []
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(table):
@@ -182,7 +182,7 @@ def sockets() -> list[tuple[str, int]]:
     return found or pytest.skip("there is no /proc/net")  # type: ignore[return-value]
 
 
-# What a client sees.
+# Connections of clients.
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,8 @@ def test_a_known_token_gets_in(guarded: Home, transport: str, options: dict[str,
 
 
 async def refused(server: Home, **options: Any) -> list[Any]:
-    """Fail to connect; what the client was told, in Socket.IO's own way."""
-    async with aiohttp.ClientSession() as http:  # which the client leaves open when it fails
+    """Expect the connect to fail; return the payloads of its connect_error."""
+    async with aiohttp.ClientSession() as http:  # a failed client would leave its own open
         sio = socketio.AsyncClient(reconnection=False, http_session=http)
         errors: list[Any] = []
         sio.on("connect_error", errors.append)
@@ -272,7 +272,7 @@ def test_what_is_open_and_what_is_not_over_http(guarded: Home) -> None:
 
 
 def test_a_token_has_its_share_and_takes_nothing_from_another(guarded: Home) -> None:
-    """Bob may have one generation running and one waiting; alice has no limit."""
+    """bob may have one generation running and one waiting; alice has no limit."""
 
     async def scenario() -> None:
         bobs = [client(guarded, auth={"token": BOB}) for _ in range(3)]
@@ -291,10 +291,10 @@ def test_a_token_has_its_share_and_takes_nothing_from_another(guarded: Home) -> 
             tokens = json.loads(guarded.http("/status")[1])["tokens"]
             assert tokens["bob"] == {"running": 1, "waiting": 1}
             await one.emit("cancel_generation")
-            await two.next("text_chunk")  # the place is passed on
+            await two.next("text_chunk")  # the next one has begun
             await three.emit("generate_text", long)
             await three.settle()
-            await three.emit("cancel_generation")  # and one that waits leaves the line
+            await three.emit("cancel_generation")  # a waiting one leaves the queue
             await three.next("generation_canceled")
             await two.emit("cancel_generation")
             await two.next("generation_canceled")
@@ -332,7 +332,7 @@ def test_no_token_is_in_any_log(guarded: Home) -> None:
         assert token not in logs
 
 
-# Names and pages.
+# Names of hosts, and origins of web pages.
 
 
 def test_a_name_that_is_pointed_here_by_somebody_else_gets_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Does code of others stay out of the gateway, and a folder of somebody else's out of use?"""
+"""The gateway never imports bindings, and folders of another user are refused."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What is in the logs, and what never is?"""
+"""Logs contain each request, and never what a client sent."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ PAYLOADS: dict[str, list[Any]] = {
 
 
 async def send_everything(server: Home) -> int:
-    """Each event with each of its payloads; returns how many were answered."""
+    """Send each event with each of its payloads; return the number of answers."""
     answered = 0
     async with client(server, auth={"token": TOKEN, "session": CANARY}) as one:
         for event, payloads in PAYLOADS.items():
@@ -61,8 +61,8 @@ async def send_everything(server: Home) -> int:
     return answered
 
 
-async def knock(server: Home) -> None:
-    """Everything that comes before a session."""
+async def send_without_session(server: Home) -> None:
+    """Send refused connects, HTTP requests and a raw websocket."""
     for options in (
         {"auth": {"token": f"{CANARY}-wrong", "session": CANARY}},
         {"auth": CANARY},
@@ -103,14 +103,14 @@ def lines_with(server: Home, text: str) -> list[str]:
 
 def test_nothing_that_a_client_sends_is_in_any_log(server: Home) -> None:
     count = run(send_everything(server))
-    run(knock(server))
+    run(send_without_session(server))
     until(
         lambda: len(lines_with(server, "gateway.observability.request_log")) >= count,
-        "the last line",
+        "the last entry",
     )
     written = logs(server)
     assert len(lines_with(server, "gateway.observability.request_log")) == count, (
-        "one line a request"
+        "one entry for each request"
     )
     assert "echo_00.log" in written and "supervisord.log" in written
     for name, text in written.items():
@@ -134,7 +134,7 @@ def test_nor_is_what_comes_in_broken_frames(server: Home, frame: str) -> None:
                 await raw.send_str(f'40{{"token":"{TOKEN}"}}')
                 await raw.receive_str()
                 await raw.send_str(frame)
-                with contextlib.suppress(ConnectionError):  # some frames end the connection
+                with contextlib.suppress(ConnectionError):  # some frames close the connection
                     await raw.send_str('42["list_active_personalities"]')
                 async with asyncio.timeout(PATIENCE):
                     async for message in raw:
@@ -156,8 +156,8 @@ def test_a_generation_has_its_ids_times_and_counts_in_its_line(server: Home) -> 
             return str(one.sio.get_sid()), events[-1][1]
 
     client_id, end = run(scenario())
-    # The client hears of the end a moment before the log does.
-    [line] = until(lambda: lines_with(server, end["id"]), "the line")
+    # The end reaches the client a moment before it is logged.
+    [line] = until(lambda: lines_with(server, end["id"]), "the log entry")
     wanted = {
         "event": "generate_text", "end": "done", "client": client_id, "holder": "api_key",
         "binding": "echo", "model": "echo", "id": end["id"], "reason": end["reason"],
@@ -199,10 +199,10 @@ def test_who_leaves_in_the_middle_has_a_line_too(server: Home) -> None:
     def line() -> bool:
         return any("generate_text" in x and "left" in x for x in lines_with(server, sid))
 
-    until(line, "the line of the one who left")
+    until(line, "the entry of the client that left")
 
 
-# The formats by themselves.
+# Log formats.
 
 
 def formatted(formatter: logging.Formatter, message: str, *values: Any, **extra: Any) -> str:

@@ -1,4 +1,4 @@
-"""Can a worker on another machine join, if it was invited, and nobody else?"""
+"""Workers on other machines join over CURVE with an invitation, and not without."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from tests.support.harness import PATIENCE, ROOT, Home, chunks, client, free_por
 
 
 class Inviting:
-    """A gateway with a TCP port for workers, and an invited worker's file."""
+    """A gateway with a TCP port for workers, and the file of an invited worker."""
 
     def __init__(self, server: Home) -> None:
         self.server = server
@@ -35,7 +35,7 @@ class Inviting:
         server.gateway("--workers_tcp", f"127.0.0.1:{self.port}")
 
     def worker(self, folder: Path, file: Path | None = None) -> subprocess.Popen[bytes]:
-        """As on another machine: with a home of its own, and nothing of this one but the file."""
+        """A worker as on another machine: its own home, and only the invitation from this one."""
         folder.mkdir(exist_ok=True)
         mine = folder / "rack7.join"
         shutil.copy(file or self.file, mine)
@@ -104,7 +104,7 @@ def test_a_known_key_without_the_secret_is_refused(inviting: Inviting) -> None:
 def test_a_guest_that_calls_itself_by_our_name_has_none_of_our_processes_watched(
     inviting: Inviting,
 ) -> None:
-    """Its pid is somebody else's here: when it hangs, nobody here may be killed for it."""
+    """On this machine its pid belongs to another process, which must not be killed."""
     bystander = subprocess.Popen(["sleep", "100"])
     try:
         join_file = parse(inviting.file.read_text())
@@ -167,7 +167,7 @@ def dealer(
         context.destroy(linger=0)
 
 
-# Across two machines, nearly: two network namespaces with a cable between them.
+# Two network namespaces with a veth pair, in place of two machines.
 
 
 def ip(*words: str) -> None:
@@ -176,7 +176,7 @@ def ip(*words: str) -> None:
 
 @pytest.fixture
 def two_machines() -> Iterator[tuple[str, str]]:
-    """Names of the namespaces; 10.77.0.1 and 10.77.0.2 are in them."""
+    """Names of the namespaces, which have the addresses 10.77.0.1 and 10.77.0.2."""
     names = f"lollms{os.getpid()}a", f"lollms{os.getpid()}b"
     try:
         try:
@@ -223,7 +223,7 @@ def test_a_worker_joins_from_another_network(two_machines: tuple[str, str], tmp_
         assert (done.returncode, done.stdout, done.stderr) == (0, "through the cable\n", "")
 
 
-# What the files are like.
+# Files of the keys.
 
 
 def test_the_files_are_private_and_hold_what_they_should(tmp_path: Path) -> None:

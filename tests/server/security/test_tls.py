@@ -1,4 +1,4 @@
-"""Can everything be done through TLS, and is what is no certificate said?"""
+"""HTTP, websocket and chat work through TLS; a bad certificate is reported."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ if not shutil.which("openssl"):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of a name that is not ours, signed by nobody, and its key."""
+    """A self-signed certificate for another host name, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
@@ -36,7 +36,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Path, Path]) -> Iterator[Home]:
-    """All of it, as `make run` starts it: its health checks go through TLS, too."""
+    """A complete server, started as `make run` does: its health checks use TLS, too."""
     certificate, key = map(str, pair)
     with home(
         tmp_path_factory.mktemp("home"), **ECHO, ssl_certfile=certificate, ssl_keyfile=key,
@@ -66,7 +66,7 @@ def test_a_stream_is_whole_through_tls(server: Home, transports: list[str]) -> N
             aiohttp.ClientSession(connector=connector) as http,
             client(server, transports=transports, auth={"token": TOKEN}, http=http) as one,
         ):
-            prompt = "x" * 900_000  # and a prompt that is longer than any buffer
+            prompt = "x" * 900_000  # longer than any buffer
             events = await one.generate(prompt, n_predicts=2000)
             assert events[-1][0] == "text_generated", events[-1]
             assert chunks(events) == events[-1][1]["text"] and events[-1][1]["tokens"] == 2000
@@ -108,7 +108,7 @@ def test_the_chat_speaks_tls_and_sends_its_token(server: Home, pair: tuple[Path,
 def test_another_certificate_is_not_trusted_though_it_is_in_the_same_file(
     server: Home, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Of a chain only the first is the server's: whoever signed it has signed others, too."""
+    """Only the first certificate of the file is trusted: an issuer may have signed others."""
     made = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-days", "30", "-subj", "/CN=other", "-keyout", "/dev/null"],

@@ -1,4 +1,4 @@
-"""One generation at a time, a word every 10 ms: what queues are tested with."""
+"""A binding with one slot and a word every 10 ms, for tests of queues."""
 
 import time
 from collections.abc import Iterator

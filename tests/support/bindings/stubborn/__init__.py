@@ -1,4 +1,4 @@
-"""The faulty binding that ships, with short answers that cannot go on elsewhere."""
+"""The binding `faulty` with short answers that another worker cannot resume."""
 
 import os
 import signal

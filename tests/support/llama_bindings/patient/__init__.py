@@ -1,10 +1,10 @@
-"""llama.cpp, but an answer waits behind a token of the test's choice until its worker is killed.
+"""llama.cpp, but a generation pauses after a chosen token until its worker is killed.
 
-`dry_allowed_length` beyond 100 says how far beyond; without a `dry_multiplier` it means
-nothing to llama.cpp. What is resumed does not wait.
+The token is `dry_allowed_length` - 100; llama.cpp ignores that parameter without a
+`dry_multiplier`. A resumed generation does not pause.
 
-Many wait at the same time, so that one kill is enough for all. But each computes alone,
-and shares no beginning: in other company its numbers are rounded otherwise.
+Many generations pause at the same time, so that one kill is enough for all. But each computes
+alone and shares no prefix: in a batch with others, results are rounded differently.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Patient(LlamaCpp):
                 self.turn = None
 
     def _wait(self) -> Iterator[Piece]:
-        self.engine.step()  # type: ignore  # who has a token to take is left out by the others
+        self.engine.step()  # type: ignore  # a sequence with a token to read is left out of the batches of others
         self.turn = None
         while True:
             if not self.turn:
