@@ -9,7 +9,8 @@ import sys
 from gateway.app import running
 from gateway.config.loading import load_settings
 from gateway.config.settings import Settings
-from gateway.errors import BadSetting, StartError
+from gateway.errors import BadSetting, StartError, StateNotSaved
+from gateway.observability.background_log import BackgroundHandler
 from protocol.logs import set_up_logging
 from protocol.parent_death import die_with_supervisor
 
@@ -24,6 +25,7 @@ async def serve(settings: Settings) -> None:
     def stop_on(name: str) -> None:
         if stop.is_set():
             log.warning("%s again: ending at once", name)
+            logging.shutdown()
             os._exit(1)
         log.info("%s: stopping", name)
         stop.set()
@@ -43,16 +45,21 @@ def main() -> int:
         return 2
     die_with_supervisor()
     os.umask(0o077)  # no other user may read the files written here
-    set_up_logging(settings.log_level, settings.log_format)
+    set_up_logging(settings.log_level, settings.log_format, BackgroundHandler())
     try:
         asyncio.run(serve(settings))
     except BadSetting as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        return 2
-    except (StartError, PermissionError) as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        return 1
+        return _failed(error, 2)
+    except (StartError, StateNotSaved, OSError) as error:
+        return _failed(error, 1)
     return 0
+
+
+def _failed(error: Exception, status: int) -> int:
+    """Say why as the last line of the log, where the launcher looks for it."""
+    logging.shutdown()
+    print(f"gateway: {error}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ class Plan:
     """The conversation as alternating texts, for a model with a chat template of its own."""
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
+    """Called with the part of the answer that the client got."""
     holder: str = ""
     """Whose request it is: see `Generate.holder`."""
-    """Called with the part of the answer that the client got."""
     resumable: bool = True
     """Another worker may continue the answer after a crash."""
 

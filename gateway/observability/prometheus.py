@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from gateway.observability.background_log import dropped_lines
 from gateway.observability.metrics import Metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -79,6 +80,7 @@ class Exporter(Collector):
             ("prompt_tokens", "tokens of prompts", counted.prompt_tokens),
             ("reused_tokens", "prompt tokens that need not be computed", counted.reused_tokens),
             ("generated_tokens", "tokens that workers sent", counted.generated_tokens),
+            ("log_lines_dropped", "log lines that nobody read in time", dropped_lines()),
         ):
             yield CounterMetricFamily(f"lollms_{name}", meaning, value=count)
 
