@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 
 import zmq
@@ -22,6 +23,7 @@ from protocol.join_file import JoinFile
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
+    Chunks,
     Credit,
     Detokenize,
     Embed,
@@ -83,7 +85,7 @@ class Link:
         """Interval in seconds; 0 until the gateway has sent Welcome."""
         self._connected = False
         self._due = 0.0  # time of the next Hello or Heartbeat
-        self._unsent: bytes | None = None
+        self._unsent: deque[bytes] = deque()  # frames of one message
         self._last = 0  # the highest id that this gateway has sent
         self._limited_log = RateLimitedLog(log)
         self._stopping = False
@@ -196,7 +198,7 @@ class Link:
         """Cancel all requests: their gateway is gone, or does not know them any more."""
         self._heartbeat = 0.0
         self._last = 0
-        self._unsent = None
+        self._unsent.clear()
         self._outbox.clear()
         self._pump.cancel_all()
 
@@ -260,28 +262,27 @@ class Link:
             if not self._unsent:
                 if not (message := self._outbox.take()):
                     break
-                self._unsent = self._encoded(message)
-            if not self._try_to_send(self._unsent):
+                self._unsent.extend(self._encoded(message))
+            if not self._try_to_send(self._unsent[0]):
                 break
-            self._unsent = None
+            self._unsent.popleft()
         else:
             self._outbox.signal()  # there may be more
         if self._outbox.relieved():
             self._pump.wake()
 
-    def _encoded(self, message: Message) -> bytes:
-        """The frame, or in place of one that the gateway could not read, what fails its request."""
+    def _encoded(self, message: Message) -> list[bytes]:
+        """The frame; of what the gateway could not read the parts that it can, and failures."""
         frame = encode(message)
         if not (why := unsendable(message, frame)):
-            return frame
-        failed = [
-            Failed(id, ErrorCode.BINDING_ERROR, f"the answer cannot be sent: {why}")
-            for id in ids_of(frame)
-        ]
-        for each in failed:
-            self._pump.cancel(each.id)
-        self._outbox.put([*failed[1:]])
-        return encode(failed[0])
+            return [frame]
+        if isinstance(message, Chunks) and len(message.chunks) > 1:
+            parts = [self._encoded(Chunks([chunk])) for chunk in message.chunks]
+            return [frame for part in parts for frame in part]
+        [id] = ids_of(frame)
+        self._pump.cancel(id)
+        error = f"the answer cannot be sent: {why}"
+        return [encode(Failed(id, ErrorCode.BINDING_ERROR, error))]
 
     def _try_to_send(self, frame: bytes) -> bool:
         try:

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from gateway.observability.metrics import Metrics
-from gateway.workers.call import Answer, Call, Feed, no_chunks, too_late
+from gateway.workers.call import Answer, Call, Feed, no_chunks
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.handshake import Handshake
 from gateway.workers.process_watch import ProcessWatch
 from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent
-from protocol.codec import decode, encode
+from protocol.codec import decode, encode, ids_of, unsendable
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
@@ -124,7 +124,7 @@ class Link:
         self.fleet.assign(worker, call.id, self._loop.time())
         try:
             if self.fleet.find(worker.identity) is worker:
-                self.send(worker, build(call.id))
+                self._start(call, build(call.id))
             else:
                 call.answer.set_result(_lost(call.id, worker, "is gone"))
             yield call
@@ -133,15 +133,25 @@ class Link:
             if call.answer.done() and not call.answer.cancelled():
                 self._calls.pop(call.id, None)
             else:
-                call.feed, call.cancelled_at = too_late, self._loop.time()
+                call.feed, call.cancelled_at = no_chunks, self._loop.time()
                 call.answer.cancel()
                 self.send(worker, Cancel(call.id))
+
+    def _start(self, call: Call, message: Message) -> None:
+        frame = encode(message)
+        if why := unsendable(message, frame):
+            error = f"the request cannot be sent to a worker: {why}"
+            return self._answer(call, Failed(call.id, ErrorCode.BAD_REQUEST, error))
+        self._send_frame(call.worker.identity, frame)
 
     def send(self, worker: Worker, message: Message) -> None:
         self._send(worker.identity, message)
 
     def _send(self, identity: bytes, message: Message) -> None:
-        match self._router.send(identity, encode(message)):
+        self._send_frame(identity, encode(message))
+
+    def _send_frame(self, identity: bytes, frame: bytes) -> None:
+        match self._router.send(identity, frame):
             case Sent.FULL:
                 self.lose(identity, "does not read its messages any more")
             case Sent.UNREACHABLE:
@@ -162,6 +172,16 @@ class Link:
                 self._deliver(worker, message)
         except ProtocolError as error:
             self._dropped.warning("dropped a frame from %r: %s", frames[0][:64], error)
+            if worker := self.fleet.find(frames[0]):
+                self._fail_unreadable(worker, ids_of(frames[-1]))
+
+    def _fail_unreadable(self, worker: Worker, ids: list[int]) -> None:
+        """Part of these requests' answers is lost. A generation can continue from what came."""
+        for id in ids:
+            if call := self._call(worker, id):
+                call.feed = no_chunks
+                self.send(worker, Cancel(id))
+                self._answer(call, _lost(id, worker, "sent an answer that cannot be read"))
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
         if reason := self._handshake.objection(identity, hello):
@@ -188,9 +208,20 @@ class Link:
             if call := self._call(worker, message.id):
                 self._answer(call, message)
         elif isinstance(message, Heartbeat):
-            self.fleet.beat(worker, message, now)
+            self._reconcile(worker, message, now)
         else:
             raise ProtocolError(f"{type(message).__name__} is a message to workers")
+
+    def _reconcile(self, worker: Worker, beat: Heartbeat, now: float) -> None:
+        """Gateway and worker agree on what the worker runs, whatever was lost on the way."""
+        for id in self.fleet.beat(worker, beat, now):
+            if call := self._call(worker, id):
+                log.warning("worker %s has lost request %d", worker.name, id)
+                self._answer(call, _lost(id, worker, "has lost the request"))
+        for id in beat.requests:
+            call = self._call(worker, id)
+            if not call or (call.cancelled_at and now - call.cancelled_at > self.heartbeat):
+                self.send(worker, Cancel(id))
 
     def _call(self, worker: Worker, id: int) -> Call | None:
         """The request, if it is this worker's. Otherwise the message is late, or forged."""
