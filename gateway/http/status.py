@@ -19,7 +19,7 @@ UNLIMITED = 15.0
 
 
 async def status(core: Core, counted: Gauges) -> dict[str, Any]:
-    """Nothing of what users wrote, no tokens, no paths."""
+    """Nothing of what users wrote, no tokens, no paths but those that a binding's card names."""
     now = time.monotonic()
     binding, model = core.default.selected()
     stopping = core.sessions.draining

@@ -23,6 +23,7 @@ from tests.support.another_user import (
 from tests.support.fake_gateway import ROOT, Gateway
 from tests.worker.test_sandbox import PRISONER, Prison, is_refused
 from worker.sandbox import landlock
+from worker.sandbox.confine import PROCESSES
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not landlock.version(), reason="there is no Landlock here"
@@ -166,8 +167,8 @@ def test_a_fork_bomb_ends_at_a_bound(user: str) -> None:
             assert prison.sandbox["processes"].startswith("open: root")
             return
         needs(prison, "processes")
-        assert prison.sandbox["processes"] == "confined: at most 512 processes and threads"
-        assert 400 < int(prison.tries("fork", 700)) < 512
+        assert prison.sandbox["processes"] == f"confined: at most {PROCESSES} processes and threads"
+        assert PROCESSES - 100 < int(prison.tries("fork", PROCESSES + 200)) < PROCESSES
         assert prison.tries("run", "/bin/echo still here") == "still here\n"
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from protocol.system_calls import libc_call
 from worker.sandbox import landlock, namespaces, private_root
 from worker.sandbox.permissions import LISTED_ONLY, SandboxNeeds, file_rights
-from worker.sandbox.system_calls import libc_call
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ _CAPABILITIES_V3 = 0x20080522
 CONFINED = "confined"
 OF_LINUX = ("files", "network", "sockets", "shared_memory", "processes")
 """Measures that other systems lack."""
-PROCESSES = 512
-"""Processes and threads of one worker: several pools of as many threads as there are cores."""
+PROCESSES = max(512, 256 + 4 * (os.cpu_count() or 1))
+"""Processes and threads of one worker: llama.cpp, OpenMP and BLAS each start a thread for each
+core."""
 
 
 @dataclass(slots=True)

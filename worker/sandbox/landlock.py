@@ -10,7 +10,10 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from worker.sandbox.system_calls import libc_call, system_call
+from protocol.kernel_features import landlock_version as version
+from protocol.system_calls import libc_call, system_call
+
+__all__ = ["no_new_privileges", "restrict", "version"]
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
@@ -28,7 +31,6 @@ NETWORK_SINCE, SCOPES_SINCE = 4, 6
 _SCOPES = (1 << 0) | (1 << 1)
 """Abstract Unix sockets of, and signals to, processes outside the sandbox."""
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all architectures
-_VERSION = 1
 _PATH_RULE, _PORT_RULE = 1, 2
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -45,14 +47,6 @@ class _PathRule(ctypes.Structure):
 
 class _PortRule(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
-
-
-def version() -> int:
-    """The Landlock version of the kernel; 0 without Landlock."""
-    try:
-        return system_call(_CREATE, None, 0, _VERSION)
-    except OSError:
-        return 0
 
 
 def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:

@@ -7,7 +7,7 @@ nothing has changed.
 import os
 from pathlib import Path
 
-from worker.sandbox.system_calls import libc_call
+from protocol.system_calls import libc_call
 
 _NEWNS, _NEWUSER, _NEWIPC, _NEWNET = 0x20000, 0x10000000, 0x8000000, 0x40000000
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from worker.sandbox.system_calls import libc_call, system_call
+from protocol.system_calls import libc_call, system_call
 
 EMPTY_FOLDERS = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 DEVICE_LINKS = {
