@@ -380,6 +380,73 @@ def test_without_namespaces_landlock_still_refuses_tcp(
         process.wait()
 
 
+@linux
+@needs_unshare
+def test_without_powers_and_user_namespaces_files_are_out_of_reach_and_the_rest_is_said(
+    gateway: Gateway, home: Path, listening: int
+) -> None:
+    """As in most containers."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no setpriv here")
+    command = (
+        "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "
+        f"{sys.executable} -m worker prisoner --home {home} --gateway {gateway.address} "
+        f"--bindings_path {home / 'bindings'}"
+    )
+    process = subprocess.Popen(
+        ["unshare", "-Ur", "sh", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        prison = Prison(gateway, gateway.welcome())
+        for measure in ("sockets", "shared_memory", "processes"):
+            assert prison.sandbox[measure].startswith("open: "), measure
+        assert prison.sandbox["files"] == "confined"
+        assert is_refused(prison.tries("read", home / "tokens"))
+        if landlock.version() >= landlock.NETWORK_SINCE:
+            assert is_refused(prison.tries("tcp", listening))
+    finally:
+        process.kill()
+        process.wait()
+
+
+@linux
+def test_links_lead_to_what_a_worker_may_reach_and_to_nothing_else(
+    gateway: Gateway, home: Path
+) -> None:
+    """In a root of its own they have to be there as they are outside."""
+    (home / "disk" / "models" / "prisoner").mkdir(parents=True)
+    (home / "disk" / "models" / "prisoner" / "model.bin").write_text("weights")
+    (home / "disk" / "diary").write_text("dear diary")
+    (home / "first").symlink_to(home / "disk")
+    (home / "link").symlink_to("first/../disk/models")
+    (home / "disk" / "models" / "prisoner" / "out").symlink_to(home / "disk" / "diary")
+    (home / "loop").symlink_to(home / "loop")
+    (home / "bindings" / "prisoner" / "binding_card.yaml").write_text(
+        f"reads: [{home / 'loop'}, {home / 'nowhere' / 'at all'}]\n"
+    )
+    with imprisoned(gateway, home, "--models_path", str(home / "link"), allow="reads"):
+        prison = Prison(gateway, gateway.welcome())
+        path = home / "link" / "prisoner" / "model.bin"
+        assert prison.tries("read", path) == "weights"
+        assert prison.tries("read", path.resolve()) == "weights"
+        assert is_refused(prison.tries("read", path.with_name("out")))
+        assert is_refused(prison.tries("read", home / "disk" / "diary"))
+
+
+@linux
+def test_who_may_use_the_whole_file_tree_keeps_it_and_that_is_said(
+    gateway: Gateway, home: Path
+) -> None:
+    (home / "bindings" / "prisoner" / "binding_card.yaml").write_text("reads: /\n")
+    with imprisoned(gateway, home, allow="reads"):
+        prison = Prison(gateway, gateway.welcome())
+        assert prison.sandbox["sockets"] == "open: the binding may use the whole file tree"
+        assert prison.sandbox["files"] == "confined, and reads /"
+        assert prison.tries("read", home / "tokens") == "alice secret"
+        assert is_refused(prison.tries("write", home / "tokens"))
+
+
 needs_setpriv = pytest.mark.skipif(
     not shutil.which("setpriv") or os.getuid() != 0, reason="powers are root's to give up"
 )

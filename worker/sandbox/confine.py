@@ -62,6 +62,7 @@ def confine(needs: SandboxNeeds) -> dict[str, str]:
         return {**report.measures, **dict.fromkeys(OF_LINUX, reason)}
     report.attempt("privileges", landlock.no_new_privileges)
     rights = file_rights(needs)
+    # First, because the user namespace that it creates makes the other namespaces possible.
     report.attempt("processes", _limit_processes)
     isolated = report.attempt("network", lambda: _leave_network(needs))
     report.attempt("sockets", lambda: _hide_sockets(needs, rights, isolated))

@@ -22,8 +22,10 @@ PROGRAM_FOLDERS = (
 )  # fmt: skip
 """Those of NixOS and Guix without the sockets of their daemons."""
 SYSTEM_INFORMATION = ("/etc", "/proc", "/sys")
-RESOLVER_FOLDERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
-"""/etc/resolv.conf may be a link into one of these."""
+RESOLVER = (
+    "/etc/resolv.conf", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
+)  # fmt: skip
+"""The first may be a link into one of the others, or elsewhere."""
 PREFIX_FOLDERS = ("bin", "lib", "lib64")
 """Folders of a Python whose prefix contains the checkout."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -88,7 +90,7 @@ def file_rights(needs: SandboxNeeds) -> dict[Path, int]:
     add((CHECKOUT / "protocol", CHECKOUT / "worker", needs.bindings_path), RUN)
     add(SYSTEM_INFORMATION, READ)
     if needs.network:
-        add(RESOLVER_FOLDERS, READ)
+        add(RESOLVER, READ)
     add(("/dev",), READ_DIR)
     add((needs.models_path,), READ)
     add((needs.secret_folder,), READ_FILE)
