@@ -29,6 +29,25 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not landlock.version(), reason="there is no Landlock here"
 )
 
+PEEL = """
+import ctypes, os, socket, sys
+
+libc = ctypes.CDLL(None)
+print(libc.unshare(0x10000000 | 0x20000))  # a user namespace with all powers, and its mounts
+libc.mount(b"none", b"/tmp", b"tmpfs", 0, None)
+libc.umount2(sys.argv[1].encode(), 2)
+folder = os.path.dirname(sys.argv[1])
+for flags in (1, 1 | 0x8000):  # a copy of the folder without what is mounted on it, and with
+    copy = libc.syscall(428, -100, folder.encode(), flags)
+    for path in (sys.argv[1], f"/proc/self/fd/{copy}/{os.path.basename(sys.argv[1])}"):
+        with socket.socket(socket.AF_UNIX) as out:
+            try:
+                out.connect(path)
+                print("connected")
+            except OSError as error:
+                print(error.errno)
+"""
+
 USERS = ["this user"] if os.getuid() or not POSSIBLE else ["root", "another user"]
 
 
@@ -41,6 +60,7 @@ def prison_of(user: str, card: str = "name: prisoner\n", *flags: str) -> Iterato
         binding.mkdir(parents=True)
         (binding / "__init__.py").write_text(PRISONER)
         (binding / "binding_card.yaml").write_text(card)
+        (binding / "peel.py").write_text(PEEL)
         run = base / "gateway"
         run.mkdir(mode=0o700)
         supervisor = stack.enter_context(listening_at(run / "supervisor.sock"))
@@ -108,6 +128,16 @@ def test_unix_sockets_of_other_programs_are_out_of_reach(user: str, network: boo
         abstract.bind(f"\0{name}")
         abstract.listen()
         assert is_refused(prison.tries("abstract", name))
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_what_is_hidden_cannot_be_uncovered_in_another_namespace(user: str) -> None:
+    """supervisor's socket lies under a mount; in a namespace of its own a process may mount."""
+    with prison_of(user) as prison:
+        needs(prison, "sockets")
+        script = prison.base / "home" / "bindings" / "prisoner" / "peel.py"
+        lines = prison.tries("run", f"{sys.executable} {script} {prison.beside}").splitlines()
+        assert len(lines) == 5 and "connected" not in lines, lines
 
 
 @pytest.mark.parametrize("user", USERS)
