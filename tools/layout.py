@@ -23,7 +23,7 @@ PROGRAMS = {
 
 FLOORS = (
     ("__main__",),
-    ("app", "launch", "keys"),
+    ("app", "launch", "keys", "security_report"),
     ("http", "socketio"),
     ("core",),
     ("sessions",),
