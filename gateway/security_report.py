@@ -19,7 +19,7 @@ from gateway.config.command_line import PREFIX
 from gateway.config.loading import load_settings
 from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.security.access import Tokens, of_this_machine, open_access
+from gateway.security.access import Tokens, is_local, load_tokens
 from gateway.security.tls import client_context
 from gateway.storage import untrusted_yaml
 from protocol.binding_card import CARD, MAX_CARD_BYTES
@@ -73,7 +73,7 @@ def report(
 
 
 def server(settings: Settings, tokens: Tokens, status: Mapping[str, Any] | None) -> Rows:
-    near = of_this_machine(settings.host)
+    near = is_local(settings.host)
     reach = "confined: this machine only" if near else "open: other machines reach it"
     yield "address", f"{reach} ({settings.host}:{settings.port})"
     if settings.ssl_certfile:
@@ -163,7 +163,7 @@ def ask(settings: Settings, tokens: Tokens) -> tuple[dict[str, Any] | None, str]
             if tls
             else http.client.HTTPConnection(host, settings.port, timeout=ASK_SECONDS)
         )
-        headers = {"Authorization": f"Bearer {tokens.own}"} if tokens.own else {}
+        headers = {"Authorization": f"Bearer {tokens.own_token}"} if tokens.own_token else {}
         try:
             connection.request("GET", "/status", headers=headers)
             answer = connection.getresponse()
@@ -190,7 +190,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = load_settings(["--home", options.home] if options.home else [], os.environ)
-        tokens = open_access(settings)
+        tokens = load_tokens(settings)
     except BadSetting as error:
         print(f"security_report: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loading import load_settings
-from gateway.security.access import open_access
+from gateway.security.access import load_tokens
 from gateway.security_report import Kernel, report
 from tests.support.harness import ROOT, home
 
@@ -35,7 +35,7 @@ def lines_of(
     loaded = load_settings(
         ["--home", str(folder)], {f"LOLLMS_{name.upper()}": text for name, text in settings.items()}
     )
-    lines = report(loaded, open_access(loaded), kernel, status)
+    lines = report(loaded, load_tokens(loaded), kernel, status)
     assert len(lines) <= 24 and all(line.isprintable() for line in lines), lines
     return {line[:17].strip(): line[17:].strip() for line in lines}
 
