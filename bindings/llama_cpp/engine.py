@@ -97,7 +97,8 @@ class Engine:
             return
         state = self._memory.save(cells.id)
         if state is not None:
-            self._prefix_cache.store(cells.tokens[: cells.computed], state, len(state))
+            tokens = cells.tokens[: cells.computed]
+            self._prefix_cache.store(tokens, state, len(state), cells.holder)
 
     def interrupt(self, request: Request) -> None:
         """Abort the prefill of a cancelled request; may be called from any thread.
@@ -197,7 +198,7 @@ class Engine:
             if taken and taken + sequence.reserved > self._model.plan.cells:
                 return
             if self._prompts and self._prefix_cache.worth_waiting(
-                sequence.tokens, self._most(sequence)
+                sequence.tokens, self._most(sequence), sequence.request.holder
             ):
                 continue
             taken += sequence.reserved
@@ -209,7 +210,9 @@ class Engine:
         return 0 if self._model.recurrent else sequence.prompt_length - 1
 
     def _assign(self, sequence: Sequence) -> None:
-        assignment = self._prefix_cache.assign(sequence.tokens, self._most(sequence))
+        assignment = self._prefix_cache.assign(
+            sequence.tokens, self._most(sequence), sequence.request.holder
+        )
         sequence.cells = cells = assignment.cells
         memory, source = self._memory, assignment.source
         if isinstance(source, CachedPrefix):
