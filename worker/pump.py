@@ -1,8 +1,9 @@
 """The loop of the model thread: start requests in order, advance generations in turn.
 
 Requests start in the order of arrival. Each pass advances every open generation that
-has credit by one piece, and sends the output of all of them together. An exception
-in the binding fails one request; only the death of the process fails the others.
+has credit by one piece, and sends the output of all of them together. Between two passes
+at most one piece of one unary request is computed. An exception in the binding fails one
+request; only the death of the process fails the others.
 """
 
 import logging
@@ -23,23 +24,13 @@ from protocol.messages import (
 )
 from worker.binding import Binding
 from worker.generation import Generation
+from worker.unary_jobs import UnaryJob, UnaryJobs
 from worker.unary_requests import UnaryRequest, UnaryRequests, failure
 
 log = logging.getLogger(__name__)
 
 Work = Generate | UnaryRequest
 Output = list[Chunk | Message]
-
-
-class UnaryJob:
-    """A Load, Tokenize, Detokenize or Embed; runs without interruption."""
-
-    __slots__ = ("cancelled", "id", "message")
-
-    def __init__(self, message: UnaryRequest) -> None:
-        self.id = message.id
-        self.message = message
-        self.cancelled = False
 
 
 Job = Generation | UnaryJob
@@ -55,11 +46,10 @@ class Pump:
     ) -> None:
         """`send` takes output for the gateway. While `congested`, generations do not advance.
         `models` is the folder of model files, if it is not the gateway's."""
-        self.steps = 0
-        """Passes so far, plus calls of `progress` during loads. The model thread is alive as
-        long as this grows."""
+        self._passes = 0
         self._binding = binding
-        self._unary = UnaryRequests(binding, self._tick, models)
+        self._requests = UnaryRequests(binding, self._tick, models)
+        self._unary = UnaryJobs(self._requests)
         self._send = send
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -120,7 +110,17 @@ class Pump:
     @property
     def model(self) -> str:
         """Name of the loaded model; "" if there is none."""
-        return self._unary.model
+        return self._requests.model
+
+    @property
+    def steps(self) -> int:
+        """Passes so far, calls of `progress` during loads, and the progress inside native calls.
+        The model thread is alive as long as this changes."""
+        try:
+            return self._passes + self._binding.progress()
+        except Exception:
+            log.exception("error in the binding's progress()")
+            return self._passes
 
     def _cancel(self, job: Job) -> None:
         if job.cancelled:
@@ -144,9 +144,13 @@ class Pump:
                 self._take(wait=not advanced)
             self._start_jobs()
             advanced = self._pass()
+            if self._unary:
+                self._advance_unary()
+                advanced = True
         self._take(wait=False)
         self._start_jobs()
         self._pass()
+        self._advance_unary()
         self._binding.close()
 
     def _rest(self) -> None:
@@ -157,7 +161,7 @@ class Pump:
             log.exception("error in the binding's rest()")
 
     def _tick(self) -> None:
-        self.steps += 1
+        self._passes += 1
 
     def _take(self, *, wait: bool) -> None:
         if wait:
@@ -179,7 +183,9 @@ class Pump:
             elif isinstance(job, Generation):
                 self._open_generation(job)
             else:
-                self._answer(job, self._unary.run(job.message))
+                self._unary.add(job)
+                if isinstance(job.message, Load):  # nothing else runs
+                    self._advance_unary()
         if self._waiting:
             self._answer_cancelled()
 
@@ -189,13 +195,20 @@ class Pump:
             return True
         if isinstance(job, Generation):
             return len(self._open) < max(1, self._binding.slots)
-        return not (self._open and isinstance(job.message, Load))
+        return not (isinstance(job.message, Load) and (self._open or self._unary))
 
     def _answer_cancelled(self) -> None:
         """Answer cancelled requests at once, without waiting for a slot."""
         for job in [job for job in self._waiting if job.cancelled]:
             self._waiting.remove(job)
             self._answer(job, _cancelled(job))
+
+    def _advance_unary(self) -> None:
+        """One piece of one unary request."""
+        for job in self._unary.take_cancelled():
+            self._answer(job, _cancelled(job))
+        if self._unary and (done := self._unary.advance()):
+            self._answer(*done)
 
     def _open_generation(self, generation: Generation) -> None:
         if not self.model:

@@ -10,9 +10,13 @@ from .batch import DecodeBatch, PrefillBatch
 from .kv_memory import KvMemory
 from .model import LlamaModel
 from .native import ABORTED
+from .pace import Pace
 from .prefix_cache import KvCells
 from .sampler import Row, logprobs
 from .sequence import Sequence
+
+PREFILL_SECONDS = 0.5
+"""Of one batch of prompt tokens: nobody who comes waits much longer for somebody's prompt."""
 
 
 @dataclass(slots=True)
@@ -68,8 +72,7 @@ class Decoder:
         self._decode_batch = DecodeBatch(model.settings.parallel, model.vocabulary.size)
         self._prefill_batch = PrefillBatch(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self.prefill_size = self._prefill_batch.size
-        """Tokens that one prefill batch may have."""
+        self._pace = Pace(self._prefill_batch.size)
         self.counters = Counters()
 
     def decode(self, sequences: list[Sequence]) -> bool:
@@ -88,6 +91,11 @@ class Decoder:
         self._sample(sequences)
         return True
 
+    @property
+    def prefill_size(self) -> int:
+        """Tokens of one prefill batch, so that who comes meanwhile does not wait for long."""
+        return self._pace.fits(PREFILL_SECONDS)
+
     def prefill(self, chunks: list[PromptChunk]) -> None:
         """Compute `chunks`, and sample a token after each prompt that is complete."""
         batch = self._prefill_batch
@@ -96,9 +104,11 @@ class Decoder:
             start = chunk.cells.computed
             tokens = chunk.sequence.tokens[start : start + chunk.count]
             batch.add(tokens, start, chunk.cells.id, chunk.outputs)
+        before = self.counters.decoding_ns
         if code := self._compute(batch):
             self._recover([chunk.sequence for chunk in chunks], code)
             return
+        self._pace.record(batch.count, (self.counters.decoding_ns - before) / 1e9)
         for chunk in chunks:
             chunk.cells.computed += chunk.count
         self._sample_chunks(chunks)

@@ -97,7 +97,8 @@ class Engine:
             return
         state = self._memory.save(cells.id)
         if state is not None:
-            self._prefix_cache.store(cells.tokens[: cells.computed], state, len(state))
+            tokens = cells.tokens[: cells.computed]
+            self._prefix_cache.store(tokens, state, len(state), cells.holder)
 
     def interrupt(self, request: Request) -> None:
         """Abort the prefill of a cancelled request; may be called from any thread.
@@ -172,7 +173,7 @@ class Engine:
         self._unsorted = False
 
     def _prompt_chunks(self, decoding: int) -> list[PromptChunk]:
-        """The next chunks of prompts, in order of arrival.
+        """The next chunks of prompts.
 
         A client that waits for a prompt counts as much as one that waits for a token: if
         there are more prompts than the `decoding` sequences, they get several chunks.
@@ -182,11 +183,10 @@ class Engine:
             budget = min(budget, self.chunk * max(1, len(self._prompts) // decoding))
         rows = REPLAY_ROWS
         chunks = []
-        for sequence in self._prompts:
-            chunk = PromptChunk.of(sequence, min(sequence.missing, budget), rows)
-            if chunk.count > 0 and not sequence.ended:
+        for sequence, count in _shares([s for s in self._prompts if not s.ended], budget):
+            chunk = PromptChunk.of(sequence, count, rows)
+            if chunk.count > 0:
                 rows -= chunk.replayed
-                budget -= chunk.count
                 chunks.append(chunk)
         return chunks
 
@@ -197,7 +197,7 @@ class Engine:
             if taken and taken + sequence.reserved > self._model.plan.cells:
                 return
             if self._prompts and self._prefix_cache.worth_waiting(
-                sequence.tokens, self._most(sequence)
+                sequence.tokens, self._most(sequence), sequence.request.holder
             ):
                 continue
             taken += sequence.reserved
@@ -209,7 +209,9 @@ class Engine:
         return 0 if self._model.recurrent else sequence.prompt_length - 1
 
     def _assign(self, sequence: Sequence) -> None:
-        assignment = self._prefix_cache.assign(sequence.tokens, self._most(sequence))
+        assignment = self._prefix_cache.assign(
+            sequence.tokens, self._most(sequence), sequence.request.holder
+        )
         sequence.cells = cells = assignment.cells
         memory, source = self._memory, assignment.source
         if isinstance(source, CachedPrefix):
@@ -233,3 +235,22 @@ class Engine:
             self._memory.clear(cells.id)
             self._prefix_cache.renumber(cells, id)
             self._unsorted = True
+
+
+def _shares(prompts: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:
+    """How many tokens of each prompt to compute; `prompts` are in order of arrival.
+
+    At least half of the budget is the oldest's, so that every prompt ends. The rest goes to
+    the shortest ones first, so that nobody waits for somebody else's long prompt.
+    """
+    if len(prompts) < 2:
+        return [(sequence, min(sequence.missing, budget)) for sequence in prompts]
+    oldest = prompts[0]
+    reserved = min(oldest.missing, (budget + 1) // 2)
+    counts = {oldest: reserved}
+    budget -= reserved
+    for sequence in sorted(prompts, key=lambda each: each.missing):
+        count = min(sequence.missing - counts.get(sequence, 0), budget)
+        counts[sequence] = counts.get(sequence, 0) + count
+        budget -= count
+    return [(sequence, counts[sequence]) for sequence in prompts]
