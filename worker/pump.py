@@ -142,16 +142,21 @@ class Pump:
                 self._rest()
             if not advanced or not self._inbox.empty():
                 self._take(wait=not advanced)
-            self._start_jobs()
-            advanced = self._pass()
-            if self._unary:
-                self._advance_unary()
-                advanced = True
+            advanced = self._turn()
         self._take(wait=False)
-        self._start_jobs()
-        self._pass()
+        self._turn()
         self._advance_unary()
         self._binding.close()
+
+    def _turn(self) -> bool:
+        """Start requests, one pass over the generations, one piece of a unary request. Return
+        whether anything could advance."""
+        self._start_jobs()
+        advanced = self._pass()
+        if self._unary:
+            self._advance_unary()
+            advanced = True
+        return advanced
 
     def _rest(self) -> None:
         try:

@@ -146,8 +146,7 @@ class Scene:
     def work(self) -> None:
         pump: Any = self.pump
         pump._take(wait=False)
-        pump._start_jobs()
-        pump._pass()
+        pump._turn()
 
     def beat(self) -> None:
         self.clock.now += 1.0
