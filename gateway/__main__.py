@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 FEW_FILES = 4096
 """Open files, of which each client needs one."""
+MACOS_FILES = 10_240
+"""The most that macOS allows where the hard limit says that there is none."""
 
 
 async def serve(settings: Settings) -> None:
@@ -64,11 +66,13 @@ def main() -> int:
 def raise_open_files_limit() -> None:
     """To the hard limit: the soft one is often 1,024, and each connection takes a descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS refuses what its kernel does not allow
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
+    for wanted in (hard, MACOS_FILES):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+            break
     if soft != resource.RLIM_INFINITY and soft < FEW_FILES:
-        log.info("no more than %d files and connections can be open (ulimit -n)", soft)
+        log.info("only %d files and connections can be open at once: see ulimit -n", soft)
 
 
 def _failed(error: Exception, status: int) -> int:
