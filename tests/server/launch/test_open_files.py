@@ -1,4 +1,4 @@
-"""The gateway may open as many files as the system lets it, whatever its parent was content with."""
+"""The gateway may open as many files as the system lets it, whatever its parent may."""
 
 import sys
 from pathlib import Path
