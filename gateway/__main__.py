@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
 
 from gateway.app import running
 from gateway.config.loading import load_settings
@@ -15,6 +17,11 @@ from protocol.logs import set_up_logging
 from protocol.parent_death import die_with_supervisor
 
 log = logging.getLogger(__name__)
+
+FEW_FILES = 4096
+"""Open files, of which each client needs one."""
+MACOS_FILES = 10_240
+"""The most that macOS allows where the hard limit says that there is none."""
 
 
 async def serve(settings: Settings) -> None:
@@ -46,6 +53,7 @@ def main() -> int:
     die_with_supervisor()
     os.umask(0o077)  # no other user may read the files written here
     set_up_logging(settings.log_level, settings.log_format, BackgroundHandler())
+    raise_open_files_limit()
     try:
         asyncio.run(serve(settings))
     except BadSetting as error:
@@ -53,6 +61,18 @@ def main() -> int:
     except (StartError, StateNotSaved, OSError) as error:
         return _failed(error, 1)
     return 0
+
+
+def raise_open_files_limit() -> None:
+    """To the hard limit: the soft one is often 1,024, and each connection takes a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, MACOS_FILES):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+            break
+    if soft != resource.RLIM_INFINITY and soft < FEW_FILES:
+        log.info("only %d files and connections can be open at once: see ulimit -n", soft)
 
 
 def _failed(error: Exception, status: int) -> int:

@@ -75,6 +75,8 @@ class Scene:
         self.slots = slots
         self.workers = Workers(self.fleet)
         self.wanted = ""
+        self.mistakes: set[str] = set()
+        """Where something raises that no code expects."""
         self.quarantine = Quarantine(100)
         link: Any = self.workers
         here: Any = self
@@ -84,6 +86,8 @@ class Scene:
         )  # fmt: skip
 
     async def start_worker(self, binding: str, *_: Any) -> bool:
+        if "start" in self.mistakes:
+            raise ZeroDivisionError
         if not self.processes:
             raise NoWorker(f"no process of {binding} can be started")
         if self.started == self.processes:
@@ -98,7 +102,10 @@ class Scene:
     async def build(self, binding: str, model: str) -> Callable[[int], Load]:
         if model == "missing":
             raise LoadFailed("there is no such model")
-        return lambda id: Load(id, model)
+        if "message" in self.mistakes:
+            raise ZeroDivisionError
+        unsendable = "link" in self.mistakes
+        return lambda id: Load(id // 0 if unsendable else id, model)
 
     def join(self, name: str, model: str = "") -> Worker:
         hello = Hello(protocol=0, binding="b", pid=7, slots=self.slots, model=model)
@@ -277,6 +284,35 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
         assert (await here.dispatcher.ensure("b", "bad")).model == "bad", "it may be tried again"
 
     scene(test)
+
+
+@pytest.mark.parametrize("where", ["message", "link"])
+def test_an_error_of_ours_fails_the_load_and_frees_the_worker(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(here: Scene) -> None:
+        here.mistakes = {where}
+        worker = here.join("w1")
+        with pytest.raises(LoadFailed, match="see its log"):
+            await here.dispatcher.ensure("b", "m")
+        assert not worker.loading and "ZeroDivisionError" in caplog.text
+        here.mistakes.clear()
+        assert await here.dispatcher.ensure("b", "m", insist=True) is worker
+        assert worker.model == "m"
+
+    scene(test)
+
+
+def test_an_error_of_ours_while_a_worker_starts_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(here: Scene) -> None:
+        here.mistakes = {"start"}
+        with pytest.raises(NoWorker, match="see its log"):
+            await here.dispatcher.ensure("b", "m")
+        assert "ZeroDivisionError" in caplog.text
+        here.mistakes.clear()
+        assert (await here.dispatcher.ensure("b", "m")).model == "m"
+
+    scene(test, processes=1)
 
 
 def test_who_wants_to_run_outlives_one_death_by_loading_and_not_two() -> None:
