@@ -58,8 +58,13 @@ def main() -> int:
         asyncio.run(serve(settings))
     except BadSetting as error:
         return _failed(error, 2)
-    except (StartError, StateNotSaved, OSError) as error:
+    except StartError as error:
         return _failed(error, 1)
+    except StateNotSaved as error:
+        return _failed(f"the home {settings.home} cannot be written: {error}", 1)
+    except OSError as error:
+        place = error.filename or settings.home  # the error of a write does not name its file
+        return _failed(f"{error.strerror}: {place}" if error.strerror else f"{error}", 1)
     return 0
 
 
@@ -75,10 +80,10 @@ def raise_open_files_limit() -> None:
         log.info("only %d files and connections can be open at once: see ulimit -n", soft)
 
 
-def _failed(error: Exception, status: int) -> int:
+def _failed(why: Exception | str, status: int) -> int:
     """Say why as the last line of the log, where the launcher looks for it."""
     logging.shutdown()
-    print(f"gateway: {error}", file=sys.stderr)
+    print(f"gateway: {why}", file=sys.stderr)
     return status
 
 

@@ -30,6 +30,8 @@ from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
+FRAMES_PER_SECOND = 2
+"""Messages of the maximum size from one client, or as many bytes in smaller ones."""
 FLUSH_SECONDS = 1.0
 """Time to send what waits when the server stops."""
 
@@ -64,7 +66,8 @@ class SocketIo:
             log.warning("clients are served by python-socketio alone, which is slower: %s", unknown)
         else:
             emptied = flusher.room_freed if self._direct else None
-            engineio_hooks.install(self._sio, settings.max_frame, emptied)
+            rate = FRAMES_PER_SECOND * settings.max_frame if settings.event_rate else 0
+            engineio_hooks.install(self._sio, settings.max_frame, emptied, rate=rate)
 
     def attach(self, app: web.Application) -> None:
         self._sio.attach(app)
