@@ -150,15 +150,25 @@ class Decoder:
             for place in range(reached - chunk.outputs + 1, reached + 1):
                 row = next(logits)
                 if place < len(tokens):
-                    chunk.sequence.sampler.replay(row, tokens[place])
+                    self._replay(chunk.sequence, row, tokens[place])
                 else:
                     self._choose(chunk.sequence, row)
 
+    def _replay(self, sequence: Sequence, row: Row, token: int) -> None:
+        try:
+            sequence.sampler.replay(row, token)
+        except BindingError as error:
+            sequence.fail(error)
+
     def _choose(self, sequence: Sequence, row: Row) -> None:
+        """If its grammar takes too long, that ends this sequence only, in its own generator."""
         if sequence.to_replay:
-            sequence.sampler.replay(row, sequence.to_replay[0])
+            self._replay(sequence, row, sequence.to_replay[0])
             return sequence.take_replayed()
-        token = sequence.sampler.choose(row)
+        try:
+            token = sequence.sampler.choose(row)
+        except BindingError as error:
+            return sequence.fail(error)
         if sequence.logprobs and token is not None and token not in self._ends:
             sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))
         sequence.take(token, self._ends)
