@@ -73,6 +73,7 @@ class Engine:
         `rest`, so that the end of an answer does not wait for the copy.
         """
         del self._sequences[sequence.request]
+        sequence.postponed = None
         sequence.sampler.close()
         if sequence.cells is None:
             self._waiting.remove(sequence)
@@ -142,14 +143,17 @@ class Engine:
             self._close_gaps()
         if self._unsorted:
             self._sort()
-        decoding = [s for s in self._decoding if not (s.ready or s.ended)]
+        sampled = self._decoder.sample_postponed()
+        decoding = [
+            s for s in self._decoding if not (s.ready or s.ended or s.postponed is not None)
+        ]
         if decoding:
             self._model.abort.clear()  # an interrupt may have come just after its prefill ended
             self._unsorted = True
             self._unsorted = not self._decoder.decode(decoding)
         if self._prompts:
-            return self._prefill(len(decoding)) or bool(decoding)
-        return bool(decoding)
+            return self._prefill(len(decoding)) or bool(decoding) or sampled
+        return bool(decoding) or sampled
 
     def _prefill(self, decoding: int) -> bool:
         chunks = self._prompt_chunks(decoding)

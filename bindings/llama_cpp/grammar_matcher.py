@@ -93,6 +93,7 @@ class Matcher:
         They differ in the counts of repetitions that are too far from their ends to matter.
         """
         position = self.position
+        self.spend(len(position.ways))
         ways = frozenset((at, self._kin(frame, longest)) for at, frame in position.ways)
         return self._renewed, ways, position.complete, position.value, position.missing
 

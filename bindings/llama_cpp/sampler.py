@@ -64,6 +64,7 @@ class Sampler:
         self._chain = chain
         self._candidates = candidates
         self._grammar = grammar
+        self.has_grammar = grammar is not None
         self._needed = chain.needed
         self._threshold = math.inf
         self._biased = np.array(sorted(chain.biases), np.int32)

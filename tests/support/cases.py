@@ -209,6 +209,7 @@ EXPENSIVE_GRAMMARS = {
     "maxItems 50,000": _schema({"type": "array", "items": {"type": "string"}, "maxItems": 50_000}),
     "50 stars": _grammar("[a-z ]* " * 50),
     "1,000 stars": _grammar("[a-z ]* " * 1000),
+    "an expensive second token": _grammar("[a-z ] " + "[a-z ]* " * 9000),
     "two ways for each letter": _grammar('[a-z ] root "x" | [a-z ] root "y" | "z"'),
     "counted in counted": _grammar("([a-z ]{1,1000}){1,1000}"),
     "references in pairs": _schema({"$ref": "#/$defs/a_0", "$defs": {**TWICE, "a_40": {}}}),

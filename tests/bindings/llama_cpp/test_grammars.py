@@ -4,7 +4,7 @@ import gc
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from protocol.errors import ErrorCode
 from worker.binding import BadRequest, BindingError, Piece
 from worker.unary_requests import failure
 
-from .driving import STORY, request, said
+from .driving import STORY, alone, request, said, together
 
 GAP = 1.0
 """Seconds that a bystander may wait for a token because of somebody else's grammar."""
@@ -319,6 +319,7 @@ def test_any_value_is_a_schema_or_refused(value: object) -> None:
 EXPENSIVE = {
     "50 stars": {"grammar": "root ::= " + "[a-z ]* " * 50},
     "3,000 stars": {"grammar": "root ::= " + "[a-z ]* " * 3000},
+    "an expensive second token": {"grammar": "root ::= [a-z ] " + "[a-z ]* " * 9000},
     "two ways for each letter": {"grammar": 'root ::= [a-z ] root "x" | [a-z ] root "y" | "z"'},
     "counted in counted": {"grammar": "root ::= ([a-z ]{1,1000}){1,1000}"},
     "30,000 elements": {"grammar": 'root ::= "' + "x" * 29_900 + '"'},
@@ -335,16 +336,22 @@ EXPENSIVE = {
 }
 
 
+def endless(pebble: LlamaCpp) -> Generator[Piece, None, None]:
+    """One answer after the other."""
+    while True:
+        yield from pebble.generate(request(pebble, STORY, 300, seed=1, ignore_eos=True))
+
+
 def gap_beside(pebble: LlamaCpp, others: list[Iterator[Piece]]) -> tuple[float, list[Exception]]:
     """The bystander's largest gap while `others` run, and how those ended that failed."""
     gc.collect()
     gc.freeze()  # a worker does not have the objects of the tests before
-    bystander = pebble.generate(request(pebble, STORY, 2000, seed=1, ignore_eos=True))
-    while not next(bystander).tokens:
+    answers = endless(pebble)
+    while not next(answers).tokens:
         pass
     last, largest, ended = time.monotonic(), 0.0, []
     while others:
-        if next(bystander).tokens:
+        if next(answers).tokens:
             largest, last = max(largest, time.monotonic() - last), time.monotonic()
         for pieces in list(others):
             try:
@@ -353,9 +360,10 @@ def gap_beside(pebble: LlamaCpp, others: list[Iterator[Piece]]) -> tuple[float, 
             except BindingError as error:
                 others.remove(pieces)
                 ended.append(error)
-    bystander.close()  # type: ignore[attr-defined]
+    largest = max(largest, time.monotonic() - last)
+    answers.close()
     gc.unfreeze()
-    return max(largest, time.monotonic() - last), ended
+    return largest, ended
 
 
 @pytest.mark.parametrize("case", EXPENSIVE)
@@ -370,6 +378,22 @@ def test_nobody_waits_for_the_grammar_of_somebody_else(pebble: LlamaCpp, case: s
     assert gap < GAP
     if case in (*REFUSED, *REFUSED_SCHEMAS):
         assert len(ended) == 7 and all(isinstance(error, BadRequest) for error in ended)
+
+
+def test_many_expensive_grammars_take_turns_with_the_others(
+    pebble: LlamaCpp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step has no time for is sampled in the next ones, and says the same."""
+    sampling = {"seed": 3, "grammar": "root ::= [a-z ]+", "ignore_eos": True}
+    wanted = alone(pebble, request(pebble, STORY, 20, **sampling))
+    monkeypatch.setattr("bindings.llama_cpp.decoder.GRAMMAR_SECONDS", 0.0)
+    assert pebble.engine
+    before = pebble.engine.passes
+    assert (
+        together(pebble, *(request(pebble, STORY, 20, **sampling) for _ in range(4)))
+        == [wanted] * 4
+    )
+    assert pebble.engine.passes - before > 60  # one in a step, instead of all in each of 20
 
 
 def test_a_request_that_is_cancelled_while_its_grammar_compiles_leaves_nothing(
