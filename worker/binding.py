@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple
 from protocol.sampling import Sampling
 
 __all__ = [
-    "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost", "ModelNotFound",
-    "Piece", "Request", "Sampling", "Usage",
+    "BadRequest", "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost",
+    "ModelNotFound", "Piece", "Request", "Sampling", "Usage",
 ]  # fmt: skip
 
 
@@ -26,6 +26,10 @@ class BindingError(Exception):
     It fails the one request (or load) that raised it. So does any other exception,
     but that one is also logged with its traceback.
     """
+
+
+class BadRequest(BindingError):
+    """The request can never succeed, in any worker; the message says what is wrong with it."""
 
 
 class ModelNotFound(BindingError):

@@ -20,6 +20,7 @@ from protocol.messages import (
     Tokenized,
 )
 from worker.binding import (
+    BadRequest,
     Binding,
     BindingError,
     ContextOverflow,
@@ -129,6 +130,8 @@ def failure(id: int, error: Exception, code: ErrorCode = ErrorCode.BINDING_ERROR
     match error:
         case MemoryError():
             raise error
+        case BadRequest():
+            code = ErrorCode.BAD_REQUEST
         case ModelNotFound():
             code = ErrorCode.MODEL_NOT_FOUND
         case ContextOverflow():

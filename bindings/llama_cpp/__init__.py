@@ -1,11 +1,13 @@
 """The `llama_cpp` binding: loads GGUF models and generates with continuous batching.
 
-All methods run on the model thread, except `interrupt` and `progress`.
+All methods run on the model thread, except `interrupt` and `progress`. Grammars are compiled
+on another.
 """
 
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import wait
 from typing import TypeVar
 
 from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
@@ -15,8 +17,10 @@ from .background import Background
 from .chat_template import ChatTemplate
 from .embedding import Embedder
 from .engine import Engine
+from .grammar_compiler import GrammarCompiler, wanted
 from .model import LlamaModel, on_gpu
 from .settings import Settings, read
+from .token_index import GrammarState
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ class LlamaCpp(Binding):
         """Public for tests and benchmarks; None while no model is loaded."""
         self._embedder: Embedder | None = None
         self._background = Background()
+        self._grammars: GrammarCompiler | None = None
         self._template: ChatTemplate | None = None
         self._details: dict[str, str] = {}
 
@@ -73,6 +78,7 @@ class LlamaCpp(Binding):
         self.close()
         self._model = loaded
         self.engine = Engine(loaded)
+        self._grammars = GrammarCompiler(loaded.vocabulary)
         self._template = template
         if template:
             template.bos, template.eos = loaded.vocabulary.bos_eos_names()
@@ -106,7 +112,8 @@ class LlamaCpp(Binding):
 
     def generate(self, request: Request) -> Iterator[Piece]:
         engine = self._loaded()
-        sequence = engine.join(request)
+        grammar = (yield from self._compiled(request, engine)) if wanted(request.sampling) else None
+        sequence = engine.join(request, grammar)
         try:
             seen = engine.passes
             yield Piece()
@@ -116,6 +123,8 @@ class LlamaCpp(Binding):
             for _ in range(request.n_predict - len(request.resume)):
                 while not sequence.ready:
                     if sequence.ended:
+                        if sequence.failure:
+                            raise sequence.failure
                         return
                     if seen == engine.passes and not engine.step():
                         time.sleep(IDLE_SLEEP)
@@ -127,6 +136,20 @@ class LlamaCpp(Binding):
 
         finally:
             engine.leave(sequence)
+
+    def _compiled(self, request: Request, engine: Engine) -> Generator[Piece, None, GrammarState]:
+        """The grammar of a request, which another thread compiles meanwhile."""
+        assert self._grammars
+        compiling = self._grammars.start(request.sampling)
+        try:
+            while not compiling.done():
+                seen = engine.passes
+                yield Piece()
+                if seen == engine.passes:
+                    wait([compiling], IDLE_SLEEP)
+            return compiling.result()
+        finally:
+            compiling.cancel()
 
     def _loaded(self) -> Engine:
         if not self.engine or not self._model:
@@ -204,8 +227,11 @@ class LlamaCpp(Binding):
         self._background.close()
         if self._embedder:
             self._embedder.close()
+        if self._grammars:
+            self._grammars.close()
         if self._model:
             self._model.close()
+        self._grammars = None
         self._model = self.engine = self._embedder = self._template = None
         self._details = {}
 

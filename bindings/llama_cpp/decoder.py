@@ -1,6 +1,7 @@
 """Compute one batch with `llama_decode` and sample the next tokens from its logits."""
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,6 +66,11 @@ class PromptChunk:
         return self.outputs - (reached == len(self.sequence.tokens) and self.outputs > 0)
 
 
+GRAMMAR_SECONDS = 0.1
+"""After so long a time of sampling with grammars in one step, the others of them wait for the
+next step, so that nobody else waits for all of them."""
+
+
 class Decoder:
     def __init__(self, model: LlamaModel, memory: KvMemory) -> None:
         self._model = model
@@ -74,6 +80,20 @@ class Decoder:
         self._ends = model.vocabulary.ends
         self._pace = Pace(self._prefill_batch.size)
         self.counters = Counters()
+        self._postponed: deque[Sequence] = deque()
+        self._grammar_seconds = 0.0
+
+    def sample_postponed(self) -> bool:
+        """At the beginning of a step: what waits since the last one; False if nothing does."""
+        self._grammar_seconds = 0.0
+        if not self._postponed:
+            return False
+        for _ in range(len(self._postponed)):
+            sequence = self._postponed.popleft()
+            row, sequence.postponed = sequence.postponed, None
+            if row is not None and not sequence.ended:
+                self._choose(sequence, row)
+        return True
 
     def decode(self, sequences: list[Sequence]) -> bool:
         """Compute the last token of each and sample the next one; False if it was aborted.
@@ -160,15 +180,36 @@ class Decoder:
             for place in range(reached - chunk.outputs + 1, reached + 1):
                 row = next(logits)
                 if place < len(tokens):
-                    chunk.sequence.sampler.replay(row, tokens[place])
+                    self._replay(chunk.sequence, row, tokens[place])
                 else:
                     self._choose(chunk.sequence, row)
 
+    def _replay(self, sequence: Sequence, row: Row, token: int) -> None:
+        try:
+            sequence.sampler.replay(row, token)
+        except BindingError as error:
+            sequence.fail(error)
+
     def _choose(self, sequence: Sequence, row: Row) -> None:
+        """Now, or in a later step if the grammars of this one have taken their time."""
+        if not sequence.has_grammar:
+            return self._choose_now(sequence, row)
+        if self._grammar_seconds > GRAMMAR_SECONDS:
+            sequence.postponed = row.copy()
+            return self._postponed.append(sequence)
+        before = time.perf_counter()
+        self._choose_now(sequence, row)
+        self._grammar_seconds += time.perf_counter() - before
+
+    def _choose_now(self, sequence: Sequence, row: Row) -> None:
+        """If its grammar takes too long, that ends this sequence only, in its own generator."""
         if sequence.to_replay:
-            sequence.sampler.replay(row, sequence.to_replay[0])
+            self._replay(sequence, row, sequence.to_replay[0])
             return sequence.take_replayed()
-        token = sequence.sampler.choose(row)
+        try:
+            token = sequence.sampler.choose(row)
+        except BindingError as error:
+            return sequence.fail(error)
         if sequence.logprobs and token is not None and token not in self._ends:
             sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))
         sequence.take(token, self._ends)

@@ -17,6 +17,7 @@ from .sampler import Candidates, Sampler
 from .sampler_chain import SamplerChain
 from .sequence import Sequence
 from .settings import REPLAY_ROWS
+from .token_index import GrammarState
 
 
 class Engine:
@@ -47,8 +48,8 @@ class Engine:
 
     # A sequence's life.
 
-    def join(self, request: Request) -> Sequence:
-        """Raises BindingError for what cannot be sampled."""
+    def join(self, request: Request, grammar: GrammarState | None = None) -> Sequence:
+        """Raises BindingError for what cannot be sampled. `grammar` is its compiled grammar."""
         model, vocabulary = self._model, self._vocabulary
         prompt = list(request.tokens) or vocabulary.tokenize(request.prompt) or [vocabulary.filler]
         wrong = next((t for t in (*prompt, *request.resume) if not 0 <= t < vocabulary.size), None)
@@ -61,7 +62,8 @@ class Engine:
             request.sampling, vocabulary.address, vocabulary.size, context, vocabulary.ends
         )
         chain.accept_prompt(prompt)
-        sequence = Sequence(request, prompt, Sampler(chain, self._candidates), context)
+        sampler = Sampler(chain, self._candidates, grammar)
+        sequence = Sequence(request, prompt, sampler, context)
         self._sequences[request] = sequence
         self._waiting.append(sequence)
         return sequence
@@ -71,6 +73,7 @@ class Engine:
         `rest`, so that the end of an answer does not wait for the copy.
         """
         del self._sequences[sequence.request]
+        sequence.postponed = None
         sequence.sampler.close()
         if sequence.cells is None:
             self._waiting.remove(sequence)
@@ -141,14 +144,17 @@ class Engine:
             self._close_gaps()
         if self._unsorted:
             self._sort()
-        decoding = [s for s in self._decoding if not (s.ready or s.ended)]
+        sampled = self._decoder.sample_postponed()
+        decoding = [
+            s for s in self._decoding if not (s.ready or s.ended or s.postponed is not None)
+        ]
         if decoding:
             self._model.abort.clear()  # an interrupt may have come just after its prefill ended
             self._unsorted = True
             self._unsorted = not self._decoder.decode(decoding)
         if self._prompts:
-            return self._prefill(len(decoding)) or bool(decoding)
-        return bool(decoding)
+            return self._prefill(len(decoding)) or bool(decoding) or sampled
+        return bool(decoding) or sampled
 
     def _prefill(self, decoding: int) -> bool:
         chunks = self._prompt_chunks(decoding)

@@ -25,6 +25,7 @@ from protocol.messages import (
 )
 from protocol.sampling import Sampling
 from worker.binding import (
+    BadRequest,
     Binding,
     BindingError,
     ContextOverflow,
@@ -66,6 +67,8 @@ class Letters(Binding):
                     raise ValueError("an exclamation\nmark")
                 if letter == "?":
                     raise BindingError("no questions, please")
+                if letter == "%":
+                    raise BadRequest("no percentages")
                 if letter == "#":
                     raise MemoryError
                 yield Piece(letter, (ord(letter),))
@@ -224,6 +227,14 @@ def test_a_binding_that_raises_fails_one_request(prompt: str, error: str) -> Non
     assert script.answer(2) == Failed(2, ErrorCode.BINDING_ERROR, error)
     assert (script.text(2), script.text(3)) == ("ab", "abcd")
     assert script.answer(3).reason == "stop"
+
+
+def test_a_request_that_can_never_succeed_is_told_as_bad_request() -> None:
+    script = Script(Letters())
+    script.run(LOAD, generate(2, "ab%"), generate(3, "abcd"))
+    assert script.answer(2) == Failed(2, ErrorCode.BAD_REQUEST, "no percentages")
+    assert (script.text(3), script.answer(3).reason) == ("abcd", "stop")
+    assert issubclass(BadRequest, BindingError)
 
 
 def test_nobody_survives_a_memory_error() -> None:

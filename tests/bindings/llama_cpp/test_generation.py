@@ -111,7 +111,7 @@ def test_a_resumed_answer_goes_on_as_if_nothing_had_happened(
     asked = request(exact, STORY, 25, ignore_eos=True, resume=tuple(whole[:taken]), **sampling)
     pieces = exact.generate(asked)
     assert next(pieces) == Piece()
-    assert next(pieces).tokens == tuple(whole[:taken])
+    assert next(filter(any, pieces)).tokens == tuple(whole[:taken])
     assert whole[:taken] + tokens(list(pieces)) == whole
 
 
