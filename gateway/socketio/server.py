@@ -103,7 +103,8 @@ class SocketIo:
             return  # it disconnected meanwhile
         running = session.unfinished(resume.id)
         connection = session.connection
-        connection.event(*replies.session_event(session, running.state.id if running else None))
+        id = running.state.id if running else None
+        connection.event(*replies.session_event(session, self._core.mounted.active, id))
         if running:
             running.attach(connection, resume.have if running.state.id == resume.id else 0)
         if session.lost_generation:
