@@ -8,7 +8,7 @@ from gateway.inference.generation import Generation
 from gateway.observability.metrics import Metrics
 from gateway.sessions.discussion import MAX_CHARACTERS, MAX_EXCHANGES
 from gateway.sessions.resumption import Resumption
-from gateway.sessions.session import Session
+from gateway.sessions.session import NoConnection, Session
 from gateway.storage.discussions import DiscussionStore
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Sessions:
         for handler in session.handlers - {asyncio.current_task()}:
             handler.cancel()
         session.connection.close()
+        session.connection = NoConnection()
 
     def finished(self, session: Session, generation: Generation) -> None:
         """Its generation has ended: the session may start the next."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.inference.generation import Generation
-from gateway.inference.listener import Listener
+from gateway.inference.listener import Listener, OnSent
+from gateway.inference.outcomes import Outcome
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.discussion import Discussion
@@ -27,6 +28,20 @@ class Connection(Listener, Protocol):
 
     def close(self) -> None:
         """The connection has ended."""
+
+
+class NoConnection:
+    """The connection of an absent session. Its last one would keep the socket and the request."""
+
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
+
+    def ended(self, stream: str, outcome: Outcome) -> None: ...
+
+    def event(self, name: str, data: dict[str, Any]) -> None: ...
+
+    def drop(self, why: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)

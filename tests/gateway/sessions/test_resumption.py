@@ -1,6 +1,7 @@
 """What is kept for clients that are away stays within its limits, and a running answer stays."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -148,5 +149,17 @@ def test_without_tokens_the_share_is_that_of_the_address() -> None:
             owners = [(await server.client(address=each)).owner for each in ("::1", "10.0.0.1")]
             assert owners == ["address ::1", "address 10.0.0.1"]
             assert (await server.client("alice", address="::1")).owner == "alice"
+
+    run(scenario())
+
+
+def test_nothing_of_the_ended_connection_is_kept_for_an_absent_session() -> None:
+    async def scenario() -> None:
+        async with served() as server:
+            absent = await server.client()
+            generation = server.begin(absent)
+            connection = weakref.ref(absent.connection)
+            server.sessions.leave(absent)
+            assert connection() is None and not generation.state.outcome
 
     run(scenario())

@@ -5,7 +5,7 @@ import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,74 @@ def test_one_connection_opens_sessions_at_a_limited_rate(server: Home) -> None:
             assert await bystander.settle() == []
 
     run(scenario())
+
+
+def test_a_crowd_waits_for_its_turn_and_who_would_wait_long_is_refused(server: Home) -> None:
+    url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
+
+    async def connect(opened: aiohttp.ClientWebSocketResponse, times: int = 1) -> str:
+        for _ in range(times - 1):
+            await opened.send_str("40")
+            await opened.send_str("41")
+        await opened.send_str("40")
+        answer = ""
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(times):
+                while not (answer := await opened.receive_str()).startswith(("40", "44")):
+                    pass
+        return answer
+
+    async def scenario() -> list[str]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with (
+            client(server) as bystander,
+            aiohttp.ClientSession(connector=connector) as http,
+            AsyncExitStack() as stack,
+        ):
+            opened = [await stack.enter_async_context(http.ws_connect(url)) for _ in range(900)]
+            await asyncio.gather(*(connect(each, AT_ONCE) for each in opened[:30]))
+            answers = asyncio.gather(*(connect(each) for each in opened[30:]))
+            assert await bystander.settle() == []
+            return await answers
+
+    answers = run(scenario())
+    refused = [answer for answer in answers if answer.startswith("44")]
+    assert 0 < len(refused) < 500 and all("try again" in each for each in refused)
+    log = server.log("gateway")
+    assert 1 <= log.count("too many connect") < 10 and log.count(" WARNING ") < 10
+
+
+def test_who_goes_before_its_turn_to_connect_leaves_no_session(server: Home) -> None:
+    def left() -> int:
+        return server.log("gateway").count(" disconnected ")
+
+    async def scenario() -> None:
+        async with aiohttp.ClientSession() as http:
+            url = f"{server.url}/socket.io/?EIO=4&transport=polling"
+            async with http.get(url) as answer:
+                url += "&sid=" + json.loads((await answer.text())[1:])["sid"]
+
+            async def post(packets: str) -> None:
+                async with http.post(url, data=packets) as answer:
+                    await answer.read()
+
+            for _ in range(AT_ONCE // 2 - 1):
+                await post("40\x1e41\x1e40\x1e41")
+            waiting = asyncio.create_task(
+                post("40\x1e41\x1e40\x1e41\x1e40")
+            )  # the last has to wait
+            await asyncio.to_thread(until, lambda: left() == AT_ONCE, "the last disconnect")
+            assert not waiting.done()
+            await post("1")
+            await waiting
+        assert metric(server, "sessions") == 0
+        async with client(server) as another:
+            assert await another.settle() == []
+        assert metric(server, "sessions") == 0
+
+    run(scenario())
+    assert "while it connected" not in server.log("gateway")
+    assert "Traceback" not in server.log("gateway")
 
 
 def test_a_thousand_sessions_do_not_push_a_connected_one_out_of_the_file(server: Home) -> None:
