@@ -77,7 +77,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             load_limit=settings.load_limit, keep_alive=settings.keep_alive,
         )  # fmt: skip
         # What clients use.
-        sessions = Sessions(settings.resume_window, discussion_store(settings))
+        sessions = Sessions(settings.resume_window, discussion_store(settings), metrics)
         resumption = sessions.resumption
         selections = Selections(state, catalog, mounted, dispatcher, resumption)
         core = Core(

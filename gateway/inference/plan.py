@@ -1,5 +1,6 @@
 """The plan of a generation: everything that a worker needs for it."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,6 +51,12 @@ class Plan:
             skip=skip,
             holder=self.holder,
         )
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its texts."""
+        texts = (self.prompt, self.conditioning, *self.blocks, *self.turns, *self.stop)
+        return sum(map(sys.getsizeof, texts))
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

@@ -1,7 +1,14 @@
 """The state of one generation: its text and tokens so far, and how it ended."""
 
+import sys
+
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages
+
+TOKEN_BYTES = 36
+"""An id in a list."""
+LOGPROB_BYTES = 32
+"""A number in a list."""
 
 
 class GenerationState:
@@ -23,7 +30,19 @@ class GenerationState:
 
     @property
     def text(self) -> str:
+        if isinstance(self.outcome, Finished | Cancelled):
+            return self.outcome.text
         return self._text.decode()
+
+    @property
+    def bytes(self) -> int:
+        """Memory of what it keeps."""
+        size = sys.getsizeof(self._text) + TOKEN_BYTES * len(self.tokens)
+        if isinstance(self.outcome, Finished | Cancelled):
+            size += sys.getsizeof(self.outcome.text)
+        if isinstance(self.outcome, Finished):
+            size += LOGPROB_BYTES * sum(map(len, self.outcome.answer.logprobs))
+        return size
 
     @property
     def untouched(self) -> bool:
@@ -70,6 +89,13 @@ class GenerationState:
     def abandon(self) -> Outcome | None:
         """Its client is gone."""
         return self._end(Gone())
+
+    def release(self) -> None:
+        """It has ended, and may be kept for a client that is away. Nobody continues it: drop the
+        tokens, and keep its text once."""
+        self.tokens = []
+        if isinstance(self.outcome, Finished | Cancelled):
+            self._text = bytearray()
 
     def _end(self, outcome: Outcome) -> Outcome | None:
         if self.outcome:

@@ -47,6 +47,8 @@ class Metrics:
         self.ends: Counter[str] = Counter()
         """Generations, by how they ended."""
         self.restarts: Counter[str] = Counter()
+        self.evicted: Counter[str] = Counter()
+        """Sessions for which there was no room, by what they lost."""
         self.chunks = 0
         self.merged = 0
         self.dropped = 0

@@ -93,6 +93,22 @@ def unsent(sio: socketio.AsyncServer, sid: str) -> int:
         return 0
 
 
+def connection_id(sio: socketio.AsyncServer, sid: str) -> str:
+    """The same for all sessions of one connection."""
+    return str(sio.manager.eio_sid_from_sid(sid, "/"))
+
+
+def has_ended(sio: socketio.AsyncServer, sid: str) -> bool:
+    """Its connection has ended; False if that cannot be known. python-socketio tells nobody of
+    the end while a client is connecting."""
+    try:
+        return bool(_socket(sio, sid).closed)
+    except KeyError:
+        return True
+    except AttributeError:
+        return False
+
+
 async def end_session(sio: socketio.AsyncServer, sid: str) -> None:
     """End the session of a client that does not read; python-socketio would wait for it."""
     try:
