@@ -4,17 +4,19 @@ import asyncio
 import itertools
 import logging
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+import zmq
+
 from gateway.observability.metrics import Metrics
 from gateway.workers.call import Answer, Call, Feed, no_chunks, too_late
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.handshake import Handshake
+from gateway.workers.handshake import Handshake, Peer
 from gateway.workers.process_watch import ProcessWatch
-from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent
+from gateway.workers.strangers import DISMISSAL, Strangers, withdrawn
+from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent, peer_of
 from protocol.codec import decode, encode
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog
@@ -28,6 +30,7 @@ from protocol.messages import (
     Introduce,
     Loaded,
     Message,
+    Quit,
     Refused,
     Welcome,
 )
@@ -38,6 +41,8 @@ OVERDUE = 1.5
 """Heartbeats; a worker without a message for longer counts as silent."""
 DIED = "died"
 """How a worker was lost, before a post-mortem says more."""
+WITHDRAWN = "was dismissed: its key was withdrawn"
+"""How a remote worker was lost that did nothing wrong."""
 
 
 class WorkerObserver(Protocol):
@@ -71,9 +76,10 @@ class Link:
         remote: RemoteEndpoint | None = None,
         batch: Batch | None = None,
         heartbeat: float = 1.0,
+        dismissal: float = DISMISSAL,
     ) -> None:
         """`remote` is the address for workers on other machines. `batch` is called before and
-        after each batch of messages. `heartbeat` in seconds."""
+        after each batch of messages. `heartbeat` in seconds; `dismissal`: see `Strangers`."""
         self.fleet = fleet
         self._handshake = handshake
         self._metrics = metrics
@@ -82,6 +88,7 @@ class Link:
         self._ids = itertools.count((self._epoch << 32) + 1)
         self._calls: dict[int, Call] = {}
         self._watches: dict[bytes, ProcessWatch] = {}
+        self._strangers = Strangers(dismissal)
         self._refused = RateLimitedLog(log)
         self._dropped = RateLimitedLog(log)
         self._router = Router(address, self._take, remote=remote, batch=batch)
@@ -147,35 +154,48 @@ class Link:
             case Sent.UNREACHABLE:
                 self.lose(identity, DIED)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, sender: zmq.Frame, frames: list[bytes]) -> None:
+        identity = sender.bytes
         try:
-            if len(frames) != 2:
-                raise ProtocolError(f"{len(frames)} frames")
-            identity, frame = frames
-            message = decode(frame)
+            if len(frames) != 1:
+                raise ProtocolError(f"{len(frames) + 1} frames")
+            message = decode(frames[0])
             worker = self.fleet.find(identity)
             if isinstance(message, Hello):
-                self._welcome(identity, message)
+                self._welcome(identity, message, peer_of(sender))
             elif worker is None:
-                self._send(identity, Introduce())
+                if answer := self._strangers.answer(identity, self._loop.time()):
+                    self._send(identity, answer)
             else:
                 self._deliver(worker, message)
         except ProtocolError as error:
-            self._dropped.warning("dropped a frame from %r: %s", frames[0][:64], error)
+            self._dropped.warning("dropped a frame from %r: %s", identity[:64], error)
 
-    def _welcome(self, identity: bytes, hello: Hello) -> None:
-        if reason := self._handshake.objection(identity, hello):
+    def _welcome(self, identity: bytes, hello: Hello, peer: Peer) -> None:
+        now = self._loop.time()
+        if self._handshake.too_early(hello, peer):
+            return self._send(identity, Introduce())
+        dismissed = self._strangers.objection(identity, now)
+        if reason := dismissed or self._handshake.objection(identity, hello, peer):
             name = identity[:64].decode(errors="replace")
             self._refused.warning("refused worker %s: %s", name, reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
             self._abandon(known, "started over")
-        elif hello.host == socket.gethostname() and not self._handshake.is_remote(hello):
-            self._watches[identity] = ProcessWatch(hello.pid, lambda: self.lose(identity, DIED))
-        worker = self.fleet.join(identity, hello, self._loop.time())
+        self._strangers.forget(identity)
+        self._watch(identity, peer.pid)
+        worker = self.fleet.join(identity, hello, now, self._handshake.entry(hello, peer))
         self._send(identity, Welcome(self.heartbeat, self._epoch))
         log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
         self._observer.joined(worker)
+
+    def _watch(self, identity: bytes, pid: int) -> None:
+        """Watch the process that connected; a pid that nothing but a Hello names is not watched,
+        so it is never signalled."""
+        if earlier := self._watches.pop(identity, None):
+            earlier.stop()
+        if pid:
+            self._watches[identity] = ProcessWatch(pid, lambda: self.lose(identity, DIED))
 
     def _deliver(self, worker: Worker, message: Message) -> None:
         now = self._loop.time()
@@ -228,10 +248,21 @@ class Link:
         return bool(watch and watch.stopped)
 
     def kill(self, worker: Worker, how: str) -> None:
-        """Kill the process of a useless worker, and remove it."""
+        """Kill the process of a useless worker, and remove it. A remote one is told to quit."""
         if watch := self._watches.get(worker.identity):
             watch.kill()
         self.lose(worker.identity, how)
+        if worker.remote:
+            self._dismiss(worker, Quit(f"it {how}"))
+
+    def withdraw(self, worker: Worker) -> None:
+        """Remove a remote worker whose key was withdrawn, and have its process end."""
+        self.lose(worker.identity, WITHDRAWN)
+        self._dismiss(worker, withdrawn())
+
+    def _dismiss(self, worker: Worker, farewell: Quit | Refused) -> None:
+        self._strangers.dismiss(worker.identity, farewell, self._loop.time())
+        self._send(worker.identity, farewell)
 
     def silent(self, worker: Worker) -> bool:
         """Whether a heartbeat is overdue."""

@@ -418,7 +418,10 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
                     (f"read {supervisor_key(run)}", "PermissionError"),
                     (f"read /proc/{server.gateway_pid()}/environ", "PermissionError"),
                     (f"write {run}/programs/mine.conf", "PermissionError"),
-                    (f"read {secret_file(run)}", secret_file(run).read_text()),
+                    (
+                        f"read {secret_file(run, 'prisoner')}",
+                        secret_file(run, "prisoner").read_text(),
+                    ),
                 ):
                     events = await one.generate(prompt)
                     assert events[-1][1]["text"].startswith(answer), (prompt, events[-1])
