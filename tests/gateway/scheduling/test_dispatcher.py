@@ -12,6 +12,7 @@ from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.link import WITHDRAWN
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.support.harness import PATIENCE, run
 
@@ -75,6 +76,8 @@ class Scene:
         self.slots = slots
         self.workers = Workers(self.fleet)
         self.wanted = ""
+        self.present: set[int] = set()
+        """Pids that the provider was told of."""
         self.quarantine = Quarantine(100)
         link: Any = self.workers
         here: Any = self
@@ -83,7 +86,8 @@ class Scene:
             max_queue=max_queue, start_timeout=0.2,
         )  # fmt: skip
 
-    async def start_worker(self, binding: str, *_: Any) -> bool:
+    async def start_worker(self, binding: str, _: Any, present: set[int], *__: Any) -> bool:
+        self.present = present
         if not self.processes:
             raise NoWorker(f"no process of {binding} can be started")
         if self.started == self.processes:
@@ -100,9 +104,9 @@ class Scene:
             raise LoadFailed("there is no such model")
         return lambda id: Load(id, model)
 
-    def join(self, name: str, model: str = "") -> Worker:
+    def join(self, name: str, model: str = "", entry: str = "") -> Worker:
         hello = Hello(protocol=0, binding="b", pid=7, slots=self.slots, model=model)
-        worker = self.fleet.join(name.encode(), hello, 0)
+        worker = self.fleet.join(name.encode(), hello, 0, entry)
         self.dispatcher.joined(worker)
         return worker
 
@@ -463,6 +467,30 @@ def test_a_crash_is_in_quarantine_before_its_requests_fail() -> None:
 
     quarantined: list[bool] = []
     scene(test)
+
+
+def test_a_withdrawn_key_is_no_crash() -> None:
+    async def test(here: Scene) -> None:
+        here.workers.tagged = [Fingerprint("b", "m", "harmless")]
+        for name in ("first", "second"):
+            worker = here.join(name, "m", entry="rack7 key")
+            here.fleet.lose(worker.identity)
+            here.dispatcher.lost(worker, WITHDRAWN)
+            await settled()
+        assert here.quarantine.status(0) == []
+
+    scene(test)
+
+
+def test_the_pid_of_a_remote_worker_is_not_taken_for_a_process_here() -> None:
+    async def test(here: Scene) -> None:
+        remote = here.join("remote", "other", entry="rack7 key")
+        here.fleet.reserve(remote)
+        await here.dispatcher.ensure("b", "m")
+        here.fleet.free(remote)
+        assert here.started == 1 and here.present == set()
+
+    scene(test, processes=1)
 
 
 def test_a_worker_that_was_asked_to_stop_is_no_crash() -> None:
