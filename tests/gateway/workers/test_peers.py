@@ -26,7 +26,7 @@ from protocol.messages import Heartbeat, Hello, Introduce, Quit, Refused, Tokeni
 from tests.gateway.workers.test_link import REMOTE_SECRET, Peer, Place, child, place
 from tests.support.harness import PATIENCE, free_port, run
 
-BEAT = 0.05
+BEAT = 0.2
 """Seconds between heartbeats; a worker is silent after three."""
 
 
@@ -240,7 +240,7 @@ def test_a_hung_remote_worker_is_told_to_quit_and_stays_out(tmp_path: Path) -> N
                 await far.receive()
                 while here.fleet.all():
                     await far.send(Heartbeat(1, 1))
-                    await asyncio.sleep(BEAT)
+                    await asyncio.sleep(BEAT / 4)
             quit = await far.receive()
             assert isinstance(quit, Quit) and "no progress" in quit.reason
             back = await far.hello(secret=REMOTE_SECRET)
