@@ -64,7 +64,7 @@ def main() -> int:
             )  # fmt: skip
         return 1
     try:
-        return work(arguments, binding, address, secret_file(run), sandbox)
+        return work(arguments, binding, address, secret_file(run, arguments.binding), sandbox)
     except Refusal as refusal:
         log.error("the gateway refused this worker: %s", refusal)
         return DO_NOT_RESTART
@@ -83,7 +83,7 @@ def apply_sandbox(arguments: argparse.Namespace, run: Path, address: str) -> dic
         binding=arguments.binding,
         bindings_path=arguments.bindings_path,
         models_path=arguments.models_path,
-        secret_folder=secret_file(run).parent,
+        secret_folder=secret_file(run, arguments.binding).parent,
         scratch=arguments.home / "tmp" / arguments.binding,
         memory=arguments.memory_limit,
         port=arguments.join.port if arguments.join else 0,
@@ -172,7 +172,7 @@ def _run(pump: Pump) -> int:
 
 
 def _read(secret: Path) -> str:
-    """The secret of the running gateway; "" if no gateway of this home runs."""
+    """The secret of this binding with the running gateway; "" if there is none yet."""
     try:
         return secret.read_text().strip()
     except OSError:

@@ -81,5 +81,6 @@ def _reason(how: str) -> str:
         "made no progress": "hung",
         "was frozen": "frozen",
         "does not read": "deaf",
+        "was dismissed": "key withdrawn",
     }
     return next((label for start, label in beginnings.items() if how.startswith(start)), "died")

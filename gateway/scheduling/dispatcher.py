@@ -24,7 +24,7 @@ from gateway.scheduling.queue import (
     Waiter,
 )
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.link import DIED, Link
+from gateway.workers.link import DIED, WITHDRAWN, Link
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 
@@ -141,7 +141,7 @@ class Dispatcher:
             self._schedule()
 
     def _record_crash(self, worker: Worker, how: str) -> None:
-        if not worker.retiring:
+        if not worker.retiring and how != WITHDRAWN:
             fingerprints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
             self._quarantine.record_crash(fingerprints, worker.name, how, self._now())
 
@@ -233,7 +233,7 @@ class Dispatcher:
 
     async def _start_now(self, binding: str, insist: bool) -> None:
         try:
-            present = {worker.pid for worker in self._fleet.of(binding)}
+            present = {each.pid for each in self._fleet.of(binding) if not each.remote}
             async with asyncio.timeout(self._start_timeout):
                 started = await self._provider.start_worker(
                     binding, self._arrivals[binding], present, insist

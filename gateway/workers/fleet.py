@@ -24,6 +24,8 @@ class Worker:
     model: str
     last_heard: float
     used_at: float
+    entry: str = ""
+    """Of a remote worker: its entry in the list of keys."""
     context_size: int = 0
     sandbox: dict[str, str] = field(default_factory=dict)
     """As Hello says."""
@@ -45,6 +47,11 @@ class Worker:
     @property
     def name(self) -> str:
         return self.identity.decode(errors="replace")
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is on another machine: its pid means nothing here."""
+        return bool(self.entry)
 
     def serves(self, model: str) -> bool:
         return self.model == model and not self.loading and not self.retiring
@@ -88,7 +95,7 @@ class Fleet:
 
     # Join and leave.
 
-    def join(self, identity: bytes, hello: Hello, now: float) -> Worker:
+    def join(self, identity: bytes, hello: Hello, now: float, entry: str = "") -> Worker:
         """A worker said Hello, for the first time or again; its earlier requests are gone."""
         worker = Worker(
             identity=identity,
@@ -99,6 +106,7 @@ class Fleet:
             resumable=hello.resumable,
             sandbox=hello.sandbox,
             model=hello.model,
+            entry=entry,
             last_heard=now,
             used_at=now,
             progress_at=now,

@@ -539,6 +539,8 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
         "print(c.getresponse().status)\n"
     )
     (home / "bindings" / "prisoner" / "ask.py").write_text(request)
+    (home / "bindings" / "neighbour").mkdir()
+    (home / "bindings" / "neighbour" / "binding_card.yaml").write_text("name: neighbour\n")
     settings = {"bindings_path": str(home / "bindings"), "binding_name": "prisoner"}
     with server_home(tmp_path / "home", **settings, model_name="any") as server:
         (home / "bindings" / "prisoner" / "models.yaml").write_text(
@@ -546,6 +548,8 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
         )
         server.launch()
         run = run_folder(server.folder)
+        ours, theirs = secret_file(run, "prisoner"), secret_file(run, "neighbour")
+        assert theirs.exists()
         ask = f"{sys.executable} {home}/bindings/prisoner/ask.py {supervisor_socket(run)}"
 
         async def scenario() -> None:
@@ -555,7 +559,8 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
                     (f"read {supervisor_key(run)}", "PermissionError"),
                     (f"read /proc/{server.gateway_pid()}/environ", "PermissionError"),
                     (f"write {run}/programs/mine.conf", ("PermissionError", "OSError: [Errno 30]")),
-                    (f"read {secret_file(run)}", secret_file(run).read_text()),
+                    (f"read {ours}", ours.read_text()),
+                    (f"read {theirs}", "PermissionError"),
                 ):
                     events = await one.generate(prompt)
                     assert events[-1][1]["text"].startswith(answer), (prompt, events[-1])

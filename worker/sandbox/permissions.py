@@ -43,7 +43,7 @@ class SandboxNeeds:
     bindings_path: Path
     models_path: Path
     secret_folder: Path
-    """Contains the secret of the running gateway."""
+    """Contains the secret that the running gateway has given to this binding."""
     scratch: Path
     """The folder that it may write to."""
     memory: int = 0

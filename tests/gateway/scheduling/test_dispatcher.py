@@ -12,6 +12,7 @@ from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.link import WITHDRAWN
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.support.harness import PATIENCE, run
 
@@ -77,6 +78,8 @@ class Scene:
         self.wanted = ""
         self.mistakes: set[str] = set()
         """Where something raises that no code expects."""
+        self.present: set[int] = set()
+        """Pids that the provider was told of."""
         self.quarantine = Quarantine(100)
         link: Any = self.workers
         here: Any = self
@@ -85,7 +88,8 @@ class Scene:
             max_queue=max_queue, start_timeout=0.2,
         )  # fmt: skip
 
-    async def start_worker(self, binding: str, *_: Any) -> bool:
+    async def start_worker(self, binding: str, _: Any, present: set[int], *__: Any) -> bool:
+        self.present = present
         if "start" in self.mistakes:
             raise ZeroDivisionError
         if not self.processes:
@@ -107,9 +111,9 @@ class Scene:
         unsendable = "link" in self.mistakes
         return lambda id: Load(id // 0 if unsendable else id, model)
 
-    def join(self, name: str, model: str = "") -> Worker:
+    def join(self, name: str, model: str = "", entry: str = "") -> Worker:
         hello = Hello(protocol=0, binding="b", pid=7, slots=self.slots, model=model)
-        worker = self.fleet.join(name.encode(), hello, 0)
+        worker = self.fleet.join(name.encode(), hello, 0, entry)
         self.dispatcher.joined(worker)
         return worker
 
@@ -499,6 +503,30 @@ def test_a_crash_is_in_quarantine_before_its_requests_fail() -> None:
 
     quarantined: list[bool] = []
     scene(test)
+
+
+def test_a_withdrawn_key_is_no_crash() -> None:
+    async def test(here: Scene) -> None:
+        here.workers.tagged = [Fingerprint("b", "m", "harmless")]
+        for name in ("first", "second"):
+            worker = here.join(name, "m", entry="rack7 key")
+            here.fleet.lose(worker.identity)
+            here.dispatcher.lost(worker, WITHDRAWN)
+            await settled()
+        assert here.quarantine.status(0) == []
+
+    scene(test)
+
+
+def test_the_pid_of_a_remote_worker_is_not_taken_for_a_process_here() -> None:
+    async def test(here: Scene) -> None:
+        remote = here.join("remote", "other", entry="rack7 key")
+        here.fleet.reserve(remote)
+        await here.dispatcher.ensure("b", "m")
+        here.fleet.free(remote)
+        assert here.started == 1 and here.present == set()
+
+    scene(test, processes=1)
 
 
 def test_a_worker_that_was_asked_to_stop_is_no_crash() -> None:

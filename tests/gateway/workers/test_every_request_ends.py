@@ -140,7 +140,7 @@ class Scene:
         self.work()
         peer._send_output()
         while self.wire.to_gateway:
-            self.link._take([self.identity, self.wire.to_gateway.popleft()])
+            self.link._take(self.sender, [self.wire.to_gateway.popleft()])
         peer._receive()
 
     def work(self) -> None:
@@ -224,7 +224,7 @@ def test_no_slot_leaks_in_ten_thousand_steps_of_damaged_frames(seed: int) -> Non
             assert not running, "a request without an end"
             ended += len(done)
             assert not scene.worker.requests and not scene.worker.reserved
-            assert not scene.link._calls and not scene.pump.requests
+            assert not scene.link._calls._calls and not scene.pump.requests
             scene.tasks.clear()
 
     run(scenario())

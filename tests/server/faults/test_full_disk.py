@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.run_lock import new_secret
+from gateway.storage.secret_files import new_secret
 from protocol.run_folder import make_run_folder, secret_file
 from tests.support.harness import ROOT, Home, home, until
 
