@@ -15,6 +15,7 @@ from typing import Any
 
 from socketio import packet
 
+from gateway.socketio.encoder import EncodedReply
 from gateway.socketio.payloads import MAX_IDS, Rejected
 from gateway.validation import shown
 
@@ -40,6 +41,18 @@ Decoded = tuple[int | None, str, list[Any]]
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
+    uses_binary_events = False
+    """Nothing that is sent has attachments; looking for some takes a call for each token id."""
+
+    def encode(self) -> str | list[str | bytes]:
+        """What the reply's event has encoded already is not encoded again."""
+        if self.packet_type == packet.ACK and isinstance(self.data, list) and len(self.data) == 1:
+            [reply] = self.data
+            if isinstance(reply, EncodedReply) and self.namespace in (None, "/"):
+                return f"{packet.ACK}{self.id}[{reply.body}]"
+        encoded: str | list[str | bytes] = super().encode()
+        return encoded
+
     def decode(self, encoded: str | bytes) -> int:
         """Never raise. Return how many attachments to wait for: none."""
         if not isinstance(encoded, str):
@@ -123,8 +136,8 @@ def _may_have_long_number(text: str) -> bool:
 
     MAX_DIGITS in a row cover one of the blocks that are looked at, which are half as long.
     """
-    if len(text) <= MAX_DIGITS:
-        return False
+    if len(text) <= MAX_VALUES:  # has few integers: not worth a look at its blocks
+        return len(text) > MAX_DIGITS
     half = MAX_DIGITS // 2
     return any(text[at : at + half].isdigit() for at in range(0, len(text), half))
 
