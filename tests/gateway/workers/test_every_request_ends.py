@@ -29,6 +29,7 @@ from protocol.messages import (
     Message,
     Tokenize,
 )
+from tests.gateway.workers.test_link import KnownSecrets
 from tests.support.harness import run
 from worker.binding import Binding, Model, Piece, Request
 from worker.link import Link as WorkerLink
@@ -115,20 +116,21 @@ class Scene:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.wire, self.clock = Wire(self.random), Clock()
-        handshake = Handshake("secret", lambda name: True)
+        handshake = Handshake(KnownSecrets(), lambda name: True)
         self.link = Link(Fleet(), "unused", handshake, Metrics())
         here: Any = self.link
         here._router, here._loop = self.wire, self.clock
         self.outbox = Outbox()
         self.pump = Pump(Words(), self.outbox.put, self.outbox.full)
         self.peer = WorkerLink(
-            self.pump, self.outbox, binding="words", slots=lambda: 4, resumable=False,
-            address="unused", secret=lambda: "secret", sandbox={},
+            self.pump, self.outbox, binding="echo", slots=lambda: 4, resumable=False,
+            address="unused", secret=lambda: KnownSecrets().get("echo"), sandbox={},
         )  # fmt: skip
         peer: Any = self.peer
         peer._socket = Socket(self.wire)
         peer._send_hello()
-        self.identity = f"words.{os.getpid()}.x".encode()
+        identity = f"echo.{os.getpid()}.x".encode()
+        self.sender = zmq.Frame(identity)
         self.deliver()
         self.tasks: list[asyncio.Task[Answer]] = []
         [self.worker] = self.link.fleet.all()
