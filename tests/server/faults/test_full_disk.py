@@ -80,14 +80,14 @@ def test_a_start_that_cannot_write_says_so_in_one_sentence(
 def test_a_gateway_that_was_killed_comes_back_though_the_disk_is_full(tmp_path: Path) -> None:
     with home(tmp_path, **ECHO) as server:
         first = server.gateway()
-        secret = secret_file(make_run_folder(server.folder)).read_text()
+        secret = secret_file(make_run_folder(server.folder), "echo").read_text()
         first.kill()
         first.wait()
         command = 'ulimit -f 0 && exec "$@" 2>/dev/null'
         again = server.start("sh", "-c", command, "sh", sys.executable, "-m", "gateway", name="new")
         until(lambda: again.poll() is not None or server.http("/health")[0] == 200, "the start")
         assert again.poll() is None
-        assert secret_file(make_run_folder(server.folder)).read_text() == secret
+        assert secret_file(make_run_folder(server.folder), "echo").read_text() == secret
 
 
 def test_a_secret_is_new_each_time_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
