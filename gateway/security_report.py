@@ -80,8 +80,8 @@ def server(settings: Settings, tokens: Tokens, status: Mapping[str, Any] | None)
         yield "encryption", "confined: TLS"
     else:
         yield "encryption", "open: no TLS; --ssl_certfile enables it"
-    who = "every user of this machine" if near else "everybody who reaches it"
-    yield "tokens", "confined: needed" if tokens.guarded else f"open: none needed by {who}"
+    who = "every user of this machine" if near else "everybody who reaches the server"
+    yield "tokens", "confined: required" if tokens.guarded else f"open: {who} can connect"
     if settings.workers_tcp:
         yield "remote workers", f"open: with a key, at {settings.workers_tcp}"
     else:

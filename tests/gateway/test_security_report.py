@@ -64,7 +64,7 @@ def test_what_is_open_is_said_with_its_reason(tmp_path: Path) -> None:
     assert shown["sockets"] == "open: nothing was done"
     assert shown["memory"] == "open: no memory_limit in config.yaml"
     assert shown["address"].startswith("open: other machines reach it (0.0.0.0:")
-    assert shown["tokens"] == "open: none needed by everybody who reaches it"
+    assert shown["tokens"] == "open: everybody who reaches the server can connect"
     assert shown["remote workers"] == "open: with a key, at 127.0.0.1:9602"
     assert shown["sandbox"] == "open: switched off (--sandbox no)"
     assert shown["Landlock"].startswith("open: there is none")
