@@ -115,7 +115,7 @@ def test_it_asks_the_running_server_and_works_without_one(tmp_path: Path) -> Non
         alone = printed(server.environment)
         assert (alone.returncode, alone.stderr) == (0, "")
         assert f"no server answers at 127.0.0.1:{server.port}" in alone.stdout
-        assert "\nworker" not in alone.stdout and "confined: needed" in alone.stdout
+        assert "\nworker" not in alone.stdout and "confined: required" in alone.stdout
         server.headers = {"Authorization": "Bearer a-token-that-is-long-enough"}
         server.gateway()
         worker = server.worker("echo")
