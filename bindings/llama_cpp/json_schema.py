@@ -59,7 +59,8 @@ class _Converter:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self.rules: Rules = {}
-        self._references: dict[str, Reference] = {}
+        self._references: dict[int, Reference] = {}
+        """By the identity of what they lead to: a place can be written in many ways."""
         self._elements = 0
 
     def part(self, schema: object, depth: int) -> Part:
@@ -114,11 +115,12 @@ class _Converter:
                 f"json_schema: $ref must be a place in the schema, as in #/$defs/x, "
                 f"not {_shown(pointer)}"
             )
-        if pointer not in self._references:
+        target = self._at(pointer)
+        if id(target) not in self._references:
             name = f"reference-{len(self._references)}"
-            self._references[pointer] = Reference(name)
-            self.rules[name] = self.part(self._at(pointer), depth + 1)
-        return self._references[pointer]
+            self._references[id(target)] = Reference(name)
+            self.rules[name] = self.part(target, depth + 1)
+        return self._references[id(target)]
 
     def _at(self, pointer: str) -> object:
         target: Any = self._root
@@ -155,6 +157,7 @@ class _Converter:
                     self._reference(option["$ref"], depth)
                     option = _schema(self._at(option["$ref"]))
                 found = _object(option, "properties")
+                self._count(len(found))
                 properties.update(found)
                 if "anyOf" not in each:
                     required.update(found)

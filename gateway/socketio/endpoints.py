@@ -209,8 +209,9 @@ class Endpoints:
     async def embed(self, session: Session, prompt: str) -> Reply:
         return {"embedding": await self._core.unary.embed(*self._selected(session), prompt)}
 
-    def _selected(self, session: Session) -> tuple[str, str]:
-        return self._core.selections.required(session)
+    def _selected(self, session: Session) -> tuple[str, str, str]:
+        """Holder, binding and model."""
+        return session.quota.holder.name, *self._core.selections.required(session)
 
     # Generations.
 

@@ -27,8 +27,12 @@ WITH sized AS (
         PARTITION BY holder ORDER BY connected DESC, said DESC, seen DESC
     ) AS place FROM sized
 )
-SELECT token FROM placed WHERE NOT connected ORDER BY said, place DESC, seen LIMIT ?
+SELECT token FROM placed
+WHERE NOT connected AND place > ? / (SELECT count(DISTINCT holder) FROM sessions)
+ORDER BY said, place DESC, seen LIMIT ?
 """
+"""With the most sessions, and how many go. A holder keeps an equal share, also when another has too
+many that are connected, which cannot go."""
 TOO_LARGE = """
 WITH sized AS (
     SELECT token, holder, seen, token IN (SELECT token FROM connected) AS connected, (

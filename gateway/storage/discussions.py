@@ -148,7 +148,8 @@ class DiscussionStore:
             )
             [count] = database.execute("SELECT count(*) FROM sessions").fetchone()
             if count > self._max_sessions:
-                tokens = database.execute(TOO_MANY, (count - self._max_sessions,)).fetchall()
+                limits = self._max_sessions, count - self._max_sessions
+                tokens = database.execute(TOO_MANY, limits).fetchall()
                 database.executemany("DELETE FROM sessions WHERE token = ?", tokens)
 
     def _make_room(self) -> bool:

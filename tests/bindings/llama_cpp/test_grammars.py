@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Generator, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -221,7 +222,19 @@ REFUSED_SCHEMAS: dict[str, tuple[Any, str]] = {
         {"$defs": {"a": {"properties": {f"{n}": {} for n in range(1500)}}},
          "items": [{"allOf": [{"$ref": "#/$defs/a"}]}] * 1000}, "30,000 elements",
     ),
+    "references in one allOf": (
+        {"$defs": {"a": {"properties": {f"{n}": {} for n in range(1500)}}},
+         "allOf": [{"$ref": "#/$defs/a"}] * 1000}, "30,000 elements",
+    ),
 }  # fmt: skip
+
+
+def test_a_place_is_read_once_however_it_is_written() -> None:
+    """Its name could be written in thousands of ways, each of which was read: for seconds."""
+    ways = ["#/" + "".join(tildes) for tildes in product(("~", "~0"), repeat=9)]
+    several = {"~" * 9: {"type": [1] * 20_000 + ["null"]}, "anyOf": [{"$ref": w} for w in ways]}
+    rules = json_schema.read(of_schema(several))
+    assert [name for name in rules if name.startswith("reference")] == ["reference-0"]
 
 
 def source_of(case: str) -> dict[str, str]:

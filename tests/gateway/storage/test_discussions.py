@@ -90,6 +90,21 @@ def test_a_holder_that_floods_loses_only_its_own(tmp_path: Path) -> None:
         assert found(store, "mallory", numbered("mallory", 50)) == numbered("mallory", 50)[-4:]
 
 
+def test_connected_sessions_of_one_holder_push_out_none_of_another(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        add(store, "alice", numbered("alice", 7))
+        for name in numbered("mallory", 30):
+            store.arrived(name)
+            store.save_selection(name, "mallory", SavedSelection("echo"))
+            store.add_exchange(name, SAID)
+        assert found(store, "alice", numbered("alice", 7)) == numbered("alice", 7)[-5:]
+        for name in numbered("mallory", 30):
+            store.left(name)
+        add(store, "alice", ["another"])
+        assert found(store, "alice", [*numbered("alice", 7), "another"])[-1] == "another"
+        assert len(found(store, "mallory", numbered("mallory", 30))) == 5
+
+
 def test_a_full_file_forgets_of_the_holder_who_has_the_most(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
