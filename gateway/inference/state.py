@@ -4,6 +4,7 @@ import sys
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages
+from protocol.codec import MAX_ITEMS
 
 TOKEN_BYTES = 36
 """An id in a list."""
@@ -59,6 +60,13 @@ class GenerationState:
             self._text += text.encode()
             self.length += len(text)
         return bool(text)
+
+    def overflows(self, chunk: messages.Chunk, characters: int) -> bool:
+        """Whether it would have more text, or tokens than could be sent to another worker."""
+        if self.outcome:
+            return False
+        tokens = len(self.tokens) + len(chunk.tokens)
+        return self.length + len(chunk.text) > characters or tokens > MAX_ITEMS
 
     def fail_over(self, *, resumable: bool) -> bool:
         """Its worker died: return whether another may continue it, from `tokens` and `length`.

@@ -13,6 +13,9 @@ from protocol.messages import Cancel, Failed, Finished, Heartbeat, Loaded, Messa
 
 log = logging.getLogger(__name__)
 
+MOST_CANCELS = 64
+"""For what one heartbeat lists; the next one lists the rest again."""
+
 
 class Calls:
     def __init__(
@@ -76,10 +79,14 @@ class Calls:
             if call := self.find(worker, id):
                 log.warning("worker %s has lost request %d", worker.name, id)
                 self.end(call, lost(id, worker, "has lost the request"))
-        for id in beat.requests:
-            running = self.find(worker, id)
-            if not running or (running.cancelled_at and now - running.cancelled_at > patience):
-                self._send(worker, Cancel(id))
+        unwanted = (id for id in beat.requests if self._unwanted(worker, id, now - patience))
+        for id in itertools.islice(unwanted, MOST_CANCELS):
+            self._send(worker, Cancel(id))
+
+    def _unwanted(self, worker: Worker, id: int, since: float) -> bool:
+        """Whether nobody waits for it, since that time if there was a Cancel."""
+        running = self.find(worker, id)
+        return not running or bool(running.cancelled_at and running.cancelled_at < since)
 
     def fail_unreadable(self, worker: Worker, ids: list[int]) -> None:
         """Part of these requests' answers is lost. A generation can continue from what came."""

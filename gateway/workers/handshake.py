@@ -20,6 +20,8 @@ class Peer:
     pid: int = 0
     """The process on this machine that connected; 0 where the system does not say."""
     same_user: bool = True
+    hidden: bool = False
+    """The system tells which process connected, but not of this connection."""
 
 
 class Secrets(Protocol):
@@ -66,6 +68,8 @@ class Handshake:
             return "the secret does not belong to its key"
         if not peer.remote and not self._has_secret(hello):
             return "the secret is not this gateway's for its binding"
+        if peer.hidden:
+            return "its connection does not tell which process it is of"
         if not peer.same_user:
             return "its process belongs to another user"
         if peer.pid and hello.pid != peer.pid:

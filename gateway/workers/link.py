@@ -16,7 +16,7 @@ from gateway.workers.handshake import Handshake, Peer
 from gateway.workers.process_watch import ProcessWatch
 from gateway.workers.strangers import DISMISSAL, Strangers, withdrawn
 from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent, peer_of
-from protocol.codec import decode, encode, ids_of, unsendable
+from protocol.codec import MAX_ITEMS, decode, encode, ids_of, unsendable
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 OVERDUE = 1.5
 """Heartbeats; a worker without a message for longer counts as silent."""
+MAX_HELLO = 2**16
+"""Bytes of a Hello, and of any frame of a peer that has not said one."""
 DIED = "died"
 """How a worker was lost, before a post-mortem says more."""
 WITHDRAWN = "was dismissed: its key was withdrawn"
@@ -157,9 +159,13 @@ class Link:
         try:
             if len(frames) != 1:
                 raise ProtocolError(f"{len(frames) + 1} frames")
-            message = decode(frames[0])
             worker = self.fleet.find(identity)
+            if worker is None and len(frames[0]) > MAX_HELLO:
+                raise ProtocolError(f"{len(frames[0])} bytes from a stranger")
+            message = decode(frames[0])
             if isinstance(message, Hello):
+                if len(frames[0]) > MAX_HELLO:
+                    raise ProtocolError(f"a Hello of {len(frames[0])} bytes")
                 self._welcome(identity, message, peer_of(sender))
             elif worker is None:
                 if answer := self._strangers.answer(identity, self._loop.time()):
@@ -203,6 +209,8 @@ class Link:
         if isinstance(message, Chunks):
             for chunk in message.chunks:
                 if call := self._calls.find(worker, chunk.id):
+                    if not 0 <= chunk.count <= MAX_ITEMS:  # it is credit, and may be summed up
+                        raise ProtocolError(f"a chunk of {chunk.count} tokens")
                     call.feed(call, chunk)
         elif isinstance(message, Answer):
             if call := self._calls.find(worker, message.id):

@@ -194,7 +194,8 @@ def peer_of(sender: zmq.Frame) -> Peer:
         return Peer(remote=True, key=key)
     credentials = address.split(":")[1:]
     if len(credentials) != 3 or not _TELLS_PEERS:
-        return Peer()
+        # A peer that speaks a protocol before ZMTP 3 has no properties.
+        return Peer(hidden=_TELLS_PEERS)
     uid, pid = credentials[0], credentials[2]
     return Peer(pid=int(pid or 0), same_user=uid == str(os.getuid()))
 

@@ -112,6 +112,16 @@ class Clock:
         return self.now
 
 
+class Sender:
+    """The frame of an identity, as it comes by a Unix socket from this process."""
+
+    def __init__(self, identity: bytes) -> None:
+        self.bytes = identity
+
+    def get(self, name: str) -> str:
+        return f"localhost:{os.getuid()}:{os.getgid()}:{os.getpid()}"
+
+
 class Scene:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -130,7 +140,7 @@ class Scene:
         peer._socket = Socket(self.wire)
         peer._send_hello()
         identity = f"echo.{os.getpid()}.x".encode()
-        self.sender = zmq.Frame(identity)
+        self.sender: Any = Sender(identity)
         self.deliver()
         self.tasks: list[asyncio.Task[Answer]] = []
         [self.worker] = self.link.fleet.all()
