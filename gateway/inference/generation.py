@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 
 MAX_AWAY_CHARACTERS = 200_000
 """Characters that a worker may send while the client is disconnected; then it pauses."""
-MAX_CHARACTERS = 2**24
-"""Of one answer. A worker that counts no tokens needs no credit for its text."""
 REPLAY_CHARACTERS = 32_768
 """Maximum characters of a chunk when missed text is sent again."""
 
@@ -54,9 +52,11 @@ class Generation:
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
         self._call = call
-        if self.state.overflows(chunk, MAX_CHARACTERS):
+        state = self.state
+        taken = state.take(chunk.text, chunk.tokens, count)
+        if state.full:
             return self.interrupt("the worker's answer is too long")
-        if not self.state.take(chunk.text, chunk.tokens, count):
+        if not taken:
             return call.grant(count)
         self._unsent += count
         self._measure(count)

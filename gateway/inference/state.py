@@ -11,6 +11,9 @@ TOKEN_BYTES = 36
 LOGPROB_BYTES = 32
 """A number in a list."""
 
+MAX_CHARACTERS = 2**24
+"""Of one answer. A worker that counts no tokens needs no credit for its text."""
+
 
 class GenerationState:
     """Runs until the first method that ends it; later calls change nothing. The methods that
@@ -25,6 +28,8 @@ class GenerationState:
         """Characters delivered."""
         self.count = 0
         """Tokens so far, also from a binding without token ids."""
+        self.full = False
+        """It has more text than any answer, or tokens than could be sent to another worker."""
         self.failovers = 0
         """How often another worker continued it after a crash."""
         self._text = bytearray()  # a list of small strings would be ten times as large
@@ -59,14 +64,8 @@ class GenerationState:
         if text:
             self._text += text.encode()
             self.length += len(text)
+        self.full = self.length > MAX_CHARACTERS or len(self.tokens) > MAX_ITEMS
         return bool(text)
-
-    def overflows(self, chunk: messages.Chunk, characters: int) -> bool:
-        """Whether it would have more text, or tokens than could be sent to another worker."""
-        if self.outcome:
-            return False
-        tokens = len(self.tokens) + len(chunk.tokens)
-        return self.length + len(chunk.text) > characters or tokens > MAX_ITEMS
 
     def fail_over(self, *, resumable: bool) -> bool:
         """Its worker died: return whether another may continue it, from `tokens` and `length`.
