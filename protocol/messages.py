@@ -69,7 +69,8 @@ class Hello(Message):
 class Heartbeat(Message):
     """Sent by the link thread, so it is also sent while the model computes.
 
-    `steps` counts the passes of the model thread, and calls of `progress` during a load.
+    `steps` counts the passes of the model thread, calls of `progress` during a load, and what
+    the binding reports from inside a native call.
     A model hangs, and is not merely slow, if requests are `active` and `steps` stands still.
     """
 

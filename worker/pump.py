@@ -9,7 +9,7 @@ request; only the death of the process fails the others.
 import logging
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from protocol.errors import ErrorCode, ProtocolError
@@ -55,6 +55,7 @@ class Pump:
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: deque[Job] = deque()  # taken from the inbox, not started
         self._open: list[Generation] = []
+        self._fresh = 0  # the last ones of `_open`, not yet advanced
         self._jobs: dict[int, Job] = {}  # submitted, not answered
         self._busy = False
         self._stopping = False
@@ -225,6 +226,7 @@ class Pump:
             self._answer(generation, failure(generation.id, error))
         else:
             self._open.append(generation)
+            self._fresh += 1
 
     def _pass(self) -> bool:
         """Advance each open generation by one piece. Return whether any could advance."""
@@ -233,7 +235,7 @@ class Pump:
         congested = self._congested()
         advanced = False
         try:
-            for generation in self._open:
+            for generation in self._new_ones_first(ended) if self._fresh else self._open:
                 if generation.cancelled or (
                     generation.spent < generation.granted and not congested
                 ):
@@ -249,6 +251,19 @@ class Pump:
                 self._send(output)
         self._tick()
         return advanced
+
+    def _new_ones_first(self, ended: list[Generation]) -> Iterator[Generation]:
+        """The turns of a pass with new generations.
+
+        One that has only joined a batch has another turn, after the others: its prompt is
+        in the step that they compute now, and its first token need not wait for the next.
+        """
+        fresh = self._open[-self._fresh :]
+        self._fresh = 0
+        yield from fresh
+        for generation in self._open:
+            if generation not in fresh or not (generation.tokens or generation in ended):
+                yield generation
 
     def _advance(self, generation: Generation, output: Output) -> Message | None:
         try:

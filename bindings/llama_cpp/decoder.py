@@ -11,13 +11,14 @@ from .batch import DecodeBatch, PrefillBatch
 from .kv_memory import KvMemory
 from .model import LlamaModel
 from .native import ABORTED
-from .pace import Pace
+from .pace import TILE, Pace
 from .prefix_cache import KvCells
 from .sampler import Row, logprobs
 from .sequence import Sequence
 
-PREFILL_SECONDS = 0.5
-"""Of one batch of prompt tokens: nobody who comes waits much longer for somebody's prompt."""
+ALONE, IN_COMPANY = 0.8, 0.5
+"""Seconds of one batch of prompt tokens, for one prompt and while others wait or decode. Who
+comes waits for the batch that runs and is in the next one: a second at most."""
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Decoder:
         self._decode_batch = DecodeBatch(model.settings.parallel, model.vocabulary.size)
         self._prefill_batch = PrefillBatch(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self._pace = Pace(self._prefill_batch.size)
+        self._pace = Pace(self._prefill_batch.size, tile=TILE)
         self.counters = Counters()
         self._postponed: deque[Sequence] = deque()
         self._grammar_seconds = 0.0
@@ -112,9 +113,13 @@ class Decoder:
         return True
 
     @property
-    def prefill_size(self) -> int:
-        """Tokens of one prefill batch, so that who comes meanwhile does not wait for long."""
-        return self._pace.fits(PREFILL_SECONDS)
+    def largest_prefill(self) -> int:
+        """Tokens that one prefill batch may have."""
+        return self._prefill_batch.size
+
+    def prefill_size(self, depth: int, *, alone: bool) -> int:
+        """How many tokens of a prompt to compute next, after `depth` computed ones."""
+        return self._pace.fits(ALONE if alone else IN_COMPANY, depth)
 
     def prefill(self, chunks: list[PromptChunk]) -> None:
         """Compute `chunks`, and sample a token after each prompt that is complete."""
@@ -124,11 +129,12 @@ class Decoder:
             start = chunk.cells.computed
             tokens = chunk.sequence.tokens[start : start + chunk.count]
             batch.add(tokens, start, chunk.cells.id, chunk.outputs)
+        depth = max((chunk.cells.computed for chunk in chunks), default=0)
         before = self.counters.decoding_ns
         if code := self._compute(batch):
             self._recover([chunk.sequence for chunk in chunks], code)
             return
-        self._pace.record(batch.count, (self.counters.decoding_ns - before) / 1e9)
+        self._pace.record(batch.count, (self.counters.decoding_ns - before) / 1e9, depth)
         for chunk in chunks:
             chunk.cells.computed += chunk.count
         self._sample_chunks(chunks)

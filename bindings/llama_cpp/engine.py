@@ -12,6 +12,7 @@ from worker.binding import BindingError, Request
 from .decoder import Counters, Decoder, PromptChunk
 from .kv_memory import KvMemory
 from .model import LlamaModel
+from .pace import whole_tiles
 from .prefix_cache import WORTH_KEEPING, CachedPrefix, KvCells, PrefixCache
 from .sampler import Candidates, Sampler
 from .sampler_chain import SamplerChain
@@ -36,6 +37,7 @@ class Engine:
         self._decoding: list[Sequence] = []  # admitted, one token missing; sorted by id
         self._unsorted = False
         self._finished: list[KvCells] = []  # still in the KV cache
+        self._oldest_is_next = False  # among the prompts, if not all fit into a step
         self._gaps = False  # whether there may be gaps among the ids
         self._prefilling: frozenset[Sequence] = frozenset()  # in the step that runs
         self.passes = 0
@@ -179,22 +181,57 @@ class Engine:
         self._unsorted = False
 
     def _prompt_chunks(self, decoding: int) -> list[PromptChunk]:
-        """The next chunks of prompts.
+        """The next chunks of prompts."""
+        prompts, budget = self._next_prompts(decoding)
+        rows = REPLAY_ROWS
+        chunks = []
+        for sequence in prompts:
+            count = whole_tiles(sequence.missing, budget, self._decoder.largest_prefill)
+            chunk = PromptChunk.of(sequence, count, rows)
+            if chunk.count > 0:
+                rows -= chunk.replayed
+                budget = max(0, budget - chunk.count)
+                chunks.append(chunk)
+        return chunks
+
+    def _next_prompts(self, decoding: int) -> tuple[list[Sequence], int]:
+        """Whose tokens to compute next, and how many of them.
+
+        All of them if they fit. Else the shortest and the oldest in turns, so that every
+        prompt ends and nobody waits for somebody else's long one. Part of a long prompt is
+        computed alone: in one batch with a few tokens of another it would take ten times as long.
+        """
+        prompts = [sequence for sequence in self._prompts if not sequence.ended]
+        if len(prompts) < 2:
+            self._oldest_is_next = False
+            return prompts, self._prefill_budget(prompts, decoding)
+        budget = self._prefill_budget(prompts, decoding)
+        if sum(sequence.missing for sequence in prompts) <= budget:
+            return prompts, budget
+        if self._oldest_is_next:
+            self._oldest_is_next = False
+            return prompts[:1], self._prefill_budget(prompts[:1], decoding)
+        self._oldest_is_next = True
+        shortest = sorted(prompts, key=lambda sequence: sequence.missing)
+        budget = left = self._prefill_budget(shortest[:1], decoding)
+        fitting = 0
+        for sequence in shortest:
+            left -= sequence.missing
+            fitting += left >= 0
+        return shortest[: max(1, fitting)], budget
+
+    def _prefill_budget(self, prompts: list[Sequence], decoding: int) -> int:
+        """How many tokens of `prompts` one step may compute.
 
         A client that waits for a prompt counts as much as one that waits for a token: if
         there are more prompts than the `decoding` sequences, they get several chunks.
         """
-        budget = self._decoder.prefill_size
+        depth = max((sequence.computed for sequence in prompts), default=0)
+        alone = not decoding and len(self._prompts) == 1
+        budget = self._decoder.prefill_size(depth, alone=alone)
         if decoding:
             budget = min(budget, self.chunk * max(1, len(self._prompts) // decoding))
-        rows = REPLAY_ROWS
-        chunks = []
-        for sequence, count in _shares([s for s in self._prompts if not s.ended], budget):
-            chunk = PromptChunk.of(sequence, count, rows)
-            if chunk.count > 0:
-                rows -= chunk.replayed
-                chunks.append(chunk)
-        return chunks
+        return budget
 
     def _admit(self) -> None:
         """In order of arrival, as many as certainly have enough cells until they end."""
@@ -241,22 +278,3 @@ class Engine:
             self._memory.clear(cells.id)
             self._prefix_cache.renumber(cells, id)
             self._unsorted = True
-
-
-def _shares(prompts: list[Sequence], budget: int) -> list[tuple[Sequence, int]]:
-    """How many tokens of each prompt to compute; `prompts` are in order of arrival.
-
-    At least half of the budget is the oldest's, so that every prompt ends. The rest goes to
-    the shortest ones first, so that nobody waits for somebody else's long prompt.
-    """
-    if len(prompts) < 2:
-        return [(sequence, min(sequence.missing, budget)) for sequence in prompts]
-    oldest = prompts[0]
-    reserved = min(oldest.missing, (budget + 1) // 2)
-    counts = {oldest: reserved}
-    budget -= reserved
-    for sequence in sorted(prompts, key=lambda each: each.missing):
-        count = min(sequence.missing - counts.get(sequence, 0), budget)
-        counts[sequence] = counts.get(sequence, 0) + count
-        budget -= count
-    return [(sequence, counts[sequence]) for sequence in prompts]

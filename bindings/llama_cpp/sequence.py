@@ -51,6 +51,11 @@ class Sequence:
         """Set by the link thread: the request was cancelled."""
 
     @property
+    def computed(self) -> int:
+        """Tokens that are in the KV cache."""
+        return self.cells.computed if self.cells else 0
+
+    @property
     def missing(self) -> int:
         """Tokens that are not computed."""
         return len(self.tokens) - (self.cells.computed if self.cells else 0)

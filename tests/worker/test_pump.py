@@ -147,6 +147,42 @@ def test_generations_take_turns_and_each_pass_is_one_batch() -> None:
     assert script.answer(2) == Finished(2, "stop", 3)
 
 
+class Batching(Letters):
+    """Computes a letter for each that has joined, in the first `next` that needs one."""
+
+    slots = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined: dict[Request, int] = {}
+        self.steps = 0
+
+    def generate(self, request: Request) -> Iterator[Piece]:
+        self.joined[request] = taken = 0
+        yield Piece()
+        while taken < len(request.prompt):
+            if self.joined[request] == taken:
+                self.steps += 1
+                for each in self.joined:
+                    self.joined[each] += 1
+            yield Piece(request.prompt[taken], (self.steps,))
+            taken += 1
+        del self.joined[request]
+
+
+def test_who_joins_a_batch_is_in_its_next_step_and_has_the_token_at_once() -> None:
+    script = Script(Batching())
+    script.when(lambda: script.text(2) == "ab", lambda pump: pump.submit(generate(3, "xyz")))
+    script.run(LOAD, generate(2, "abcdef"), answers=3)
+    streams = [
+        [chunk.text for chunk in batch if isinstance(chunk, Chunk)] for batch in script.batches
+    ]
+    assert [stream for stream in streams if stream] == [
+        ["a"], ["b"], ["c", "x"], ["d", "y"], ["e", "z"], ["f"],
+    ]  # fmt: skip
+    assert [chunk.tokens for chunk in script.chunks(3)] == [[3], [4], [5]]
+
+
 def test_chunks_carry_the_ids_of_their_tokens() -> None:
     script = Script(Letters())
     script.run(LOAD, generate(2, "ab"))

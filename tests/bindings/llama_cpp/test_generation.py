@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bindings.llama_cpp import LlamaCpp, decoder
+from bindings.llama_cpp import LlamaCpp, decoder, pace
 from bindings.llama_cpp.engine import Engine
 from bindings.llama_cpp.memory_plan import MemoryPlan
 from bindings.llama_cpp.model import LlamaModel
@@ -195,7 +195,8 @@ def test_an_aborted_prefill_goes_on_for_the_others(
     loaded_slow: LlamaCpp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two prompts in one batch, the second cancelled: the first's text is what it would be."""
-    monkeypatch.setattr(decoder, "PREFILL_SECONDS", 10.0)
+    monkeypatch.setattr(decoder, "IN_COMPANY", 10.0)
+    monkeypatch.setattr(pace, "BEGINNING", 10_000)
     binding = loaded_slow
     assert binding.engine
     prompt = "".join(chr(97 + n * 7 % 26) for n in range(600))
