@@ -10,8 +10,8 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway.inference.state import MAX_CHARACTERS
 from gateway.inference.generation import Generation
+from gateway.inference.state import MAX_CHARACTERS
 from gateway.observability.metrics import Metrics
 from gateway.workers.calls import MOST_CANCELS
 from gateway.workers.link import MAX_HELLO
