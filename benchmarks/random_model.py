@@ -61,7 +61,7 @@ SIXTY_MILLION = Shape(
 )  # fmt: skip
 
 
-def write(path: Path, shape: Shape, seed: int = 0, **more: str) -> Path:
+def write(path: Path, shape: Shape, seed: int = 0, **more: Any) -> Path:
     """Deterministic for shape and seed; the folder must exist. `more` is additional metadata."""
     draw = np.random.default_rng(seed)
     return write_gguf(

@@ -15,6 +15,7 @@ import aiohttp
 import socketio
 
 from chat.connection import PREFIX, add_options, ssl_context
+from chat.terminal import harmless, one_line
 
 HELP = """\
   /personality   select a personality      /model   select a model
@@ -65,7 +66,7 @@ class Chat:
     def _failure_reason(self, error: Exception) -> str:
         """Why the connection failed."""
         if self._refusal:
-            return f"{self._refusal} (`make chat` sends the token in {PREFIX}API_KEY)"
+            return f"{one_line(self._refusal)} (`make chat` sends the token in {PREFIX}API_KEY)"
         if "certificate" in str(error).lower():
             return f"the certificate of {self._url} is not trusted: specify it with --ssl_certfile"
         return f"no server answers at {self._url}: start one with `make run`"
@@ -117,9 +118,9 @@ class Chat:
             return
         mounted = await self._call("add_personality", {"path": path})
         if not mounted.get("success"):
-            return print(f"[{mounted.get('error')}]", file=sys.stderr)
+            return print(f"[{harmless(mounted.get('error'))}]", file=sys.stderr)
         self._personality = mounted["id"]
-        print(f"[{mounted['name']}]")
+        print(f"[{one_line(mounted['name'])}]")
 
     async def _choose_model(self) -> None:
         answer = await self._call("list_available_models")
@@ -130,7 +131,7 @@ class Chat:
         ]
         if name := await self._pick("model", models):
             answer = await self._call("select_model", {"model_name": name})
-            print(f"[{answer.get('error') or name}]")
+            print(f"[{harmless(answer.get('error') or name)}]")
 
     async def _pick(self, what: str, choices: list[tuple[str, str]], none: str = "") -> str:
         """Let the user choose by number; "" means none. Without a terminal, do not ask."""
@@ -139,7 +140,7 @@ class Chat:
         if none:
             print(f"  0  {none}")
         for number, (name, description) in enumerate(choices, 1):
-            print(f"  {number}  {name}   {description.strip()[:80]}")
+            print(f"  {number}  {one_line(name)}   {one_line(description.strip()[:80])}")
         line = (await self._read(f"number of the {what}: ") or "").strip()
         return (
             choices[int(line) - 1][0] if line.isdecimal() and 0 < int(line) <= len(choices) else ""
@@ -164,7 +165,7 @@ class Chat:
             print("\n[/quit or Ctrl-D quits]\n> ", end="", flush=True)
 
     async def _on_chunk(self, data: dict[str, Any]) -> None:
-        print(data["chunk"], end="", flush=True)
+        print(harmless(data["chunk"]), end="", flush=True)
 
     async def _on_end(self, data: dict[str, Any]) -> None:
         if data.get("reason") == "stop" and not data["text"].strip():
@@ -173,11 +174,11 @@ class Chat:
         self._idle.set()
 
     async def _on_error(self, data: dict[str, Any]) -> None:
-        print(f"\n[{data['error']}]", flush=True)
+        print(f"\n[{harmless(data['error'])}]", flush=True)
         self._idle.set()
 
     async def _on_busy(self, data: dict[str, Any]) -> None:
-        print(f"[{data['message']}]", flush=True)
+        print(f"[{harmless(data['message'])}]", flush=True)
         self._idle.set()
 
     async def _on_refusal(self, data: Any) -> None:

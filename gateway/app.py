@@ -35,7 +35,9 @@ from gateway.storage.saved_state import SavedState
 from gateway.workers.fleet import Fleet
 from gateway.workers.handshake import Handshake
 from gateway.workers.health_monitor import HealthMonitor
+from gateway.workers.key_watch import KeyWatch
 from gateway.workers.link import Link
+from gateway.workers.strangers import DISMISSAL
 from gateway.workers.zmq_router import RemoteEndpoint
 from protocol.run_folder import make_run_folder, workers_address
 
@@ -54,18 +56,23 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
     keys = WorkerKeys(settings.home)
     remote = _remote_endpoint(settings, keys)
     run = make_run_folder(settings.home)
-    with run_lock(run) as secret:
+    with run_lock(run) as secrets:
         # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
         catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
+        for binding in catalog.binding_names():
+            secrets.create(binding)
         zoo = Zoo(settings.personalities_path)
         mounted = Mounted(zoo, state)
         metrics, quotas = Metrics(), Quotas()
         flusher = Flusher(settings.client_limit, metrics)
         # Workers and scheduling.
         fleet, provider = Fleet(), Supervisor(settings, run)
-        handshake = Handshake(secret, catalog.has_binding, keys.has_secret)
-        link = Link(fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher)
+        handshake = Handshake(secrets, catalog.has_binding, keys.entry_of)
+        link = Link(
+            fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher,
+            dismissal=settings.poison_time or DISMISSAL,
+        )  # fmt: skip
         quarantine = Quarantine(settings.poison_time)
         loads = LoadMessages(catalog, settings, fleet.sharers)
         dispatcher = Dispatcher(
@@ -76,8 +83,9 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             link, provider.stop_worker, stall_limit=settings.stall_limit,
             load_limit=settings.load_limit, keep_alive=settings.keep_alive,
         )  # fmt: skip
+        key_watch = KeyWatch(link, keys.has_entry)
         # What clients use.
-        sessions = Sessions(settings.resume_window, discussion_store(settings))
+        sessions = Sessions(settings.resume_window, discussion_store(settings), metrics)
         resumption = sessions.resumption
         selections = Selections(state, catalog, mounted, dispatcher, resumption)
         core = Core(
@@ -99,7 +107,9 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             http_server(core, access, tls, frontends),
         ):
             await selections.choose_default(settings)
-            async with _background(core.default.keep_loaded(), health.run(), metrics.watch_loop()):
+            async with _background(
+                core.default.keep_loaded(), health.run(), key_watch.run(), metrics.watch_loop()
+            ):
                 yield core
 
 

@@ -20,6 +20,18 @@ from protocol.sampling import Sampling
 
 MAX_FRAME = 64 * 2**20
 """Bytes; also the sockets' ZMQ_MAXMSGSIZE."""
+MAX_ITEMS = 2**20
+"""Entries of one list."""
+MAX_KEYS = 2**12
+"""Keys of one object."""
+MAX_LISTS = MAX_ITEMS + 16
+"""Lists and objects in one frame: each takes 60 bytes of memory, and one byte in a frame."""
+MAX_ENTRIES = 2**23
+"""Entries of all lists in one frame; an answer of MAX_FRAME bytes has fewer."""
+SHORT_FRAME = 2**16
+"""Bytes of a frame whose lists are not counted: it cannot have many."""
+MAX_CHUNKS = 2**12
+"""Chunks in one frame. A worker sends far fewer at once."""
 TCP_KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 10, "TCP_KEEPALIVE_INTVL": 5,
                  "TCP_KEEPALIVE_CNT": 3}  # fmt: skip
 """ZeroMQ's socket options, by name. They detect a vanished machine within half a minute."""
@@ -41,16 +53,86 @@ def decode(frame: bytes) -> Message:
         name, body = msgpack.unpackb(
             frame,
             max_str_len=MAX_FRAME,
-            max_array_len=2**20,
-            max_map_len=2**12,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_KEYS,
             max_ext_len=0,
+            **(_counted() if len(frame) > SHORT_FRAME else {}),
         )
         return _build(_KINDS[name], body)  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"not a protocol message: {_shortened(repr(error))}") from None
+        raise ProtocolError(f"not a protocol message: {_shortened(error)}") from None
 
 
-def _shortened(text: str) -> str:
+def unsendable(message: Message, frame: bytes) -> str:
+    """Why a peer could not read this frame of the message; "" if it can.
+
+    A list over the limit takes more bytes than it has entries: short frames cost nothing.
+    """
+    if len(frame) > MAX_FRAME:
+        return f"it has {len(frame):,} bytes, and a message may have {MAX_FRAME:,}"
+    if len(frame) > MAX_ITEMS:
+        for name in _FIELDS[type(message)]:
+            value = getattr(message, name)
+            if isinstance(value, list) and len(value) > MAX_ITEMS:
+                return f"{name} has {len(value):,} entries, and a list may have {MAX_ITEMS:,}"
+    return ""
+
+
+def ids_of(frame: bytes) -> list[int]:
+    """The ids of the requests that a frame is about, as far as they can be read.
+
+    For frames that `decode` refuses: truncated, over a limit, with fields of wrong types.
+    """
+    found: list[int] = []
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=max(1, len(frame)),
+        strict_map_key=False,
+        list_hook=_no_id,
+        object_hook=_no_id,
+    )
+    unpacker.feed(frame)
+    try:
+        unpacker.read_array_header()
+        unpacker.skip()
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            if name == "id":
+                found.append(unpacker.unpack())
+            elif name == "chunks":
+                for _ in range(min(unpacker.read_array_header(), MAX_CHUNKS)):
+                    length = unpacker.read_array_header()
+                    found.append(unpacker.unpack())
+                    for _ in range(length - 1):
+                        unpacker.skip()
+            else:
+                unpacker.skip()
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError):
+        pass  # the frame ends here, or has another form
+    return [id for id in dict.fromkeys(found) if type(id) is int]
+
+
+def _no_id(value: Any) -> Any:
+    raise ValueError("an id is a number")
+
+
+def _counted() -> dict[str, Check]:
+    """Hooks that end the decoding of a frame with too many lists, before they are all made."""
+    lists = entries = 0
+
+    def count(value: Any) -> Any:
+        nonlocal lists, entries
+        lists += 1
+        entries += len(value)
+        if lists > MAX_LISTS or entries > MAX_ENTRIES:
+            raise ValueError("too many lists, or entries in them")
+        return value
+
+    return {"list_hook": count, "object_hook": count}
+
+
+def _shortened(error: Exception) -> str:
+    """Not `repr`, which for some errors holds the whole frame."""
+    text = f"{type(error).__name__}: {error}"
     return text if len(text) <= 200 else text[:200] + "…"
 
 
@@ -71,25 +153,31 @@ def _plain(value: Any) -> Any:
 def _build(kind: type, body: Any) -> Any:
     checks = _FIELDS[kind]
     if type(body) is not dict or not checks.keys() >= body.keys():
-        raise TypeError(f"not the fields of {kind.__name__}: {body!r}")
+        raise TypeError(f"not the fields of {kind.__name__}")
     return kind(**{name: checks[name](value) for name, value in body.items()})
 
 
 def _chunk(value: Any) -> Chunk:
     id, text, tokens, count = value
     if type(id) is not int or type(text) is not str or type(count) is not int:
-        raise TypeError(f"not a chunk: {value!r}")
+        raise TypeError("not a chunk")
     return Chunk(id, text, _INTS(tokens), count)
+
+
+def _chunks(value: Any) -> list[Chunk]:
+    if len(_exactly(value, list)) > MAX_CHUNKS:
+        raise ValueError("too many lists of chunks")
+    return [_chunk(item) for item in value]
 
 
 def _check(annotation: Any) -> Check:
     """The check for one annotation; built once per field, when this module is imported."""
-    if annotation is Chunk:
-        return _chunk
     if is_dataclass(annotation) and isinstance(annotation, type):
         return lambda value: _build(annotation, value)
     if get_origin(annotation) is list:
         (element,) = get_args(annotation)
+        if element is Chunk:
+            return _chunks
         if element in (int, str):
             return _list_of_exactly(element)
         check = _check(element)

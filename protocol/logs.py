@@ -65,9 +65,9 @@ class Json(logging.Formatter):
         return json.dumps(line, default=str).replace("\x7f", "\\u007f")
 
 
-def set_up_logging(level: str, style: str = "text") -> None:
-    """Write all logs to stderr, which supervisor writes to a file."""
-    handler = logging.StreamHandler(sys.stderr)
+def set_up_logging(level: str, style: str = "text", handler: logging.Handler | None = None) -> None:
+    """Write all logs to stderr, which supervisor writes to a file, or to the handler."""
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if style == "json" else OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _LIBRARIES:  # a logger that has a level gets no handler from its library

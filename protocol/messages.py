@@ -12,13 +12,14 @@ A conversation:
     gateway -> Generate(id)              worker  -> Chunks*, then one of
                                                     Finished(id) | Failed(id)
     gateway -> Credit(id)*               while the client reads
-    gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), unless
-                                                    its answer is already on its way
+    gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), also for an
+                                                    id that it does not know
     gateway -> Tokenize(id)              worker  -> Tokenized(id) | Failed(id)
     gateway -> Detokenize(id)            worker  -> Detokenized(id) | Failed(id)
     gateway -> Embed(id)                 worker  -> Embedded(id) | Failed(id)
     worker  -> Heartbeat                 every `Welcome.heartbeat` seconds
     gateway -> Introduce                 worker  -> Hello
+    gateway -> Quit                      worker  -> nothing: its process ends
 
 Every change to a message increments PROTOCOL_VERSION; a golden test checks this.
 """
@@ -68,12 +69,18 @@ class Hello(Message):
 class Heartbeat(Message):
     """Sent by the link thread, so it is also sent while the model computes.
 
-    `steps` counts the passes of the model thread, and calls of `progress` during a load.
+    `steps` counts the passes of the model thread, calls of `progress` during a load, and what
+    the binding reports from inside a native call.
     A model hangs, and is not merely slow, if requests are `active` and `steps` stands still.
     """
 
     steps: int
     active: int
+    requests: list[int] = field(default_factory=list)
+    """Ids that the worker has accepted and not answered."""
+    last: int = 0
+    """The highest id that it has received from this gateway: a request up to this one that is
+    not among `requests` has been answered, or is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,16 @@ class Introduce(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Quit(Message):
+    """Ends the process, whatever its model thread does: the link thread exits with code 70.
+
+    For a worker that the gateway cannot signal, because it runs on another machine.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Load(Message):
     """Load `model` instead of the current one. Never sent while generations run."""
 
@@ -212,6 +229,9 @@ class Generate(Message):
     """Token ids that another worker generated. They are repeated, and counted."""
     skip: int = 0
     """Characters of the text that the client already has; they are not sent again."""
+    holder: str = ""
+    """Whose request it is, as an opaque text: the prefix of a prompt is shared within one
+    holder only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,14 @@ def workers_address(run: Path) -> str:
     return f"ipc://{run}/workers.sock"
 
 
-def secret_file(run: Path) -> Path:
-    """The secret that is sent in Hello. Each gateway writes a new one, mode 0600. It has its own
-    folder, the only part of the run folder that a sandboxed worker can read."""
-    return run / "hello" / "secret"
+def secrets_folder(run: Path) -> Path:
+    return run / "hello"
+
+
+def secret_file(run: Path, binding: str) -> Path:
+    """The secret that a binding's workers send in Hello. Each gateway writes a new one, mode 0600.
+    It has its own folder, the only part of the run folder that a sandboxed worker can read."""
+    return secrets_folder(run) / binding / "secret"
 
 
 def lock_file(run: Path) -> Path:

@@ -23,7 +23,7 @@ PROGRAMS = {
 
 FLOORS = (
     ("__main__",),
-    ("app", "launch", "keys"),
+    ("app", "launch", "keys", "security_report"),
     ("http", "socketio"),
     ("core",),
     ("sessions",),
@@ -72,7 +72,7 @@ PURE = (
     "scheduling.placement", "scheduling.queue", "scheduling.circuit_breaker",
     "scheduling.quarantine",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
-    "sessions.discussion",
+    "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
     "models.listing", "validation", "errors",
     "socketio.payloads", "socketio.packets", "socketio.encoder", "socketio.replies",

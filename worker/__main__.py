@@ -22,8 +22,9 @@ from worker.binding_loader import BrokenBinding, NoSuchBinding, make_binding
 from worker.link import Link, Refusal
 from worker.outbox import Outbox
 from worker.pump import Pump
-from worker.sandbox.confine import CONFINED, confine
-from worker.sandbox.permissions import SandboxNeeds, card_permissions, prepare
+from worker.sandbox.card import answer, requested
+from worker.sandbox.confine import CONFINED, OF_LINUX, confine
+from worker.sandbox.permissions import SandboxNeeds, prepare
 
 log = logging.getLogger("worker")
 
@@ -44,7 +45,8 @@ def main() -> int:
         if not arguments.gateway:
             log.error("%s", error)
             return DO_NOT_RESTART
-    sandbox = apply_sandbox(arguments, run)
+    address = arguments.gateway or workers_address(run)
+    sandbox = apply_sandbox(arguments, run, address)
     die_with_supervisor()  # after the sandbox: a change of credentials resets it
     try:
         binding = make_binding(arguments.binding, arguments.bindings_path)
@@ -54,12 +56,15 @@ def main() -> int:
     except BrokenBinding as error:
         log.error("the binding %s is broken", arguments.binding, exc_info=error.__cause__)
         log.error("%s", error)
-        if isinstance(error.__cause__, PermissionError) and sandbox["files"] == CONFINED:
-            log.error("if the binding needs other folders, list them under `reads:` in its card")
+        missing = isinstance(error.__cause__, PermissionError | FileNotFoundError)
+        if missing and sandbox["files"].startswith(CONFINED):
+            log.error(
+                "if the binding needs other folders, list them under `reads:` in its card, and "
+                "allow them with bindings.%s.allow in config.yaml", arguments.binding,
+            )  # fmt: skip
         return 1
-    address = arguments.gateway or workers_address(run)
     try:
-        return work(arguments, binding, address, secret_file(run), sandbox)
+        return work(arguments, binding, address, secret_file(run, arguments.binding), sandbox)
     except Refusal as refusal:
         log.error("the gateway refused this worker: %s", refusal)
         return DO_NOT_RESTART
@@ -68,22 +73,31 @@ def main() -> int:
         return 1
 
 
-def apply_sandbox(arguments: argparse.Namespace, run: Path) -> dict[str, str]:
+def apply_sandbox(arguments: argparse.Namespace, run: Path, address: str) -> dict[str, str]:
     """Take away what the binding does not need. Return the result of each measure, for Hello."""
     if not arguments.sandbox:
-        return {"files": "open: switched off", "network": "open: switched off"}
+        return dict.fromkeys(OF_LINUX, "open: switched off")
+    asked = requested(arguments.bindings_path / arguments.binding)
+    socket = address.removeprefix("ipc://")
     needs = SandboxNeeds(
         binding=arguments.binding,
         bindings_path=arguments.bindings_path,
         models_path=arguments.models_path,
-        secret_folder=secret_file(run).parent,
+        secret_folder=secret_file(run, arguments.binding).parent,
         scratch=arguments.home / "tmp" / arguments.binding,
         memory=arguments.memory_limit,
         port=arguments.join.port if arguments.join else 0,
-        **card_permissions(arguments.bindings_path / arguments.binding),
+        gateway=None if socket == address or socket.startswith("@") else Path(socket).absolute(),
+        granted=asked.only(arguments.allow),
     )
     prepare(needs)
     sandbox = confine(needs)
+    if card := answer(asked, arguments.allow, arguments.binding):
+        sandbox["card"] = card
+        log.log(
+            logging.WARNING if needs.granted != asked else logging.INFO,
+            "the card of %s %s", arguments.binding, card,
+        )  # fmt: skip
     log.info("sandbox", extra=with_fields(**sandbox))
     return sandbox
 
@@ -158,7 +172,7 @@ def _run(pump: Pump) -> int:
 
 
 def _read(secret: Path) -> str:
-    """The secret of the running gateway; "" if no gateway of this home runs."""
+    """The secret of this binding with the running gateway; "" if there is none yet."""
     try:
         return secret.read_text().strip()
     except OSError:

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from protocol.binding_card import PERMISSIONS
 from protocol.join_file import BadJoinFile, JoinFile, parse
 from protocol.logs import FORMATS
 from protocol.run_folder import CHECKOUT
@@ -26,12 +27,13 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
         ("bindings_path", Path, CHECKOUT / "bindings", "folder of the bindings"),
         ("models_path", Path, None, "folder of the models, if it is not models/ in the home"),
         ("memory_limit", _mebibytes, 0, "memory limit in MiB; 0 means no limit"),
-        ("sandbox", _yes_no, True, "yes, or no to allow the network and all files"),
+        ("allow", _permissions, frozenset(), "what to grant of network,reads,writes in the card"),
+        ("sandbox", _yes_no, True, "yes, or no to allow everything"),
         ("log_level", _level, "INFO", "debug, info, warning or error"),
         ("log_format", _format, "text", "text or json"),
     ):
         variable = os.environ.get(f"LOLLMS_{name.upper()}")
-        default_text = {True: "yes", None: "", "": ""}.get(default, default)  # type: ignore[arg-type]
+        default_text = {True: "yes", None: "", frozenset(): ""}.get(default, default)  # type: ignore[arg-type]
         parser.add_argument(
             *dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")),
             default=variable or default,
@@ -63,6 +65,13 @@ def _mebibytes(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"expected a number of MiB, not {text[:64]!a}")
     return int(text)
+
+
+def _permissions(text: str) -> frozenset[str]:
+    names = frozenset(filter(None, text.replace(" ", "").split(",")))
+    if not names <= set(PERMISSIONS):
+        raise argparse.ArgumentTypeError(f"expected {','.join(PERMISSIONS)}, not {text[:64]!a}")
+    return names
 
 
 def _yes_no(text: str) -> bool:

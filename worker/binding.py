@@ -3,7 +3,7 @@
 A generation is a generator. The worker holds up to `slots` generators open and
 advances each in turn on a single thread, the model thread. Cancelling a generation
 closes its generator, so a binding releases its slot in a `finally`. Every method is
-called on the model thread, except `interrupt`.
+called on the model thread, except `interrupt` and `progress`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple
 from protocol.sampling import Sampling
 
 __all__ = [
-    "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost", "ModelNotFound",
-    "Piece", "Request", "Sampling", "Usage",
+    "BadRequest", "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost",
+    "ModelNotFound", "Piece", "Request", "Sampling", "Usage",
 ]  # fmt: skip
 
 
@@ -26,6 +26,10 @@ class BindingError(Exception):
     It fails the one request (or load) that raised it. So does any other exception,
     but that one is also logged with its traceback.
     """
+
+
+class BadRequest(BindingError):
+    """The request can never succeed, in any worker; the message says what is wrong with it."""
 
 
 class ModelNotFound(BindingError):
@@ -90,6 +94,8 @@ class Request:
     """Ids of the answer's first tokens, generated before this generation was interrupted: yield
     their pieces again, at once, and continue after them. Only for a `resumable` binding."""
     usage: Usage = field(default_factory=Usage)
+    holder: str = ""
+    """Whose request it is. What is computed for one holder must not be visible to another."""
 
 
 class Binding(ABC):
@@ -143,6 +149,23 @@ class Binding(ABC):
         """The embedding of a text, for embedding models."""
         raise BindingError("this binding does not support embeddings")
 
+    # The same in pieces. Each yields None after each part of the work, at best of at most 50 ms,
+    # and the result last. Between two parts the worker advances generations, or closes the
+    # iterator because the request was cancelled. One of each kind is open at a time, and closed
+    # before the next `load`.
+
+    def tokenize_pieces(self, text: str) -> Iterator[list[int] | None]:
+        """Override it if `tokenize` takes long for a long text."""
+        yield self.tokenize(text)
+
+    def detokenize_pieces(self, tokens: list[int]) -> Iterator[bytes | None]:
+        """Override it if `detokenize` takes long for many tokens."""
+        yield self.detokenize(tokens)
+
+    def embed_pieces(self, text: str) -> Iterator[list[float] | None]:
+        """Override it if `embed` takes long."""
+        yield self.embed(text)
+
     def details(self) -> dict[str, str]:
         """Metadata of the loaded model: name, architecture, parameters, …"""
         return {}
@@ -152,6 +175,14 @@ class Binding(ABC):
 
         Called from the link thread; must not block.
         """
+
+    def progress(self) -> int:
+        """A number that changes while a long native call advances, and stands still if it hangs.
+
+        Called from the link thread; must not block. Without it, a call of more than
+        `stall_limit` seconds counts as hung.
+        """
+        return 0
 
     def close(self) -> None:
         """Release what `load` allocated."""

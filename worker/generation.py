@@ -65,6 +65,7 @@ class Generation:
             sampling=message.sampling,
             stop=tuple(message.stop),
             resume=tuple(message.resume),
+            holder=message.holder,
             usage=Usage(prompt_tokens=len(fitted.tokens), dropped_tokens=fitted.dropped),
         )
         self._pieces = iter(binding.generate(self.request))

@@ -10,27 +10,33 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from protocol import PROTOCOL_VERSION
-from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode
-from protocol.errors import ProtocolError
+from protocol.codec import MAX_FRAME, TCP_KEEPALIVE, decode, encode, ids_of, unsendable
+from protocol.errors import ErrorCode, ProtocolError
 from protocol.join_file import JoinFile
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
     Cancel,
+    Chunks,
     Credit,
     Detokenize,
     Embed,
+    Failed,
+    Finished,
+    FinishReason,
     Generate,
     Heartbeat,
     Hello,
     Introduce,
     Load,
     Message,
+    Quit,
     Refused,
     Tokenize,
     Welcome,
@@ -49,6 +55,8 @@ SEND_QUEUE_FRAMES = 64
 LINGER_MS = 200
 RECONNECT_MS = 20
 """Interval of connection attempts; ZeroMQ waits up to twice as long. Its default is 100 ms."""
+ENDED_BY_GATEWAY = 70
+"""Exit code after Quit (EX_SOFTWARE): supervisor starts the worker again."""
 MAX_HEARTBEAT_SECONDS = 60.0
 
 
@@ -77,7 +85,8 @@ class Link:
         """Interval in seconds; 0 until the gateway has sent Welcome."""
         self._connected = False
         self._due = 0.0  # time of the next Hello or Heartbeat
-        self._unsent: bytes | None = None
+        self._unsent: deque[bytes] = deque()  # frames of one message
+        self._last = 0  # the highest id that this gateway has sent
         self._limited_log = RateLimitedLog(log)
         self._stopping = False
 
@@ -165,7 +174,9 @@ class Link:
         if not self._heartbeat:
             return self._send_hello()
         if not self._unsent:
-            self._try_to_send(encode(Heartbeat(self._pump.steps, self._pump.active)))
+            pump = self._pump
+            beat = Heartbeat(pump.steps, pump.active, pump.requests, self._last)
+            self._try_to_send(encode(beat))
         self._due = time.monotonic() + self._heartbeat
 
     def _send_hello(self) -> None:
@@ -186,7 +197,8 @@ class Link:
     def _drop_requests(self) -> None:
         """Cancel all requests: their gateway is gone, or does not know them any more."""
         self._heartbeat = 0.0
-        self._unsent = None
+        self._last = 0
+        self._unsent.clear()
         self._outbox.clear()
         self._pump.cancel_all()
 
@@ -202,6 +214,14 @@ class Link:
                 self._handle(decode(frames[0]))
             except ProtocolError as error:
                 self._limited_log.warning("dropped a frame: %s", error)
+                self._refuse(ids_of(frames[0]), error)
+
+    def _refuse(self, ids: list[int], error: ProtocolError) -> None:
+        """Fail requests that cannot be read; a request that runs is none of these."""
+        running = set(self._pump.requests)
+        for id in ids if self._heartbeat else ():
+            if id not in running:
+                self._outbox.put([Failed(id, ErrorCode.BAD_REQUEST, str(error))])
 
     def _handle(self, message: Message) -> None:
         match message:
@@ -220,11 +240,17 @@ class Link:
                 self._send_hello()
             case _ if not self._heartbeat:
                 raise ProtocolError(f"{type(message).__name__} before Welcome")
+            case Quit(reason=reason):
+                log.error("the gateway ends this worker: %s", reason)
+                logging.shutdown()
+                os._exit(ENDED_BY_GATEWAY)
             case Cancel(id=id):
-                self._pump.cancel(id)
+                if not self._pump.cancel(id):
+                    self._outbox.put([Finished(id, FinishReason.CANCELLED, 0)])
             case Credit(id=id, tokens=tokens):
                 self._pump.grant(id, tokens)
             case Load() | Generate() | Tokenize() | Detokenize() | Embed():
+                self._last = max(self._last, message.id)
                 self._pump.submit(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} is a message to gateways")
@@ -236,14 +262,27 @@ class Link:
             if not self._unsent:
                 if not (message := self._outbox.take()):
                     break
-                self._unsent = encode(message)
-            if not self._try_to_send(self._unsent):
+                self._unsent.extend(self._encoded(message))
+            if not self._try_to_send(self._unsent[0]):
                 break
-            self._unsent = None
+            self._unsent.popleft()
         else:
             self._outbox.signal()  # there may be more
         if self._outbox.relieved():
             self._pump.wake()
+
+    def _encoded(self, message: Message) -> list[bytes]:
+        """The frame; of what the gateway could not read the parts that it can, and failures."""
+        frame = encode(message)
+        if not (why := unsendable(message, frame)):
+            return [frame]
+        if isinstance(message, Chunks) and len(message.chunks) > 1:
+            parts = [self._encoded(Chunks([chunk])) for chunk in message.chunks]
+            return [frame for part in parts for frame in part]
+        [id] = ids_of(frame)
+        self._pump.cancel(id)
+        error = f"the answer cannot be sent: {why}"
+        return [encode(Failed(id, ErrorCode.BINDING_ERROR, error))]
 
     def _try_to_send(self, frame: bytes) -> bool:
         try:

@@ -1,14 +1,15 @@
 """The loop of the model thread: start requests in order, advance generations in turn.
 
 Requests start in the order of arrival. Each pass advances every open generation that
-has credit by one piece, and sends the output of all of them together. An exception
-in the binding fails one request; only the death of the process fails the others.
+has credit by one piece, and sends the output of all of them together. Between two passes
+at most one piece of one unary request is computed. An exception in the binding fails one
+request; only the death of the process fails the others.
 """
 
 import logging
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from protocol.errors import ErrorCode, ProtocolError
@@ -23,23 +24,13 @@ from protocol.messages import (
 )
 from worker.binding import Binding
 from worker.generation import Generation
+from worker.unary_jobs import UnaryJob, UnaryJobs
 from worker.unary_requests import UnaryRequest, UnaryRequests, failure
 
 log = logging.getLogger(__name__)
 
 Work = Generate | UnaryRequest
 Output = list[Chunk | Message]
-
-
-class UnaryJob:
-    """A Load, Tokenize, Detokenize or Embed; runs without interruption."""
-
-    __slots__ = ("cancelled", "id", "message")
-
-    def __init__(self, message: UnaryRequest) -> None:
-        self.id = message.id
-        self.message = message
-        self.cancelled = False
 
 
 Job = Generation | UnaryJob
@@ -55,16 +46,16 @@ class Pump:
     ) -> None:
         """`send` takes output for the gateway. While `congested`, generations do not advance.
         `models` is the folder of model files, if it is not the gateway's."""
-        self.steps = 0
-        """Passes so far, plus calls of `progress` during loads. The model thread is alive as
-        long as this grows."""
+        self._passes = 0
         self._binding = binding
-        self._unary = UnaryRequests(binding, self._tick, models)
+        self._requests = UnaryRequests(binding, self._tick, models)
+        self._unary = UnaryJobs(self._requests)
         self._send = send
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: deque[Job] = deque()  # taken from the inbox, not started
         self._open: list[Generation] = []
+        self._fresh = 0  # the last ones of `_open`, not yet advanced
         self._jobs: dict[int, Job] = {}  # submitted, not answered
         self._busy = False
         self._stopping = False
@@ -85,11 +76,13 @@ class Pump:
             job.granted += tokens
             self.wake()
 
-    def cancel(self, id: int) -> None:
-        """Safe before, during and after the request runs; too late, it does nothing."""
-        if job := self._jobs.get(id):
+    def cancel(self, id: int) -> bool:
+        """Safe before, during and after the request runs; False if the id is not known."""
+        job = self._jobs.get(id)
+        if job:
             self._cancel(job)
             self.wake()
+        return job is not None
 
     def cancel_all(self) -> None:
         for job in list(self._jobs.values()):
@@ -111,9 +104,24 @@ class Pump:
         return len(self._jobs) if self._busy else 0
 
     @property
+    def requests(self) -> list[int]:
+        """Ids of the requests that were submitted and are not answered."""
+        return list(self._jobs)
+
+    @property
     def model(self) -> str:
         """Name of the loaded model; "" if there is none."""
-        return self._unary.model
+        return self._requests.model
+
+    @property
+    def steps(self) -> int:
+        """Passes so far, calls of `progress` during loads, and the progress inside native calls.
+        The model thread is alive as long as this changes."""
+        try:
+            return self._passes + self._binding.progress()
+        except Exception:
+            log.exception("error in the binding's progress()")
+            return self._passes
 
     def _cancel(self, job: Job) -> None:
         if job.cancelled:
@@ -135,12 +143,21 @@ class Pump:
                 self._rest()
             if not advanced or not self._inbox.empty():
                 self._take(wait=not advanced)
-            self._start_jobs()
-            advanced = self._pass()
+            advanced = self._turn()
         self._take(wait=False)
-        self._start_jobs()
-        self._pass()
+        self._turn()
+        self._advance_unary()
         self._binding.close()
+
+    def _turn(self) -> bool:
+        """Start requests, one pass over the generations, one piece of a unary request. Return
+        whether anything could advance."""
+        self._start_jobs()
+        advanced = self._pass()
+        if self._unary:
+            self._advance_unary()
+            advanced = True
+        return advanced
 
     def _rest(self) -> None:
         try:
@@ -150,7 +167,7 @@ class Pump:
             log.exception("error in the binding's rest()")
 
     def _tick(self) -> None:
-        self.steps += 1
+        self._passes += 1
 
     def _take(self, *, wait: bool) -> None:
         if wait:
@@ -172,7 +189,9 @@ class Pump:
             elif isinstance(job, Generation):
                 self._open_generation(job)
             else:
-                self._answer(job, self._unary.run(job.message))
+                self._unary.add(job)
+                if isinstance(job.message, Load):  # nothing else runs
+                    self._advance_unary()
         if self._waiting:
             self._answer_cancelled()
 
@@ -182,13 +201,20 @@ class Pump:
             return True
         if isinstance(job, Generation):
             return len(self._open) < max(1, self._binding.slots)
-        return not (self._open and isinstance(job.message, Load))
+        return not (isinstance(job.message, Load) and (self._open or self._unary))
 
     def _answer_cancelled(self) -> None:
         """Answer cancelled requests at once, without waiting for a slot."""
         for job in [job for job in self._waiting if job.cancelled]:
             self._waiting.remove(job)
             self._answer(job, _cancelled(job))
+
+    def _advance_unary(self) -> None:
+        """One piece of one unary request."""
+        for job in self._unary.take_cancelled():
+            self._answer(job, _cancelled(job))
+        if self._unary and (done := self._unary.advance()):
+            self._answer(*done)
 
     def _open_generation(self, generation: Generation) -> None:
         if not self.model:
@@ -200,6 +226,7 @@ class Pump:
             self._answer(generation, failure(generation.id, error))
         else:
             self._open.append(generation)
+            self._fresh += 1
 
     def _pass(self) -> bool:
         """Advance each open generation by one piece. Return whether any could advance."""
@@ -208,7 +235,7 @@ class Pump:
         congested = self._congested()
         advanced = False
         try:
-            for generation in self._open:
+            for generation in self._new_ones_first(ended) if self._fresh else self._open:
                 if generation.cancelled or (
                     generation.spent < generation.granted and not congested
                 ):
@@ -224,6 +251,19 @@ class Pump:
                 self._send(output)
         self._tick()
         return advanced
+
+    def _new_ones_first(self, ended: list[Generation]) -> Iterator[Generation]:
+        """The turns of a pass with new generations.
+
+        One that has only joined a batch has another turn, after the others: its prompt is
+        in the step that they compute now, and its first token need not wait for the next.
+        """
+        fresh = self._open[-self._fresh :]
+        self._fresh = 0
+        yield from fresh
+        for generation in self._open:
+            if generation not in fresh or not (generation.tokens or generation in ended):
+                yield generation
 
     def _advance(self, generation: Generation, output: Output) -> Message | None:
         try:

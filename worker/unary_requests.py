@@ -1,8 +1,10 @@
 """Requests with one reply: load, tokenise, detokenise, embed; and replies for exceptions."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from protocol.errors import ErrorCode
 from protocol.messages import (
@@ -18,6 +20,7 @@ from protocol.messages import (
     Tokenized,
 )
 from worker.binding import (
+    BadRequest,
     Binding,
     BindingError,
     ContextOverflow,
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 MAX_ERROR_LENGTH = 1000
 
 UnaryRequest = Load | Tokenize | Detokenize | Embed
+
+Result = TypeVar("Result")
 
 
 class UnaryRequests:
@@ -46,25 +51,33 @@ class UnaryRequests:
         self._progress = progress
         self._loaded: tuple[Model, object] | None = None
 
-    def run(self, message: UnaryRequest) -> Message:
-        """The reply. Raises only what ends the process."""
+    def pieces(self, message: UnaryRequest) -> Iterator[Message | None]:
+        """None after each part of the work, then the reply. Raises only what ends the process."""
         try:
             match message:
                 case Load():
-                    return self._load(message)
+                    yield self._load(message)
                 case _ if not self.model:
-                    return Failed(message.id, ErrorCode.NO_MODEL, "no model is loaded")
-                case Tokenize(id=id, text=text):
-                    return Tokenized(id, list(map(int, self._binding.tokenize(text))))
-                case Detokenize(id=id, tokens=tokens):
-                    text = self._binding.detokenize(tokens).decode(errors="replace")
-                    return Detokenized(id, text)
-                case Embed(id=id, text=text):
-                    return Embedded(id, list(map(float, self._binding.embed(text))))
+                    yield Failed(message.id, ErrorCode.NO_MODEL, "no model is loaded")
+                case _:
+                    yield from self._reply(message)
         except Exception as error:  # noqa: BLE001 - failure() logs it
             loading = isinstance(message, Load)
             code = ErrorCode.LOAD_FAILED if loading else ErrorCode.BINDING_ERROR
-            return failure(message.id, error, code)
+            yield failure(message.id, error, code)
+
+    def _reply(self, message: Tokenize | Detokenize | Embed) -> Iterator[Message | None]:
+        binding = self._binding
+        match message:
+            case Tokenize(id=id, text=text):
+                tokens = yield from _result(binding.tokenize_pieces(text))
+                yield Tokenized(id, list(map(int, tokens)))
+            case Detokenize(id=id, tokens=tokens):
+                data = yield from _result(binding.detokenize_pieces(tokens))
+                yield Detokenized(id, data.decode(errors="replace"))
+            case Embed(id=id, text=text):
+                vector = yield from _result(binding.embed_pieces(text))
+                yield Embedded(id, list(map(float, vector)))
 
     def _path(self, message: Load) -> Path | None:
         if not message.path:
@@ -99,12 +112,26 @@ class UnaryRequests:
         )
 
 
+def _result(pieces: Iterable[Result | None]) -> Generator[None, None, Result]:
+    """Yield while there is no result. Close the binding's iterator, whatever happens."""
+    iterator: Any = iter(pieces)
+    with contextlib.ExitStack() as stack:
+        stack.callback(getattr(iterator, "close", lambda: None))
+        for result in iterator:
+            if result is not None:
+                return result  # type: ignore[no-any-return]
+            yield
+    raise BindingError("the binding ended without a result")
+
+
 def failure(id: int, error: Exception, code: ErrorCode = ErrorCode.BINDING_ERROR) -> Failed:
     """The reply for an exception of the binding. MemoryError is raised again: it ends the
     process."""
     match error:
         case MemoryError():
             raise error
+        case BadRequest():
+            code = ErrorCode.BAD_REQUEST
         case ModelNotFound():
             code = ErrorCode.MODEL_NOT_FOUND
         case ContextOverflow():

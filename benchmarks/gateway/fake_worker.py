@@ -60,7 +60,9 @@ def main() -> None:
     socket = zmq.Context().socket(zmq.DEALER)
     socket.identity = f"echo.{os.getpid()}.0000".encode()
     socket.connect(workers_address(run))
-    secret = secret_file(run).read_text().strip() if secret_file(run).exists() else ""
+    secret = (
+        secret_file(run, "echo").read_text().strip() if secret_file(run, "echo").exists() else ""
+    )
     hello = encode(Hello(PROTOCOL_VERSION, "echo", os.getpid(), SLOTS, secret=secret))
     socket.send(hello)
     streams: dict[int, Stream] = {}

@@ -1,25 +1,42 @@
 """The `llama_cpp` binding: loads GGUF models and generates with continuous batching.
 
-All methods run on the model thread, except `interrupt`.
+All methods run on the model thread, except `interrupt` and `progress`. Grammars are compiled
+on another.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import wait
+from typing import TypeVar
 
 from worker.binding import Binding, BindingError, Model, ModelLost, ModelNotFound, Piece, Request
 
 from . import gguf_header, memory_plan
+from .background import Background
 from .chat_template import ChatTemplate
 from .embedding import Embedder
 from .engine import Engine
+from .grammar_compiler import GrammarCompiler, wanted
 from .model import LlamaModel, on_gpu
 from .settings import Settings, read
+from .token_index import GrammarState
+from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
 IDLE_SLEEP = 0.002
 """Seconds to sleep when no sequence can be computed: each waits for its client or for memory."""
+
+
+SHORT_TEXT = 50_000
+"""Characters, or tokens, that are tokenised, or detokenised, in some milliseconds."""
+TOKENIZE_SECONDS = 10.0
+"""A million characters take up to 0.7 s; what takes longer than this counts as hung."""
+BUSY, IDLE = 0.04, 0.12
+"""Seconds for a chunk of an embedding, while generations run and while none does."""
+
+Result = TypeVar("Result")
 
 
 class LlamaCpp(Binding):
@@ -30,6 +47,8 @@ class LlamaCpp(Binding):
         self.engine: Engine | None = None
         """Public for tests and benchmarks; None while no model is loaded."""
         self._embedder: Embedder | None = None
+        self._background = Background()
+        self._grammars: GrammarCompiler | None = None
         self._template: ChatTemplate | None = None
         self._details: dict[str, str] = {}
 
@@ -59,6 +78,7 @@ class LlamaCpp(Binding):
         self.close()
         self._model = loaded
         self.engine = Engine(loaded)
+        self._grammars = GrammarCompiler(loaded.vocabulary)
         self._template = template
         if template:
             template.bos, template.eos = loaded.vocabulary.bos_eos_names()
@@ -92,7 +112,8 @@ class LlamaCpp(Binding):
 
     def generate(self, request: Request) -> Iterator[Piece]:
         engine = self._loaded()
-        sequence = engine.join(request)
+        grammar = (yield from self._compiled(request, engine)) if wanted(request.sampling) else None
+        sequence = engine.join(request, grammar)
         try:
             seen = engine.passes
             yield Piece()
@@ -102,6 +123,8 @@ class LlamaCpp(Binding):
             for _ in range(request.n_predict - len(request.resume)):
                 while not sequence.ready:
                     if sequence.ended:
+                        if sequence.failure:
+                            raise sequence.failure
                         return
                     if seen == engine.passes and not engine.step():
                         time.sleep(IDLE_SLEEP)
@@ -113,6 +136,20 @@ class LlamaCpp(Binding):
 
         finally:
             engine.leave(sequence)
+
+    def _compiled(self, request: Request, engine: Engine) -> Generator[Piece, None, GrammarState]:
+        """The grammar of a request, which another thread compiles meanwhile."""
+        assert self._grammars
+        compiling = self._grammars.start(request.sampling)
+        try:
+            while not compiling.done():
+                seen = engine.passes
+                yield Piece()
+                if seen == engine.passes:
+                    wait([compiling], IDLE_SLEEP)
+            return compiling.result()
+        finally:
+            compiling.cancel()
 
     def _loaded(self) -> Engine:
         if not self.engine or not self._model:
@@ -136,33 +173,65 @@ class LlamaCpp(Binding):
         return self._template.render(system, turns) if self._template else None
 
     def tokenize(self, text: str) -> list[int]:
-        if not self._model:
-            raise BindingError("no model is loaded")
-        return self._model.vocabulary.tokenize(text)
+        return self._vocabulary().tokenize(text)
+
+    def tokenize_pieces(self, text: str) -> Iterator[list[int] | None]:
+        tokenize = self._vocabulary().tokenize
+        yield (yield from self._aside(lambda: tokenize(text), len(text)))
 
     def detokenize(self, tokens: list[int]) -> bytes:
+        return self._vocabulary().detokenize(tokens)
+
+    def detokenize_pieces(self, tokens: list[int]) -> Iterator[bytes | None]:
+        detokenize = self._vocabulary().detokenize
+        yield (yield from self._aside(lambda: detokenize(tokens), len(tokens)))
+
+    def _vocabulary(self) -> Vocabulary:
         if not self._model:
             raise BindingError("no model is loaded")
-        return self._model.vocabulary.detokenize(tokens)
+        return self._model.vocabulary
+
+    def _aside(self, call: Callable[[], Result], length: int) -> Generator[None, None, Result]:
+        """The result of `call`. A long one cannot be cut exactly, so another thread makes it."""
+        if length <= SHORT_TEXT:
+            return call()
+        end = time.monotonic() + TOKENIZE_SECONDS
+        return (yield from self._background.run(call, lambda: time.monotonic() < end))
 
     def embed(self, text: str) -> list[float]:
         """A vector of length 1; BindingError if the settings or the model exclude embeddings."""
-        if not self._model:
-            raise BindingError("no model is loaded")
+        return next(vector for vector in self.embed_pieces(text) if vector)
+
+    def embed_pieces(self, text: str) -> Iterator[list[float] | None]:
+        vocabulary = self._vocabulary()
+        assert self._model
         if not self._model.settings.embeddings:
             raise BindingError("embeddings are switched off in the settings")
+        tokens = yield from self._aside(lambda: vocabulary.tokenize(text), len(text))
         if not self._embedder:
-            self._embedder = Embedder(self._model)
-        return self._embedder.embed(text)
+            self._embedder = Embedder(self._model, self._background)
+        yield from self._embedder.embed(
+            tokens or [vocabulary.filler],
+            lambda: BUSY if self.engine and self.engine.running else IDLE,
+        )
+
+    def progress(self) -> int:
+        """Operations of the graph that `llama_decode` has computed."""
+        model, embedder = self._model, self._embedder
+        return (model.abort.operations if model else 0) + (embedder.operations if embedder else 0)
 
     def details(self) -> dict[str, str]:
         return self._details
 
     def close(self) -> None:
+        self._background.close()
         if self._embedder:
             self._embedder.close()
+        if self._grammars:
+            self._grammars.close()
         if self._model:
             self._model.close()
+        self._grammars = None
         self._model = self.engine = self._embedder = self._template = None
         self._details = {}
 

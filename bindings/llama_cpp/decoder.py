@@ -1,6 +1,7 @@
 """Compute one batch with `llama_decode` and sample the next tokens from its logits."""
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,9 +11,14 @@ from .batch import DecodeBatch, PrefillBatch
 from .kv_memory import KvMemory
 from .model import LlamaModel
 from .native import ABORTED
+from .pace import TILE, Pace
 from .prefix_cache import KvCells
 from .sampler import Row, logprobs
 from .sequence import Sequence
+
+ALONE, IN_COMPANY = 0.8, 0.5
+"""Seconds of one batch of prompt tokens, for one prompt and while others wait or decode. Who
+comes waits for the batch that runs and is in the next one: a second at most."""
 
 
 @dataclass(slots=True)
@@ -61,6 +67,11 @@ class PromptChunk:
         return self.outputs - (reached == len(self.sequence.tokens) and self.outputs > 0)
 
 
+GRAMMAR_SECONDS = 0.1
+"""After so long a time of sampling with grammars in one step, the others of them wait for the
+next step, so that nobody else waits for all of them."""
+
+
 class Decoder:
     def __init__(self, model: LlamaModel, memory: KvMemory) -> None:
         self._model = model
@@ -68,9 +79,22 @@ class Decoder:
         self._decode_batch = DecodeBatch(model.settings.parallel, model.vocabulary.size)
         self._prefill_batch = PrefillBatch(model.settings.rows, model.vocabulary.size)
         self._ends = model.vocabulary.ends
-        self.prefill_size = self._prefill_batch.size
-        """Tokens that one prefill batch may have."""
+        self._pace = Pace(self._prefill_batch.size, tile=TILE)
         self.counters = Counters()
+        self._postponed: deque[Sequence] = deque()
+        self._grammar_seconds = 0.0
+
+    def sample_postponed(self) -> bool:
+        """At the beginning of a step: what waits since the last one; False if nothing does."""
+        self._grammar_seconds = 0.0
+        if not self._postponed:
+            return False
+        for _ in range(len(self._postponed)):
+            sequence = self._postponed.popleft()
+            row, sequence.postponed = sequence.postponed, None
+            if row is not None and not sequence.ended:
+                self._choose(sequence, row)
+        return True
 
     def decode(self, sequences: list[Sequence]) -> bool:
         """Compute the last token of each and sample the next one; False if it was aborted.
@@ -88,6 +112,15 @@ class Decoder:
         self._sample(sequences)
         return True
 
+    @property
+    def largest_prefill(self) -> int:
+        """Tokens that one prefill batch may have."""
+        return self._prefill_batch.size
+
+    def prefill_size(self, depth: int, *, alone: bool) -> int:
+        """How many tokens of a prompt to compute next, after `depth` computed ones."""
+        return self._pace.fits(ALONE if alone else IN_COMPANY, depth)
+
     def prefill(self, chunks: list[PromptChunk]) -> None:
         """Compute `chunks`, and sample a token after each prompt that is complete."""
         batch = self._prefill_batch
@@ -96,9 +129,12 @@ class Decoder:
             start = chunk.cells.computed
             tokens = chunk.sequence.tokens[start : start + chunk.count]
             batch.add(tokens, start, chunk.cells.id, chunk.outputs)
+        depth = max((chunk.cells.computed for chunk in chunks), default=0)
+        before = self.counters.decoding_ns
         if code := self._compute(batch):
             self._recover([chunk.sequence for chunk in chunks], code)
             return
+        self._pace.record(batch.count, (self.counters.decoding_ns - before) / 1e9, depth)
         for chunk in chunks:
             chunk.cells.computed += chunk.count
         self._sample_chunks(chunks)
@@ -150,15 +186,36 @@ class Decoder:
             for place in range(reached - chunk.outputs + 1, reached + 1):
                 row = next(logits)
                 if place < len(tokens):
-                    chunk.sequence.sampler.replay(row, tokens[place])
+                    self._replay(chunk.sequence, row, tokens[place])
                 else:
                     self._choose(chunk.sequence, row)
 
+    def _replay(self, sequence: Sequence, row: Row, token: int) -> None:
+        try:
+            sequence.sampler.replay(row, token)
+        except BindingError as error:
+            sequence.fail(error)
+
     def _choose(self, sequence: Sequence, row: Row) -> None:
+        """Now, or in a later step if the grammars of this one have taken their time."""
+        if not sequence.has_grammar:
+            return self._choose_now(sequence, row)
+        if self._grammar_seconds > GRAMMAR_SECONDS:
+            sequence.postponed = row.copy()
+            return self._postponed.append(sequence)
+        before = time.perf_counter()
+        self._choose_now(sequence, row)
+        self._grammar_seconds += time.perf_counter() - before
+
+    def _choose_now(self, sequence: Sequence, row: Row) -> None:
+        """If its grammar takes too long, that ends this sequence only, in its own generator."""
         if sequence.to_replay:
-            sequence.sampler.replay(row, sequence.to_replay[0])
+            self._replay(sequence, row, sequence.to_replay[0])
             return sequence.take_replayed()
-        token = sequence.sampler.choose(row)
+        try:
+            token = sequence.sampler.choose(row)
+        except BindingError as error:
+            return sequence.fail(error)
         if sequence.logprobs and token is not None and token not in self._ends:
             sequence.request.usage.logprobs.append(logprobs(row, token, sequence.logprobs))
         sequence.take(token, self._ends)

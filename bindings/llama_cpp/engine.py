@@ -12,11 +12,13 @@ from worker.binding import BindingError, Request
 from .decoder import Counters, Decoder, PromptChunk
 from .kv_memory import KvMemory
 from .model import LlamaModel
+from .pace import whole_tiles
 from .prefix_cache import WORTH_KEEPING, CachedPrefix, KvCells, PrefixCache
 from .sampler import Candidates, Sampler
 from .sampler_chain import SamplerChain
 from .sequence import Sequence
 from .settings import REPLAY_ROWS
+from .token_index import GrammarState
 
 
 class Engine:
@@ -35,6 +37,7 @@ class Engine:
         self._decoding: list[Sequence] = []  # admitted, one token missing; sorted by id
         self._unsorted = False
         self._finished: list[KvCells] = []  # still in the KV cache
+        self._oldest_is_next = False  # among the prompts, if not all fit into a step
         self._gaps = False  # whether there may be gaps among the ids
         self._prefilling: frozenset[Sequence] = frozenset()  # in the step that runs
         self.passes = 0
@@ -47,8 +50,8 @@ class Engine:
 
     # A sequence's life.
 
-    def join(self, request: Request) -> Sequence:
-        """Raises BindingError for what cannot be sampled."""
+    def join(self, request: Request, grammar: GrammarState | None = None) -> Sequence:
+        """Raises BindingError for what cannot be sampled. `grammar` is its compiled grammar."""
         model, vocabulary = self._model, self._vocabulary
         prompt = list(request.tokens) or vocabulary.tokenize(request.prompt) or [vocabulary.filler]
         wrong = next((t for t in (*prompt, *request.resume) if not 0 <= t < vocabulary.size), None)
@@ -61,7 +64,8 @@ class Engine:
             request.sampling, vocabulary.address, vocabulary.size, context, vocabulary.ends
         )
         chain.accept_prompt(prompt)
-        sequence = Sequence(request, prompt, Sampler(chain, self._candidates), context)
+        sampler = Sampler(chain, self._candidates, grammar)
+        sequence = Sequence(request, prompt, sampler, context)
         self._sequences[request] = sequence
         self._waiting.append(sequence)
         return sequence
@@ -71,6 +75,7 @@ class Engine:
         `rest`, so that the end of an answer does not wait for the copy.
         """
         del self._sequences[sequence.request]
+        sequence.postponed = None
         sequence.sampler.close()
         if sequence.cells is None:
             self._waiting.remove(sequence)
@@ -97,7 +102,8 @@ class Engine:
             return
         state = self._memory.save(cells.id)
         if state is not None:
-            self._prefix_cache.store(cells.tokens[: cells.computed], state, len(state))
+            tokens = cells.tokens[: cells.computed]
+            self._prefix_cache.store(tokens, state, len(state), cells.holder)
 
     def interrupt(self, request: Request) -> None:
         """Abort the prefill of a cancelled request; may be called from any thread.
@@ -140,14 +146,17 @@ class Engine:
             self._close_gaps()
         if self._unsorted:
             self._sort()
-        decoding = [s for s in self._decoding if not (s.ready or s.ended)]
+        sampled = self._decoder.sample_postponed()
+        decoding = [
+            s for s in self._decoding if not (s.ready or s.ended or s.postponed is not None)
+        ]
         if decoding:
             self._model.abort.clear()  # an interrupt may have come just after its prefill ended
             self._unsorted = True
             self._unsorted = not self._decoder.decode(decoding)
         if self._prompts:
-            return self._prefill(len(decoding)) or bool(decoding)
-        return bool(decoding)
+            return self._prefill(len(decoding)) or bool(decoding) or sampled
+        return bool(decoding) or sampled
 
     def _prefill(self, decoding: int) -> bool:
         chunks = self._prompt_chunks(decoding)
@@ -172,23 +181,57 @@ class Engine:
         self._unsorted = False
 
     def _prompt_chunks(self, decoding: int) -> list[PromptChunk]:
-        """The next chunks of prompts, in order of arrival.
+        """The next chunks of prompts."""
+        prompts, budget = self._next_prompts(decoding)
+        rows = REPLAY_ROWS
+        chunks = []
+        for sequence in prompts:
+            count = whole_tiles(sequence.missing, budget, self._decoder.largest_prefill)
+            chunk = PromptChunk.of(sequence, count, rows)
+            if chunk.count > 0:
+                rows -= chunk.replayed
+                budget = max(0, budget - chunk.count)
+                chunks.append(chunk)
+        return chunks
+
+    def _next_prompts(self, decoding: int) -> tuple[list[Sequence], int]:
+        """Whose tokens to compute next, and how many of them.
+
+        All of them if they fit. Else the shortest and the oldest in turns, so that every
+        prompt ends and nobody waits for somebody else's long one. Part of a long prompt is
+        computed alone: in one batch with a few tokens of another it would take ten times as long.
+        """
+        prompts = [sequence for sequence in self._prompts if not sequence.ended]
+        if len(prompts) < 2:
+            self._oldest_is_next = False
+            return prompts, self._prefill_budget(prompts, decoding)
+        budget = self._prefill_budget(prompts, decoding)
+        if sum(sequence.missing for sequence in prompts) <= budget:
+            return prompts, budget
+        if self._oldest_is_next:
+            self._oldest_is_next = False
+            return prompts[:1], self._prefill_budget(prompts[:1], decoding)
+        self._oldest_is_next = True
+        shortest = sorted(prompts, key=lambda sequence: sequence.missing)
+        budget = left = self._prefill_budget(shortest[:1], decoding)
+        fitting = 0
+        for sequence in shortest:
+            left -= sequence.missing
+            fitting += left >= 0
+        return shortest[: max(1, fitting)], budget
+
+    def _prefill_budget(self, prompts: list[Sequence], decoding: int) -> int:
+        """How many tokens of `prompts` one step may compute.
 
         A client that waits for a prompt counts as much as one that waits for a token: if
         there are more prompts than the `decoding` sequences, they get several chunks.
         """
-        budget = self._decoder.prefill_size
+        depth = max((sequence.computed for sequence in prompts), default=0)
+        alone = not decoding and len(self._prompts) == 1
+        budget = self._decoder.prefill_size(depth, alone=alone)
         if decoding:
             budget = min(budget, self.chunk * max(1, len(self._prompts) // decoding))
-        rows = REPLAY_ROWS
-        chunks = []
-        for sequence in self._prompts:
-            chunk = PromptChunk.of(sequence, min(sequence.missing, budget), rows)
-            if chunk.count > 0 and not sequence.ended:
-                rows -= chunk.replayed
-                budget -= chunk.count
-                chunks.append(chunk)
-        return chunks
+        return budget
 
     def _admit(self) -> None:
         """In order of arrival, as many as certainly have enough cells until they end."""
@@ -197,7 +240,7 @@ class Engine:
             if taken and taken + sequence.reserved > self._model.plan.cells:
                 return
             if self._prompts and self._prefix_cache.worth_waiting(
-                sequence.tokens, self._most(sequence)
+                sequence.tokens, self._most(sequence), sequence.request.holder
             ):
                 continue
             taken += sequence.reserved
@@ -209,7 +252,9 @@ class Engine:
         return 0 if self._model.recurrent else sequence.prompt_length - 1
 
     def _assign(self, sequence: Sequence) -> None:
-        assignment = self._prefix_cache.assign(sequence.tokens, self._most(sequence))
+        assignment = self._prefix_cache.assign(
+            sequence.tokens, self._most(sequence), sequence.request.holder
+        )
         sequence.cells = cells = assignment.cells
         memory, source = self._memory, assignment.source
         if isinstance(source, CachedPrefix):

@@ -1,7 +1,8 @@
 """Estimate a model's memory before loading, and check it against what is available.
 
 The weights are the file. The KV cache follows from the header: layers, heads and bytes
-per token. The memory for computing is small beside these and not counted.
+per token. The memory for computing is small beside these and not counted. The context
+for embeddings is made at the first use, and its memory is checked then.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from worker.binding import BindingError
 
 from .gguf_header import Header
+from .pace import LEAST
 
 BLOCK_BYTES = {
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
@@ -27,6 +29,10 @@ PREFIX_CACHE_SHARE = 0.125
 """Share of the memory left by weights and KV cache that the prefix cache may use."""
 ASSUMED_SPARE = 8 * 2**30
 """Bytes left by weights and KV cache, where the available memory is unknown."""
+LONGEST_EMBEDDED = 2048
+"""Tokens of a text that is embedded."""
+OUTPUT_MEMORY = 32 * 2**20
+"""Bytes for the rows of logits that llama.cpp computes for the tokens of an embedded chunk."""
 MIN_CELLS = 256
 """llama.cpp rounds up to it, and a step cannot have as many sequences."""
 
@@ -51,6 +57,18 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         return self.weights + self.kv_cache
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingPlan:
+    """What the context for embeddings will take."""
+
+    context: int
+    """Tokens of a text."""
+    rows: int
+    """Tokens that it computes at once, each with a row of logits."""
+    total: int
+    """Bytes."""
 
 
 def plan(
@@ -113,6 +131,25 @@ def check(plan: MemoryPlan, available: int | None, *, freed: int = 0) -> bool:
         f"{_size(plan.kv_cache)} for {plan.cells} tokens) and {_size(available + freed)} are "
         "available; a smaller n_ctx or parallel takes less"
     )
+
+
+def embedding(plan: MemoryPlan, vocabulary: int, *, chunked: bool) -> EmbeddingPlan:
+    """An encoder computes a text at once; otherwise `OUTPUT_MEMORY` bounds the rows.
+
+    llama.cpp has each row of logits twice: in the graph, and where it can be read.
+    """
+    context = min(plan.context, LONGEST_EMBEDDED)
+    row = 2 * 4 * vocabulary
+    rows = min(context, max(LEAST, OUTPUT_MEMORY // row), 256) if chunked else context
+    kv_cache = context * plan.kv_cache // plan.cells if chunked else 0
+    return EmbeddingPlan(context, rows, kv_cache + rows * row)
+
+
+def check_embedding(plan: EmbeddingPlan, available: int | None) -> None:
+    if available is not None and plan.total > available:
+        raise BindingError(
+            f"embeddings need about {_size(plan.total)} and {_size(available)} are available"
+        )
 
 
 def available(

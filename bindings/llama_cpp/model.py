@@ -11,7 +11,7 @@ from worker.binding import BindingError
 
 from . import library_log
 from .gguf_header import Header
-from .memory_plan import MemoryPlan
+from .memory_plan import EmbeddingPlan, MemoryPlan
 from .native import AbortFlag, address, api, memory_clear, text_of
 from .settings import CACHE_TYPES, Settings
 from .vocabulary import Vocabulary
@@ -121,14 +121,32 @@ class LlamaModel:
         """An embedding model has no KV cache."""
         return bool(self.memory)
 
-    def embedding_context(self) -> Any:
-        """A second context; the caller frees it before this model is closed."""
+    @property
+    def causal(self) -> bool:
+        """A token sees only those before it, so a text can be computed in parts."""
+        return self.generates and bool(api.llama_get_causal_attn(self._context))
+
+    @property
+    def pooling(self) -> int:
+        """`llama_pooling_type`: how the model makes one embedding of those of its tokens."""
+        return int(api.llama_pooling_type(self._context))
+
+    def embedding_context(self, plan: EmbeddingPlan, *, chunked: bool) -> Any:
+        """A second context; the caller frees it before this model is closed.
+
+        Without flash attention, which rounds differently in small chunks and in large ones:
+        the vector of a text must not depend on how fast the last one was.
+        """
         parameters = _context_params(self.settings, self.plan)
-        size = min(self.plan.context, 2048)
-        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = size
+        parameters.n_ctx = plan.context
+        parameters.n_batch = parameters.n_ubatch = plan.rows
         parameters.n_seq_max = 1
         parameters.n_outputs_max = 0  # as many as tokens
         parameters.embeddings = True
+        if chunked:
+            parameters.pooling_type = 0  # none
+            parameters.flash_attn_type = FLASH["off"]
+            parameters.type_k = parameters.type_v = GGML_TYPES["f16"]
         return self._new_context(parameters, "embeddings")
 
     def details(self, header: Header) -> dict[str, str]:

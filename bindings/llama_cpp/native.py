@@ -15,6 +15,8 @@ import numpy as np
 api: Any = _llama_cpp
 """llama-cpp-python's own declarations, for infrequent calls."""
 
+FULL, HALF = 2**31 - 1, 2**30
+"""Values of a semaphore; FULL is SEM_VALUE_MAX."""
 ABORTED = 2
 """What `llama_decode` returns after an abort."""
 
@@ -65,6 +67,7 @@ memory_remove = _function(
 memory_copy = _function(
     "llama_memory_seq_cp", None, c_void_p, c_int32, c_int32, c_int32, c_int32, quick=True
 )
+get_embeddings = _function("llama_get_embeddings", c_void_p, c_void_p, quick=True)
 memory_last = _function("llama_memory_seq_pos_max", c_int32, c_void_p, c_int32, quick=True)
 memory_clear = _function("llama_memory_clear", None, c_void_p, c_bool, quick=True)
 
@@ -80,23 +83,38 @@ _token_to_piece = _function(
 
 
 class AbortFlag:
-    """Aborts a running `llama_decode` from any thread, without calling Python inside it.
+    """Aborts a running `llama_decode` from any thread and counts how far it is, without Python.
 
-    Between the parts of its graph, llama.cpp asks a callback whether to stop. The
-    callback is libc's `strlen`, its argument two bytes of ours: the length of an empty
-    string means "continue", any other "stop".
+    Before each operation of its graph, llama.cpp asks a callback whether to stop. The
+    callback is the C library's `sem_trywait`, its argument a semaphore of ours: the call
+    takes one from a value above zero and returns 0, which means "continue", and fails at
+    zero, which means "stop".
     """
 
     def __init__(self, context: int) -> None:
-        self._bytes = ctypes.create_string_buffer(2)
-        strlen = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value
-        _set_abort_callback(context, strlen, ctypes.addressof(self._bytes))
+        libc = ctypes.CDLL(None)
+        self._semaphore = (c_int64 * 8)()  # sem_t has 32 bytes
+        libc.sem_init(ctypes.byref(self._semaphore), 0, FULL)
+        self._value = ctypes.c_uint32.from_buffer(self._semaphore)
+        if self._value.value != FULL:
+            raise OSError("this C library keeps a semaphore's value elsewhere")
+        self._before = 0  # operations counted before the value was last filled up
+        callback = ctypes.cast(libc.sem_trywait, c_void_p).value
+        _set_abort_callback(context, callback, ctypes.addressof(self._semaphore))
+
+    @property
+    def operations(self) -> int:
+        """It grows while a `llama_decode` advances, and also with an abort."""
+        return self._before + FULL - self._value.value
 
     def set(self) -> None:
-        self._bytes[0] = b"\x01"
+        self._value.value = 0
 
     def clear(self) -> None:
-        self._bytes[0] = b"\x00"
+        value = self._value.value
+        if value < HALF:  # one `llama_decode` asks some thousand times
+            self._before += FULL - value
+            self._value.value = FULL
 
 
 def address(pointer: Any) -> int:

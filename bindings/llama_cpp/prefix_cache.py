@@ -7,6 +7,11 @@ sequence is taken out of the KV cache and saved here, because a decoding sequenc
 every cell of its KV cache, in every head of every layer, and because the next sequence
 needs the place.
 
+A prefix is shared within one holder only: how many tokens were reused, and how soon the
+answer comes, would tell others what somebody asked. All share one budget. Where it is
+full, the holder that takes most of it loses its least recently used state, so that each
+keeps an equal share whatever the others do.
+
 Ids are assigned from the lowest: with one KV cache per sequence, llama.cpp computes
 neighbouring ids together and others one after the other.
 """
@@ -30,6 +35,8 @@ class KvCells:
     tokens: list[int]
     computed: int = 0
     """How many of the tokens are in the KV cache: always the first ones."""
+    holder: str = ""
+    """Whose tokens they are: `Request.holder`."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +48,7 @@ class CachedPrefix:
     """What `KvMemory.save` returned; not inspected here."""
     size: int
     """Bytes of `state`."""
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +79,14 @@ class PrefixCache:
         """How many finished sequences are cached."""
         return len(self._cached)
 
-    def assign(self, tokens: list[int], most: int) -> Assignment:
+    def assign(self, tokens: list[int], most: int, holder: str = "") -> Assignment:
         """Share at most `most` tokens: at least one must be computed to get logits."""
-        source, shared = self._longest_match(tokens, most)
+        source, shared = self._longest_match(tokens, most, holder)
         if isinstance(source, CachedPrefix):
             self._cached.remove(source)
             if shared < len(source.tokens):  # the new sequence will not contain all of it
                 self._cached.append(source)
-        cells = KvCells(heapq.heappop(self._free_ids), tokens, shared)
+        cells = KvCells(heapq.heappop(self._free_ids), tokens, shared, holder)
         self._running.append(cells)
         return Assignment(cells, source)
 
@@ -101,11 +109,22 @@ class PrefixCache:
         heapq.heapify(self._free_ids)
         cells.id = id
 
-    def store(self, tokens: list[int], state: Any, size: int) -> None:
-        """Evict the least recently used until this one fits; too large a one is not kept."""
-        self._cached.append(CachedPrefix(tokens, state, size))
-        while sum(cached.size for cached in self._cached) > self._capacity:
-            del self._cached[0]
+    def store(self, tokens: list[int], state: Any, size: int, holder: str = "") -> None:
+        """Evict until this one fits; too large a one is not kept."""
+        self._cached.append(CachedPrefix(tokens, state, size, holder))
+        excess = sum(cached.size for cached in self._cached) - self._capacity
+        while excess > 0:
+            evicted = self._next_to_evict()
+            self._cached.remove(evicted)
+            excess -= evicted.size
+
+    def _next_to_evict(self) -> CachedPrefix:
+        """The least recently used state of the holder whose states take most."""
+        taken: dict[str, int] = {}
+        for cached in self._cached:
+            taken[cached.holder] = taken.get(cached.holder, 0) + cached.size
+        largest = max(taken.values())
+        return next(cached for cached in self._cached if taken[cached.holder] == largest)
 
     def fits(self, size: int) -> bool:
         return size <= self._capacity
@@ -114,23 +133,28 @@ class PrefixCache:
         """Drop the saved states of finished sequences."""
         self._cached.clear()
 
-    def worth_waiting(self, tokens: list[int], most: int) -> bool:
+    def worth_waiting(self, tokens: list[int], most: int, holder: str = "") -> bool:
         """Whether a running sequence will soon share many more tokens than any does now."""
-        _, now = self._longest_match(tokens, most)
-        soon = max((common_prefix(c.tokens, tokens, most) for c in self._running), default=0)
+        _, now = self._longest_match(tokens, most, holder)
+        own = (cells for cells in self._running if cells.holder == holder)
+        soon = max((common_prefix(cells.tokens, tokens, most) for cells in own), default=0)
         return soon >= now + WORTH_WAITING
 
     def _longest_match(
-        self, tokens: list[int], most: int
+        self, tokens: list[int], most: int, holder: str
     ) -> tuple[KvCells | CachedPrefix | None, int]:
         """The longest common prefix; of equals a running sequence, else the most recent one."""
         best: KvCells | CachedPrefix | None = None
         length = 0
         for cached in self._cached:
+            if cached.holder != holder:
+                continue
             shared = common_prefix(cached.tokens, tokens, most)
             if shared >= max(length, WORTH_KEEPING):
                 best, length = cached, shared
         for cells in self._running:
+            if cells.holder != holder:
+                continue
             shared = common_prefix(cells.tokens, tokens, min(cells.computed, most))
             if shared >= max(length, self._min_shared):
                 best, length = cells, shared

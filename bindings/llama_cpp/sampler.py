@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from .native import TOKEN_DATA, TokenDataArray, sampler_apply
 from .sampler_chain import SamplerChain
+from .token_index import GrammarState
 
 Row = NDArray[np.float32]
 TokenLogprob = tuple[int, float]
+FEW = 4
+"""With a grammar, so many times the tokens that are needed are tried before all are."""
 
 
 class Candidates:
@@ -36,10 +39,6 @@ class Candidates:
         self._logits[:count] = row if count == len(row) else row[ids]
         self._set(count)
 
-    def fill_one(self, token: int) -> None:
-        self._data[0] = (token, 1.0, 0.0)
-        self._set(1)
-
     def _set(self, count: int) -> None:
         array = self._array
         array.data, array.size, array.selected, array.sorted = self._start, count, -1, False
@@ -55,27 +54,21 @@ class Candidates:
             return None
         return ctypes.c_int32.from_address(at).value
 
-    def restrict(self, grammar: int) -> bool:
-        """Forbid the tokens that do not match; False if none does."""
-        sampler_apply(grammar, self.address)
-        return bool((self._logits[: self._array.size] > -math.inf).any())
-
-    def allowed(self, grammar: int, token: int) -> bool:
-        self.fill_one(token)
-        sampler_apply(grammar, self.address)
-        return ctypes.c_float.from_address(self._start + 4).value != -math.inf
-
 
 class Sampler:
     """The sampling state of one request. All share `candidates`: they sample one at a time."""
 
-    def __init__(self, chain: SamplerChain, candidates: Candidates) -> None:
+    def __init__(
+        self, chain: SamplerChain, candidates: Candidates, grammar: GrammarState | None = None
+    ) -> None:
         self._chain = chain
         self._candidates = candidates
+        self._grammar = grammar
+        self.has_grammar = grammar is not None
         self._needed = chain.needed
         self._threshold = math.inf
         self._biased = np.array(sorted(chain.biases), np.int32)
-        self.pure_greedy = chain.pure_greedy
+        self.pure_greedy = chain.pure_greedy and not grammar
         """The next token is the likeliest one that is not `forbidden`; there is no state."""
         self.forbidden = frozenset(chain.biases) if self.pure_greedy else frozenset()
 
@@ -85,7 +78,7 @@ class Sampler:
             return self._likeliest(row)
         token = self._draw(row)
         if token is not None:
-            self._chain.accept(token)
+            self._accept(token)
         return token
 
     def _likeliest(self, row: Row) -> int:
@@ -100,18 +93,37 @@ class Sampler:
         """Repeat the draw that chose `token` before the resume, and accept it."""
         if not self.pure_greedy:
             self._draw(row)
-            self._chain.accept(token)
+            self._accept(token)
+
+    def _accept(self, token: int) -> None:
+        self._chain.accept(token)
+        if self._grammar:
+            self._grammar.accept(token)
 
     def _draw(self, row: Row) -> int | None:
-        candidates, chain = self._candidates, self._chain
+        """As in llama.cpp's server, a grammar first checks the one sampled token, and only if
+        that does not match, which others do.
+        """
+        candidates, chain, grammar = self._candidates, self._chain, self._grammar
         candidates.fill(row, self._preselected(row))
         token = candidates.choose(chain.address)
-        if not chain.grammar or (token is not None and candidates.allowed(chain.grammar, token)):
+        if not grammar or (token is not None and grammar.allows(token)):
             return token
-        candidates.fill(row)
-        if not candidates.restrict(chain.grammar):
+        allowed = grammar.allowed(*self._likeliest_first(row))
+        if not len(allowed):
             return None
+        candidates.fill(row, allowed)
         return candidates.choose(chain.address)
+
+    def _likeliest_first(self, row: Row) -> tuple[list[int], int | None]:
+        """Tokens among which there may be as many allowed ones as are enough to sample from,
+        and how many these are; none where all tokens are needed.
+        """
+        count = FEW * (self._needed or 0)
+        if not 0 < count < len(row):
+            return [], None
+        ids = np.argpartition(row, len(row) - count)[-count:]
+        return np.union1d(ids, self._biased).tolist(), self._needed
 
     def _preselected(self, row: Row) -> NDArray[Any] | None:
         """Ids that are enough to sample from; None is the whole vocabulary."""

@@ -1,17 +1,13 @@
-"""Build llama.cpp's sampler chain and grammar for one request.
+"""Build llama.cpp's sampler chain for one request.
 
 The order of the samplers is that of llama.cpp's own server, so the same parameters have
-the same effect. The grammar is kept apart, as there: it first checks the one sampled
-token, and only if that does not match, all of them.
+the same effect.
 """
 
 import ctypes
-import json
 import math
 import random
 from typing import Any
-
-from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from protocol.sampling import MAX_SEED, Sampling
 from worker.binding import BindingError
@@ -39,14 +35,6 @@ class SamplerChain:
         parameters.no_perf = True
         self._chain = api.llama_sampler_chain_init(parameters)
         self.address = address(self._chain)
-        self.grammar = 0
-        text = _grammar_text(sampling)
-        if text:
-            grammar = api.llama_sampler_init_grammar(vocab, text.encode(), b"root")
-            self.grammar = address(grammar)
-            if not self.grammar:
-                self.close()
-                raise BindingError("the grammar cannot be parsed; it needs a rule named root")
         self._fill(_seed(sampling))
 
     def _fill(self, seed: int) -> None:
@@ -114,7 +102,7 @@ class SamplerChain:
         into the top. Tokens with a bias must be among the candidates whatever their rank.
         """
         s = self._sampling
-        if self.grammar or self.dry_last_n or s.mirostat:
+        if self.dry_last_n or s.mirostat:
             return None
         if self.last_n and (
             s.repeat_penalty < 1 or min(s.frequency_penalty, s.presence_penalty) < 0
@@ -132,19 +120,17 @@ class SamplerChain:
 
     def accept(self, token: int) -> None:
         sampler_accept(self.address, token)
-        if self.grammar:
-            sampler_accept(self.grammar, token)
 
     def accept_prompt(self, tokens: list[int]) -> None:
-        """The prompt counts for the penalties, but not for the grammar."""
+        """The prompt counts for the penalties."""
         if self.history:
             for token in tokens[-self.history :]:
                 sampler_accept(self.address, token)
 
     def close(self) -> None:
-        for sampler in filter(None, (self.address, self.grammar)):
-            sampler_free(sampler)
-        self.address = self.grammar = 0
+        if self.address:
+            sampler_free(self.address)
+        self.address = 0
 
 
 def _seed(sampling: Sampling) -> int:
@@ -179,22 +165,3 @@ def _biases(sampling: Sampling, size: int, ends: Any) -> dict[int, float]:
     if sampling.ignore_eos:
         found.update(dict.fromkeys(ends, -math.inf))
     return found
-
-
-def _grammar_text(sampling: Sampling) -> str:
-    """GBNF, converted from a JSON schema if there is one; "" for no grammar."""
-    if sampling.grammar and sampling.json_schema:
-        raise BindingError("give a grammar or a json_schema, not both")
-    if not sampling.json_schema:
-        return sampling.grammar
-    try:
-        schema = json.loads(sampling.json_schema)
-    except ValueError as error:
-        raise BindingError(f"json_schema is not JSON: {error}") from None
-    if not isinstance(schema, dict):
-        raise BindingError("json_schema must be a JSON object")
-    try:
-        text: str = json_schema_to_gbnf(sampling.json_schema)
-        return text
-    except Exception as error:  # noqa: BLE001 - the converter raises anything, RecursionError too
-        raise BindingError(f"json_schema cannot be turned into a grammar: {error}") from None

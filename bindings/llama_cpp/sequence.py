@@ -2,10 +2,10 @@
 
 from collections import deque
 
-from worker.binding import Request
+from worker.binding import BindingError, Request
 
 from .prefix_cache import KvCells
-from .sampler import Sampler
+from .sampler import Row, Sampler
 from .settings import EXACT_REPLAY
 
 
@@ -17,8 +17,9 @@ class Sequence:
     """
 
     __slots__ = (
-        "argmax_only", "cells", "ended", "forbidden", "interrupted", "logprobs", "prompt_length",
-        "ready", "request", "reserved", "sampler", "to_replay", "tokens",
+        "argmax_only", "cells", "ended", "failure", "forbidden", "has_grammar", "interrupted",
+        "logprobs", "postponed", "prompt_length", "ready", "request", "reserved", "sampler",
+        "to_replay", "tokens",
     )  # fmt: skip
 
     def __init__(self, request: Request, prompt: list[int], sampler: Sampler, context: int) -> None:
@@ -41,8 +42,18 @@ class Sequence:
         """The next token is the likeliest one, unless that is `forbidden`."""
         self.forbidden = sampler.forbidden
         self.ended = len(self.tokens) + len(self.to_replay) >= self.reserved
+        self.has_grammar = sampler.has_grammar
+        self.postponed: Row | None = None
+        """Logits from which its next token is to be sampled, when the grammars' time allows it."""
+        self.failure: BindingError | None = None
+        """Why it ended, if its grammar cannot be matched any longer."""
         self.interrupted = False
         """Set by the link thread: the request was cancelled."""
+
+    @property
+    def computed(self) -> int:
+        """Tokens that are in the KV cache."""
+        return self.cells.computed if self.cells else 0
 
     @property
     def missing(self) -> int:
@@ -58,6 +69,10 @@ class Sequence:
         """The sequence id in llama.cpp, once admitted; it may change between steps."""
         assert self.cells
         return self.cells.id
+
+    def fail(self, error: BindingError) -> None:
+        self.failure = self.failure or error
+        self.ended = True
 
     def take(self, token: int | None, ends: frozenset[int]) -> None:
         """`token` was sampled; None means that no token is allowed."""

@@ -56,7 +56,9 @@ class Settings:
         "copy, but each decoding one scans the tokens of all. off is a cache of n_ctx tokens for "
         "each, auto is off if there is memory for that.", choices=("auto", "on", "off"),
     )  # fmt: skip
-    n_batch: int = _setting(2048, "Prompt tokens in one step while nothing decodes.", low=1)
+    n_batch: int = _setting(
+        2048, "Prompt tokens in one step at most; fewer if they would take over a second.", low=1
+    )
     n_ubatch: int = _setting(512, "Tokens computed together inside a step.", low=1)
     chunk: int = _setting(
         64, "Prompt tokens in one step while others decode, which wait for it.", low=1

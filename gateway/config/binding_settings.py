@@ -33,9 +33,10 @@ def _part(name: str, part: Any, config: Path) -> Iterator[tuple[str, Scalar | No
     if not isinstance(part, dict):
         raise InvalidValue(f"{source}: settings are expected, not {shown(part)}")
     for key, value in part.items():
-        if value is not None and not isinstance(value, str | int | float | bool):
+        own = key in OWN_BINDING_SETTINGS
+        if value is not None and not own and not isinstance(value, str | int | float | bool):
             raise InvalidValue(f"{source}: {key} must be one value, not {shown(value)}")
-        if key in OWN_BINDING_SETTINGS and value is not None:
+        if own and value is not None:
             try:
                 value = OWN_BINDING_SETTINGS[key](value, config)
             except InvalidValue as error:

@@ -175,6 +175,10 @@ class Settings:
         """MiB that each of its workers may have; 0 is no limit."""
         return int(self.bindings.get(binding, {}).get("memory_limit", 0))
 
+    def allowed(self, binding: str) -> str:
+        """What of its card's requests the binding gets, separated by commas."""
+        return str(self.bindings.get(binding, {}).get("allow", ""))
+
     def binding_options(self, binding: str) -> dict[str, Scalar]:
         """Its settings in Load messages: its part of the config file without the gateway's keys."""
         part = self.bindings.get(binding, {})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from protocol.binding_card import PERMISSIONS
 from protocol.join_file import is_address
 from protocol.logs import FORMATS
 
@@ -143,5 +144,19 @@ def level(value: Any, base: Path) -> str:
     return value.upper()
 
 
-OWN_BINDING_SETTINGS = {"processes": whole(1, MAX_PROCESSES), "memory_limit": whole(16, 2**24)}
-"""Keys of a binding's part that the gateway uses itself: its workers, and MiB for each."""
+def permissions(value: Any, base: Path) -> str:
+    """Of `network`, `reads` and `writes` those that are allowed, or `all`; a text or a list.
+    They become one text, separated by commas."""
+    listed = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(each in (*PERMISSIONS, "all") for each in listed):
+        raise InvalidValue(f"all, or a list of {', '.join(PERMISSIONS)}, is expected")
+    return ",".join(each for each in PERMISSIONS if each in listed or "all" in listed)
+
+
+OWN_BINDING_SETTINGS: dict[str, Kind] = {
+    "processes": whole(1, MAX_PROCESSES),
+    "memory_limit": whole(16, 2**24),
+    "allow": permissions,
+}
+"""Keys of a binding's part that the gateway uses itself: its workers, MiB for each, and what of
+the card's requests they get."""

@@ -38,4 +38,8 @@ def gauges(core: Core) -> Gauges:
     workers = Counter(worker.binding for worker in core.link.fleet.all())
     sessions = core.sessions
     running = max(0, sessions.running - waiting)
-    return Gauges(len(sessions.connected), running, waiting, workers)
+    kept = sessions.resumption.retention
+    return Gauges(
+        sessions=len(sessions.connected), running=running, waiting=waiting,
+        away=kept.away, away_bytes=kept.away_bytes, workers=workers,
+    )  # fmt: skip

@@ -1,9 +1,10 @@
 """The HTTP server: one port, its middleware and routes, and the attached frontends."""
 
+import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from gateway.errors import CannotStart
 from gateway.http.access_middleware import access_middleware
 from gateway.http.avatars import add_avatar_routes
 from gateway.http.operations import add_operations_routes
+from gateway.http.unfinished_requests import UnfinishedRequests
 from gateway.security.access import MIN_TOKEN_LENGTH, AccessControl, Tokens, is_local
 from gateway.security.origins import Hosts, Origins
 
@@ -21,6 +23,12 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 1.0
 """Limit for open long polls; aiohttp would wait for 10 s and more."""
+KEEPALIVE_SECONDS = 75.0
+"""Until a connection between two requests is closed; longer than proxies keep theirs."""
+BACKLOG = 128
+"""Connections that wait to be accepted, as in aiohttp."""
+TLS_SECONDS = 10.0
+"""For a TLS handshake; asyncio would wait for 60 s."""
 
 
 class Frontend(Protocol):
@@ -38,30 +46,49 @@ async def http_server(
     """Listen until the block ends. Raise CannotStart when it cannot be bound."""
     settings = core.settings
     host, port, listed = settings.host, settings.port, settings.cors_origins
-    middleware = access_middleware(access, Hosts(host, listed), Origins(listed))
-    app = web.Application(middlewares=[middleware])
+    unfinished = UnfinishedRequests()
+    access_check = access_middleware(access, Hosts(host, listed), Origins(listed))
+    app = web.Application(middlewares=[unfinished.middleware, access_check])
     add_operations_routes(app, core)
     add_avatar_routes(app, core.zoo)
     for frontend in frontends:
         frontend.attach(app)
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
-    )
+        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+    )  # fmt: skip
     await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls)
-        try:
-            await site.start()
-        except OSError as error:
-            raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    async with AsyncExitStack() as started:  # stopped in reverse order, all of it
+        started.push_async_callback(runner.cleanup)
+        await started.enter_async_context(unfinished.closing())
+        assert runner.server
+        listener = await _listen(unfinished.protocol(runner.server), host, port, tls)
+        started.callback(listener.close)
+        for frontend in frontends:
+            started.push_async_callback(_close, frontend)
         scheme = "https" if tls else "http"
-        log.info("listening on %s://%s:%d", scheme, *runner.addresses[0][:2])
+        log.info("listening on %s://%s:%d", scheme, *listener.sockets[0].getsockname()[:2])
         _warn(settings, access.now())
         yield
-        for frontend in frontends:
-            await frontend.close()
-    finally:
-        await runner.cleanup()
+
+
+async def _listen(
+    protocol: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    handshake = TLS_SECONDS if tls else None
+    try:
+        return await asyncio.get_running_loop().create_server(
+            protocol, host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
+        )
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+async def _close(frontend: Frontend) -> None:
+    try:
+        await frontend.close()
+    except Exception:
+        log.exception("a frontend could not be closed")
 
 
 def _warn(settings: Settings, tokens: Tokens) -> None:

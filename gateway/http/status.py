@@ -19,7 +19,7 @@ STALL_SECONDS = 15.0
 
 
 async def status(core: Core, counted: Gauges) -> dict[str, Any]:
-    """The object. It has no texts of users, no tokens and no paths."""
+    """The object. It has no texts of users and no tokens; of paths, those that a card names."""
     now = time.monotonic()
     binding, model = core.default.selected()
     stopping = core.sessions.draining

@@ -40,6 +40,7 @@ class Generation:
         self._metrics = metrics
         self.state = GenerationState(uuid.uuid4().hex[:16])
         self.plan: Plan | None = None
+        """While it waits and runs."""
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._listener: Listener | None = listener
@@ -51,7 +52,11 @@ class Generation:
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
         self._call = call
-        if not self.state.take(chunk.text, chunk.tokens, count):
+        state = self.state
+        taken = state.take(chunk.text, chunk.tokens, count)
+        if state.full:
+            return self.interrupt("the worker's answer is too long")
+        if not taken:
             return call.grant(count)
         self._unsent += count
         self._measure(count)
@@ -82,6 +87,16 @@ class Generation:
         self._grant(self._unsent)
         if self.state.outcome:
             listener.ended(self.state.id, self.state.outcome)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its texts."""
+        return self.state.bytes + (self.plan.bytes if self.plan else 0)
+
+    def release(self) -> None:
+        """It has ended: only its text and its end are still needed."""
+        self.plan = self._call = None
+        self.state.release()
 
     def _measure(self, tokens: int) -> None:
         now = time.monotonic()
@@ -176,6 +191,7 @@ class Generations:
             metrics.ends[end] += 1
             log.debug("generation %s %s: %d characters in %.2f s",
                       state.id, end, state.length, took)  # fmt: skip
+            generation.release()
 
     def _check_quarantine(self, plan: Plan) -> None:
         """Raise Quarantined; the log says so once for each request."""

@@ -1,7 +1,8 @@
 """The plan of a generation: everything that a worker needs for it."""
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gateway.scheduling.quarantine import Fingerprint
@@ -29,6 +30,8 @@ class Plan:
     stop: list[str] = field(default_factory=list)
     remember: Callable[[str], object] = field(default=lambda answer: None, repr=False)
     """Called with the part of the answer that the client got."""
+    holder: str = ""
+    """Whose request it is: see `Generate.holder`."""
     resumable: bool = True
     """Another worker may continue the answer after a crash."""
 
@@ -46,8 +49,17 @@ class Plan:
             credit=CREDIT,
             resume=resume,
             skip=skip,
+            holder=self.holder,
         )
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its texts."""
+        texts = (self.prompt, self.conditioning, *self.blocks, *self.turns, *self.stop)
+        return sum(map(sys.getsizeof, texts))
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        return Fingerprint.of(self.binding, self.model, encode(self.message(0, [], 0)))
+        """The same for every holder: a prompt that crashes workers does so for all of them."""
+        message = replace(self.message(0, [], 0), holder="")
+        return Fingerprint.of(self.binding, self.model, encode(message))

@@ -1,7 +1,18 @@
 """The state of one generation: its text and tokens so far, and how it ended."""
 
+import sys
+
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages
+from protocol.codec import MAX_ITEMS
+
+TOKEN_BYTES = 36
+"""An id in a list."""
+LOGPROB_BYTES = 32
+"""A number in a list."""
+
+MAX_CHARACTERS = 2**24
+"""Of one answer. A worker that counts no tokens needs no credit for its text."""
 
 
 class GenerationState:
@@ -17,13 +28,27 @@ class GenerationState:
         """Characters delivered."""
         self.count = 0
         """Tokens so far, also from a binding without token ids."""
+        self.full = False
+        """It has more text than any answer, or tokens than could be sent to another worker."""
         self.failovers = 0
         """How often another worker continued it after a crash."""
         self._text = bytearray()  # a list of small strings would be ten times as large
 
     @property
     def text(self) -> str:
+        if isinstance(self.outcome, Finished | Cancelled):
+            return self.outcome.text
         return self._text.decode()
+
+    @property
+    def bytes(self) -> int:
+        """Memory of what it keeps."""
+        size = sys.getsizeof(self._text) + TOKEN_BYTES * len(self.tokens)
+        if isinstance(self.outcome, Finished | Cancelled):
+            size += sys.getsizeof(self.outcome.text)
+        if isinstance(self.outcome, Finished):
+            size += LOGPROB_BYTES * sum(map(len, self.outcome.answer.logprobs))
+        return size
 
     @property
     def untouched(self) -> bool:
@@ -39,6 +64,7 @@ class GenerationState:
         if text:
             self._text += text.encode()
             self.length += len(text)
+        self.full = self.length > MAX_CHARACTERS or len(self.tokens) > MAX_ITEMS
         return bool(text)
 
     def fail_over(self, *, resumable: bool) -> bool:
@@ -70,6 +96,13 @@ class GenerationState:
     def abandon(self) -> Outcome | None:
         """Its client is gone."""
         return self._end(Gone())
+
+    def release(self) -> None:
+        """It has ended, and may be kept for a client that is away. Nobody continues it: drop the
+        tokens, and keep its text once."""
+        self.tokens = []
+        if isinstance(self.outcome, Finished | Cancelled):
+            self._text = bytearray()
 
     def _end(self, outcome: Outcome) -> Outcome | None:
         if self.outcome:

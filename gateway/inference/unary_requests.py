@@ -1,7 +1,13 @@
-"""Requests with one answer: tokenize, detokenize, embed."""
+"""Requests with one answer: tokenize, detokenize, embed.
 
+Workers answer those of one kind in the order in which they come. So few of one holder are in
+a worker at a time: who sends very many waits for these, and others do not.
+"""
+
+import asyncio
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from gateway.errors import LoadFailed
@@ -18,6 +24,9 @@ from protocol.messages import (
     Tokenized,
 )
 
+AT_ONCE = 4
+"""Of one holder, for one model, of one kind; more wait here."""
+
 Result = TypeVar("Result", Tokenized, Detokenized, Embedded)
 
 
@@ -28,26 +37,37 @@ class UnaryRequests:
     def __init__(self, dispatcher: Dispatcher, link: Link) -> None:
         self._dispatcher = dispatcher
         self._link = link
+        self._places: defaultdict[Hashable, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE)
+        )
 
-    async def tokenize(self, binding: str, model: str, text: str) -> list[int]:
-        return (await self._run(binding, model, lambda id: Tokenize(id, text), Tokenized)).tokens
+    async def tokenize(self, holder: str, binding: str, model: str, text: str) -> list[int]:
+        return (
+            await self._run(holder, binding, model, lambda id: Tokenize(id, text), Tokenized)
+        ).tokens
 
-    async def detokenize(self, binding: str, model: str, tokens: list[int]) -> str:
-        answer = await self._run(binding, model, lambda id: Detokenize(id, tokens), Detokenized)
+    async def detokenize(self, holder: str, binding: str, model: str, tokens: list[int]) -> str:
+        answer = await self._run(
+            holder, binding, model, lambda id: Detokenize(id, tokens), Detokenized
+        )
         return answer.text
 
-    async def embed(self, binding: str, model: str, text: str) -> list[float]:
-        vector = (await self._run(binding, model, lambda id: Embed(id, text), Embedded)).vector
+    async def embed(self, holder: str, binding: str, model: str, text: str) -> list[float]:
+        vector = (
+            await self._run(holder, binding, model, lambda id: Embed(id, text), Embedded)
+        ).vector
         if not all(map(math.isfinite, vector)):
             raise LoadFailed("the model's embedding is not made of finite numbers")
         return vector
 
     async def _run(
-        self, binding: str, model: str, build: Callable[[int], Message], kind: type[Result]
-    ) -> Result:
-        worker = await self._dispatcher.ensure(binding, model)
-        async with self._link.request(worker, build) as call:
-            answer = await call.answer
+        self, holder: str, binding: str, model: str, build: Callable[[int], Message],
+        kind: type[Result],
+    ) -> Result:  # fmt: skip
+        async with self._places[holder, binding, model, kind]:
+            worker = await self._dispatcher.ensure(binding, model)
+            async with self._link.request(worker, build) as call:
+                answer = await call.answer
         if isinstance(answer, Failed):
             raise LoadFailed(answer.error)
         if not isinstance(answer, kind):

@@ -31,8 +31,10 @@ def main() -> int:
     )  # fmt: skip
     options = parser.parse_args()
     os.umask(0o077)  # no other user may read the files written here
+    place = ""
     try:
         settings = load_settings([], os.environ)
+        place = str(settings.home)  # the error of a write does not name its file
         tokens, _ = load_tokens(settings), server_context(settings)
         run, port = prepare_home(settings)
         with launch_lock(run):
@@ -45,8 +47,8 @@ def main() -> int:
                 {**inherited(os.environ), **needed}
             )
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        print(f"cannot start: {error.strerror or error}{where}", file=sys.stderr)
+        why = f"{error.strerror}: {error.filename or place}" if error.strerror else f"{error}"
+        print(f"cannot start: {why}", file=sys.stderr)
     except StartError as error:
         print(f"cannot start: {error}", file=sys.stderr)
     return 1

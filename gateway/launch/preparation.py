@@ -14,7 +14,7 @@ from gateway.config.settings import Settings
 from gateway.errors import CannotStart
 from gateway.models.catalog import Catalog
 from gateway.provisioning.supervisor_programs import folder, write_programs
-from gateway.storage.run_lock import new_secret
+from gateway.storage.secret_files import new_secret
 from protocol.run_folder import make_run_folder, run_folder, supervisor_key, supervisor_socket
 
 INHERITED = {

@@ -47,6 +47,8 @@ class Metrics:
         self.ends: Counter[str] = Counter()
         """Generations, by how they ended."""
         self.restarts: Counter[str] = Counter()
+        self.evicted: Counter[str] = Counter()
+        """Sessions for which there was no room, by what they lost."""
         self.chunks = 0
         self.merged = 0
         self.dropped = 0
@@ -79,5 +81,6 @@ def _reason(how: str) -> str:
         "made no progress": "hung",
         "was frozen": "frozen",
         "does not read": "deaf",
+        "was dismissed": "key withdrawn",
     }
     return next((label for start, label in beginnings.items() if how.startswith(start)), "died")

@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from gateway.observability.background_log import dropped_lines
 from gateway.observability.metrics import Metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -25,6 +26,8 @@ class Gauges:
     sessions: int = 0
     running: int = 0
     waiting: int = 0
+    away: int = 0
+    away_bytes: int = 0
     workers: Counter[str] = field(default_factory=Counter)
     """Up, by binding."""
 
@@ -46,6 +49,13 @@ class Exporter(Collector):
         yield _gauge("sessions", "clients connected", now.sessions)
         yield _gauge("requests_running", "generations that a worker has", now.running)
         yield _gauge("requests_waiting", "generations that wait for a worker", now.waiting)
+        yield _gauge("sessions_away", "sessions that are kept without a client", now.away)
+        yield _gauge("away_bytes", "of what is kept for these", now.away_bytes)
+        evicted = "sessions that lost what was kept, for want of room, by what it was"
+        yield _labelled(
+            CounterMetricFamily("lollms_sessions_evicted", evicted, labels=["reason"]),
+            counted.evicted,
+        )
         yield _labelled(
             GaugeMetricFamily("lollms_workers_up", "workers that answer", labels=["binding"]),
             now.workers,
@@ -79,6 +89,7 @@ class Exporter(Collector):
             ("prompt_tokens", "tokens of prompts", counted.prompt_tokens),
             ("reused_tokens", "prompt tokens that need not be computed", counted.reused_tokens),
             ("generated_tokens", "tokens that workers sent", counted.generated_tokens),
+            ("log_lines_dropped", "log lines that nobody read in time", dropped_lines()),
         ):
             yield CounterMetricFamily(f"lollms_{name}", meaning, value=count)
 

@@ -13,7 +13,8 @@ COUNTS = ("tokens", "prompt_tokens", "reused_tokens", "dropped_tokens")
 
 
 class RequestLog:
-    """Logs one request, from its arrival. Without a call of `finish` its end is `left`."""
+    """Logs one request, from its arrival. Without a call of `finish` its end is `failed` when
+    the block raised an error, and `left` when it was cancelled."""
 
     def __init__(self, event: str, client: str, holder: str) -> None:
         """`event` is a known event's name, or `unknown`."""
@@ -28,6 +29,8 @@ class RequestLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception):
+            self._end = "failed"
         seconds = round(time.monotonic() - self._began, 4)
         log.info("request", extra=with_fields(
             event=self._event, end=self._end, **self._fields, seconds=seconds

@@ -1,6 +1,7 @@
 """The mounted personalities: an append-only list whose indexes are the clients' ids."""
 
-from gateway.errors import PersonalityNotFound
+from collections.abc import Sequence
+
 from gateway.personalities.personality import Personality
 from gateway.personalities.zoo import Zoo
 from gateway.storage.saved_state import SavedState
@@ -13,6 +14,11 @@ class Mounted:
 
     def __len__(self) -> int:
         return len(self._state.mounted)
+
+    @property
+    def active(self) -> int | None:
+        """Id of the one that was activated last, the default of sessions that activated none."""
+        return self._state.active
 
     async def mount(self, path: str) -> tuple[Personality, int]:
         """Append it; one that is there already keeps its id.
@@ -27,14 +33,14 @@ class Mounted:
         return await self._zoo.get(self._state.mounted[id])
 
     async def name(self, id: int) -> str:
-        return await self._name(self._state.mounted[id])
+        [name] = await self._names([self._state.mounted[id]])
+        return name
 
     async def names(self) -> list[str]:
         """By id."""
-        return [await self._name(path) for path in self._state.mounted]
+        return await self._names(self._state.mounted)
 
-    async def _name(self, path: str) -> str:
-        try:
-            return (await self._zoo.get(path)).name
-        except PersonalityNotFound:
-            return path.rpartition("/")[2]  # its folder is gone
+    async def _names(self, paths: Sequence[str]) -> list[str]:
+        found = zip(paths, await self._zoo.get_all(paths), strict=True)
+        # The folder of one that was not found is gone.
+        return [one.name if one else path.rpartition("/")[2] for path, one in found]

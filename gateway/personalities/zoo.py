@@ -7,7 +7,7 @@ The folders are only read, and no code in them runs.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,15 @@ class Zoo:
             raise PersonalityNotFound(f"there is no personality at {shown(path)}")
         return one
 
+    async def get_all(self, paths: Sequence[str]) -> list[Personality | None]:
+        """By their paths, None for unknown ones; the folders are read once for all of them."""
+        known = self._cache.last
+        found = [self._unchanged(known.by_path.get(path), known) for path in paths] if known else []
+        if not known or None in found:
+            known = await self._cache.get()
+            found = [known.by_path.get(path) for path in paths]
+        return found
+
     async def avatar(self, path: str) -> Path | None:
         """The file of a listed avatar, by its path relative to the zoo; None for all else."""
         one = await self._find(lambda snapshot: snapshot.avatars.get(path))
@@ -100,10 +109,14 @@ class Zoo:
         """Called for each prompt and each avatar: a known one is checked with three system calls;
         the whole zoo takes a thousand."""
         known = self._cache.last
-        one = among(known) if known else None
-        if known and one and unchanged(known.entries[one.path].signature, self._sign(one.path)):
+        one = self._unchanged(among(known), known) if known else None
+        return one or among(await self._cache.get())
+
+    def _unchanged(self, one: Personality | None, known: _Snapshot) -> Personality | None:
+        """The one, if its folder is still as it was read."""
+        if one and unchanged(known.entries[one.path].signature, self._sign(one.path)):
             return one
-        return among(await self._cache.get())
+        return None
 
     def _sign(self, path: str) -> Signature:
         folder = f"{self.root}/{path}"

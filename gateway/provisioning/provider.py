@@ -23,7 +23,8 @@ class WorkerProvider(Protocol):
         """
 
     async def stop_worker(self, worker: Worker) -> bool:
-        """Ask the worker to stop, which frees its memory. Return whether it will."""
+        """Ask the worker to stop, which frees its memory. Return whether it will; a remote worker
+        will not."""
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
         """How it ended, as the end of a sentence; `how` if that is not known in time."""

@@ -97,8 +97,10 @@ class Supervisor:
 
     async def stop_worker(self, worker: Worker) -> bool:
         """See `WorkerProvider`. False also for a worker that supervisor has not started."""
+        if worker.remote:
+            return False
         try:
-            stopping: bool = await self._call(lambda server: self._stop(server, worker.pid))
+            stopping: bool = await self._call(lambda server: self._stop(server, worker))
             return stopping
         except (Unreachable, Fault) as error:
             log.debug("worker %s is not stopped: %s", worker.name, error)
@@ -106,6 +108,8 @@ class Supervisor:
 
     async def post_mortem(self, worker: Worker, how: str) -> str:
         """See `WorkerProvider`. With the line of its log that explains it, if there is one."""
+        if worker.remote:
+            return how
         self._had_joined.append(worker.pid)
         return await self._ending(worker.pid, how)
 
@@ -209,9 +213,9 @@ class Supervisor:
             if process["group"] != "gateway"
         ]
 
-    def _stop(self, server: Any, pid: int) -> bool:
-        for process in server.supervisor.getAllProcessInfo():
-            if process["pid"] == pid:
+    def _stop(self, server: Any, worker: Worker) -> bool:
+        for process in self._processes(server, worker.binding):
+            if process["pid"] == worker.pid:
                 return bool(server.supervisor.stopProcess(_full_name(process), False))
         return False
 

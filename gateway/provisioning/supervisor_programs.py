@@ -107,7 +107,7 @@ def section(settings: Settings, binding: str) -> str:
         "--home", str(settings.home), "--bindings_path", str(settings.bindings_path),
         "--models_path", str(settings.models_path),
         "--memory_limit", str(settings.memory_limit(binding)),
-        "--sandbox", "yes" if settings.sandbox else "no",
+        "--allow", settings.allowed(binding), "--sandbox", "yes" if settings.sandbox else "no",
         "--log_level", settings.log_level, "--log_format", settings.log_format,
     ]  # fmt: skip
     return SECTION.format(

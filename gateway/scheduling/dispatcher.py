@@ -24,7 +24,7 @@ from gateway.scheduling.queue import (
     Waiter,
 )
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.link import DIED, Link
+from gateway.workers.link import DIED, WITHDRAWN, Link
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 RELOAD, RESTART = 2.0, 30.0
 """Seconds until the next try after the first failed load, or start."""
+MISTAKE = "the server made a mistake: see its log"
 
 
 class LoadBuilder(Protocol):
@@ -140,7 +141,7 @@ class Dispatcher:
             self._schedule()
 
     def _record_crash(self, worker: Worker, how: str) -> None:
-        if not worker.retiring:
+        if not worker.retiring and how != WITHDRAWN:
             fingerprints = [tag for tag in self._link.tags(worker) if isinstance(tag, Fingerprint)]
             self._quarantine.record_crash(fingerprints, worker.name, how, self._now())
 
@@ -206,8 +207,10 @@ class Dispatcher:
                 deadly = answer.code == ErrorCode.WORKER_LOST and not worker.retiring
                 raise LoadFailed(answer.error)
         except LoadFailed as error:
-            self._fleet.load_failed(worker)
             self._load_failed(worker, model, error, deadly)
+        except Exception:
+            log.exception("worker %s could not be asked to load %s", worker.name, model)
+            self._load_failed(worker, model, LoadFailed(MISTAKE), deadly)
         else:
             self.circuits.close((worker.binding, model))
             took = self._now() - started
@@ -215,6 +218,7 @@ class Dispatcher:
             self._schedule()
 
     def _load_failed(self, worker: Worker, model: str, error: LoadFailed, deadly: bool) -> None:
+        self._fleet.load_failed(worker)
         key = worker.binding, model
         first_death = deadly and not self.circuits.error(key)  # the load need not be the cause
         hold = 0.0 if first_death else RELOAD
@@ -229,7 +233,7 @@ class Dispatcher:
 
     async def _start_now(self, binding: str, insist: bool) -> None:
         try:
-            present = {worker.pid for worker in self._fleet.of(binding)}
+            present = {each.pid for each in self._fleet.of(binding) if not each.remote}
             async with asyncio.timeout(self._start_timeout):
                 started = await self._provider.start_worker(
                     binding, self._arrivals[binding], present, insist
@@ -246,6 +250,11 @@ class Dispatcher:
                         (binding, ""), why, self._now(), RESTART, blocks_requests=True
                     )
                 self._fail(NoWorker(why), binding)
+        except Exception:
+            started = False
+            log.exception("a worker of the binding %s could not be started", binding)
+            if not self._fleet.of(binding):
+                self._fail(NoWorker(MISTAKE), binding)
         finally:
             del self._starting[binding]
         if not started:

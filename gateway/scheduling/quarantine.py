@@ -7,6 +7,7 @@ cause as well: then the next crash shows which one it is.
 Times come in as arguments, in seconds of any clock that does not jump.
 """
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -14,6 +15,8 @@ from typing import Any
 
 from gateway.errors import Quarantined
 
+_KEY = secrets.token_bytes(32)
+"""Of this process. Whoever reads a digest, in `/status` or a log, cannot try prompts against it."""
 CRASHES = 2
 """After so many crashes a request is refused."""
 MAX_RECORDS = 256
@@ -29,7 +32,7 @@ class Fingerprint:
     @classmethod
     def of(cls, binding: str, model: str, request: bytes) -> "Fingerprint":
         """`request` is all else that tells it from others: prompt and parameters."""
-        return cls(binding, model, blake2b(request, digest_size=8).hexdigest())
+        return cls(binding, model, blake2b(request, digest_size=8, key=_KEY).hexdigest())
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Quotas: running and waiting generations of a token, and the event rate of a client."""
+"""Quotas: running and waiting generations of a token, and the rate limits of a client."""
 
 import time
 from asyncio import Future, get_running_loop
@@ -81,22 +81,22 @@ class Quotas:
 
 
 class RateLimit:
-    """A token bucket: a second's worth at once, and that again every second."""
+    """A token bucket: some seconds' worth at once, and a second's worth again every second."""
 
-    def __init__(self, rate: int) -> None:
-        """Events a second; 0 is no limit."""
+    def __init__(self, rate: int, seconds: float = 1.0) -> None:
+        """Events, or bytes, a second; 0 is no limit."""
         self._rate = rate
-        self._left = float(rate)
+        self._most = self._left = rate * seconds
         self._at = time.monotonic()
 
-    def admits(self) -> bool:
-        """Whether one more is allowed now; if so, it is counted."""
+    def admits(self, count: int = 1) -> bool:
+        """Whether so many more are allowed now; if so, they are counted."""
         if not self._rate:
             return True
         now = time.monotonic()
-        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._left = min(self._most, self._left + (now - self._at) * self._rate)
         self._at = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True

@@ -101,6 +101,20 @@ def load_tokens(settings: Settings) -> Tokens:
     return found
 
 
+def client_address(address: str | None) -> str:
+    """The address as a key of shares and limits: one machine has a whole IPv6 network of 64 bits.
+    "" for all whose address is not known."""
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Address(found.packed[:8] + bytes(8)))
+
+
 def bearer(headers: Mapping[str, Any], name: str = "Authorization") -> str:
     """The token in `Authorization: Bearer`; "" when there is none."""
     scheme, _, value = str(headers.get(name, "")).partition(" ")

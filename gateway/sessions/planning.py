@@ -1,5 +1,6 @@
 """Planning: resolve a request for text into a plan, by the selections of its session."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,6 +69,7 @@ class Planning:
             blocks=blocks,
             turns=[*discussion.turns(), request.prompt] if discussion else [],
             stop=[*request.stop, *(personality.anti_prompts if personality else ())],
+            holder=_digest(session.quota.holder.name),
             remember=lambda answer: self._remember(session, personality, request.prompt, answer),
             # Log probabilities come with the end: those of a dead worker are lost.
             resumable=self._resumable and not sampling.logprobs,
@@ -90,3 +92,8 @@ class Planning:
             return await self._mounted.get(id)
         except PersonalityNotFound as error:
             raise BadRequest(str(error)) from None
+
+
+def _digest(holder: str) -> str:
+    """A worker tells holders apart and does not learn their names; "" where no token is needed."""
+    return hashlib.sha256(holder.encode()).hexdigest()[:32] if holder else ""

@@ -5,19 +5,24 @@ import logging
 
 from gateway.config.settings import Settings
 from gateway.inference.generation import Generation
-from gateway.sessions.discussion import MAX_EXCHANGES
+from gateway.observability.metrics import Metrics
+from gateway.sessions.discussion import MAX_CHARACTERS, MAX_EXCHANGES
 from gateway.sessions.resumption import Resumption
-from gateway.sessions.session import Session
+from gateway.sessions.session import NoConnection, Session
 from gateway.storage.discussions import DiscussionStore
 
 log = logging.getLogger(__name__)
+STORED_DISCUSSIONS = 4
+"""So many full ones of each session are stored."""
 
 
 class Sessions:
-    def __init__(self, resume_window: float, store: DiscussionStore | None) -> None:
+    def __init__(
+        self, resume_window: float, store: DiscussionStore | None, metrics: Metrics
+    ) -> None:
         self.connected: dict[str, Session] = {}
         """By the client's sid."""
-        self.resumption = Resumption(resume_window, store, self.connected)
+        self.resumption = Resumption(resume_window, store, self.connected, metrics)
         self.draining = False
         """The server stops: no new work."""
 
@@ -36,6 +41,7 @@ class Sessions:
         for handler in session.handlers - {asyncio.current_task()}:
             handler.cancel()
         session.connection.close()
+        session.connection = NoConnection()
 
     def finished(self, session: Session, generation: Generation) -> None:
         """Its generation has ended: the session may start the next."""
@@ -44,6 +50,7 @@ class Sessions:
         if session.resumable:
             session.last_generation = generation
             self.resumption.save(session)
+        self.resumption.account(session)
 
     @property
     def running(self) -> int:
@@ -77,4 +84,6 @@ def discussion_store(settings: Settings) -> DiscussionStore | None:
     """None when discussions are not stored."""
     if not settings.keep_discussions:
         return None
-    return DiscussionStore(settings.home / "discussions.sqlite", MAX_EXCHANGES)
+    return DiscussionStore(
+        settings.home / "discussions.sqlite", MAX_EXCHANGES, STORED_DISCUSSIONS * MAX_CHARACTERS
+    )

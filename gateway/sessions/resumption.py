@@ -9,23 +9,40 @@ import asyncio
 import logging
 import secrets
 
+from gateway.observability.metrics import Metrics
+from gateway.sessions.retention import Kind, Retention
 from gateway.sessions.session import Session
 from gateway.storage.discussions import DiscussionStore, SavedSelection
+from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
-MAX_AWAY = 1000
-"""Sessions that are kept without a client; the one that left first is dropped first."""
+MEASURE_PERIOD = 1.0
+"""Seconds. Answers grow while their clients are away, and are not measured with each chunk."""
+LOST = {
+    Kind.ENDED: "a session whose client is away is forgotten",
+    Kind.RUNNING: "an answer whose client is away is ended",
+    Kind.CONNECTED: "a connected session loses its oldest discussion",
+}
 
 
 class Resumption:
     """Use it from the event loop's thread only."""
 
     def __init__(
-        self, window: float, store: DiscussionStore | None, connected: dict[str, Session]
+        self,
+        window: float,
+        store: DiscussionStore | None,
+        connected: dict[str, Session],
+        metrics: Metrics,
+        retention: Retention | None = None,
     ) -> None:
         """`window`: seconds for which a session is kept without a connection; 0 means not at all.
         `connected`: the sessions with a client, by its sid."""
+        self.retention = retention or Retention()
+        self._metrics = metrics
+        self._limited_log = RateLimitedLog(log)
+        self._measuring: asyncio.TimerHandle | None = None
         self._connected = connected
         self._window = window
         self._store = store
@@ -41,14 +58,19 @@ class Resumption:
         """The session of this connection: the one with this token, or `new`."""
         old = self._by_token.get(token)
         if old and old.quota.holder.name == new.quota.holder.name:
-            return self._resume(old, new)
-        if token and not old and await self._restore(new, token):
-            new.resumed = True
+            session = self._resume(old, new)
         else:
-            token = secrets.token_urlsafe(24)
-        new.token = token
-        self._by_token[token] = new
-        return new
+            session = new
+            if token and not old and await self._restore(new, token):
+                new.resumed = True
+            else:
+                token = secrets.token_urlsafe(24)
+            new.token = token
+            self._by_token[token] = new
+        if self._store and session.resumable:
+            self._store.arrived(session.token)
+        self.account(session)
+        return session
 
     def leave(self, session: Session) -> bool:
         """Its connection has ended. Return whether the session is kept."""
@@ -60,18 +82,30 @@ class Resumption:
             session.running.abandon()
         loop = asyncio.get_running_loop()
         self._away[session.token] = loop.call_later(self._window, self._expire, session.token)
-        while len(self._away) > MAX_AWAY:
-            self._expire(next(iter(self._away)))
+        if self._store and session.resumable:
+            self._store.left(session.token)
+        self.account(session)
         return True
+
+    def account(self, session: Session) -> None:
+        """What is kept for it has changed: count it anew, and evict what is too much."""
+        if self._by_token.get(session.token) is session:
+            self._keep(session)
+            self._evict()
 
     def forget(self, session: Session) -> None:
         """The session is not kept."""
         if self._by_token.get(session.token) is session:
             del self._by_token[session.token]
+            self.retention.forget(session.token)
+            if self._store and session.resumable:
+                self._store.left(session.token)
 
     async def close(self) -> None:
         """Abandon what runs for sessions that are away, and wait until everything is saved."""
         store, self._store = self._store, None  # so the next gateway reports these as lost
+        if self._measuring:
+            self._measuring.cancel()
         for token in list(self._away):
             self._expire(token)
         if store:
@@ -106,6 +140,7 @@ class Resumption:
         old.sid, old.connection = new.sid, new.connection
         old.rate_limit = new.rate_limit
         old.quota = new.quota  # its limits may have changed
+        old.address = new.address
         return old
 
     async def _restore(self, new: Session, token: str) -> bool:
@@ -122,8 +157,36 @@ class Resumption:
             new.discussion(personality).add(prompt, answer)
         return True
 
+    def _keep(self, session: Session) -> None:
+        kept = session.kept(away=session.token in self._away)
+        self.retention.keep(session.token, kept)
+        if kept.kind == Kind.RUNNING and not self._measuring:
+            loop = asyncio.get_running_loop()
+            self._measuring = loop.call_later(MEASURE_PERIOD, self._measure)
+
+    def _measure(self) -> None:
+        self._measuring = None
+        for session in self.away:
+            if session.running:
+                self._keep(session)
+        self._evict()
+
+    def _evict(self) -> None:
+        while excess := self.retention.excess():
+            token, kind = excess
+            self._metrics.evicted[kind] += 1
+            if kind == Kind.CONNECTED:
+                session = self._by_token[token]
+                session.shorten()
+                self._keep(session)
+            else:
+                self._expire(token)
+            if kind != Kind.NOTHING:
+                self._limited_log.warning("no room for all that is kept: %s", LOST[kind])
+
     def _expire(self, token: str) -> None:
         self._away.pop(token).cancel()
+        self.retention.forget(token)
         session = self._by_token.pop(token)
         if session.running:
             session.running.abandon()

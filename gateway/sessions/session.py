@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.inference.generation import Generation
-from gateway.inference.listener import Listener
+from gateway.inference.listener import Listener, OnSent
+from gateway.inference.outcomes import Outcome
 from gateway.scheduling.quotas import Quota, RateLimit
+from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.discussion import Discussion
+from gateway.sessions.retention import OVERHEAD, Kept, Kind
 from gateway.storage.discussions import SavedSelection
 
 MAX_DISCUSSIONS = 16
@@ -27,6 +30,20 @@ class Connection(Listener, Protocol):
         """The connection has ended."""
 
 
+class NoConnection:
+    """The connection of an absent session. Its last one would keep the socket and the request."""
+
+    def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
+
+    def ended(self, stream: str, outcome: Outcome) -> None: ...
+
+    def event(self, name: str, data: dict[str, Any]) -> None: ...
+
+    def drop(self, why: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """From connect to disconnect, and some time longer: see `gateway.sessions.resumption`.
@@ -37,6 +54,8 @@ class Session:
     quota: Quota
     """The quota of its token."""
     rate_limit: RateLimit
+    address: str = ""
+    """Of its client, as far as it is known."""
     binding: str | None = None
     """Its own selection; None is the server's default."""
     model: str | None = None
@@ -70,6 +89,29 @@ class Session:
             del self.discussions[next(iter(self.discussions))]
         return found
 
+    @property
+    def owner(self) -> str:
+        return owner(self.quota.holder, self.address)
+
+    def kept(self, *, away: bool) -> Kept:
+        """What is kept for it."""
+        last, running = self.last_generation, self.running
+        size = sum(each.bytes for each in self.discussions.values()) + (last.bytes if last else 0)
+        if not away:
+            return Kept(self.owner, Kind.CONNECTED, size)
+        if running and not running.state.outcome:
+            return Kept(self.owner, Kind.RUNNING, OVERHEAD + size + running.bytes)
+        chosen = self.resumable and (self.binding, self.model, self.active) != (None, None, None)
+        kind = Kind.ENDED if size or chosen else Kind.NOTHING
+        return Kept(self.owner, kind, OVERHEAD + size)
+
+    def shorten(self) -> None:
+        """Forget the last answer, which its client was sent, or the discussion used longest ago."""
+        if self.last_generation:
+            self.last_generation = None
+        elif self.discussions:
+            del self.discussions[next(iter(self.discussions))]
+
     def unfinished(self, id: str) -> Generation | None:
         """The running generation; or the last one, if its id is `id`: the client has not seen its
         end."""
@@ -77,3 +119,9 @@ class Session:
             return self.running
         last = self.last_generation
         return last if last and last.state.id == id else None
+
+
+def owner(holder: TokenHolder, address: str) -> str:
+    """Whose share a session counts to: the token's holder, or the address where none is needed.
+    Names of holders have no spaces."""
+    return holder.name or f"address {address}"

@@ -1,6 +1,7 @@
 """Encode events and text chunks as Socket.IO packets."""
 
 import json
+from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
@@ -10,6 +11,30 @@ PACKETS_A_POLL = 16
 """Packets that a client accepts in one response to a long poll; more is an error to it."""
 CHUNK = 0
 """MSG_TYPE_CHUNK of the clients of 2023, which compare the number."""
+PART = 20_000
+"""Entries of a list that are encoded at once."""
+
+
+class EncodedReply(dict[str, Any]):
+    """A reply with long lists, whose JSON was made in parts; it may not be changed afterwards."""
+
+    body = ""
+
+    def encode(self) -> Iterator[None]:
+        """Make the JSON, and yield after each part of some milliseconds."""
+        fields = []
+        for name, value in self.items():
+            parts = []
+            for at in range(0, len(value) if isinstance(value, list) else 0, PART):
+                parts.append(_dumps(value[at : at + PART])[1:-1])
+                yield
+            text = f"[{','.join(parts)}]" if isinstance(value, list) else _dumps(value)
+            fields.append(f"{_quoted(name)}:{text}")
+        self.body = f"{{{','.join(fields)}}}"
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 class Event:
@@ -21,7 +46,7 @@ class Event:
         """Raise ValueError for values without JSON form, such as NaN."""
         self.name = name
         self.data = data
-        self.body = json.dumps(data, separators=(",", ":"), allow_nan=False)
+        self.body = (data.body if isinstance(data, EncodedReply) else "") or _dumps(data)
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from gateway.errors import BadRequest, NothingSelected, RequestError
 from gateway.observability.request_log import RequestLog
 from gateway.sessions.session import Session
 from gateway.socketio import payloads, replies
+from gateway.socketio.encoder import PART, EncodedReply
 from gateway.socketio.payloads import Activation, Reader, Rejected
 from gateway.validation import MAX_NAME, Payload, shown
 
@@ -104,6 +105,8 @@ class Endpoints:
         try:
             data = payloads.payload(arguments)
             answer = {"success": True, **await route.handler(session, route.read(data))}
+            if any(isinstance(value, list) and len(value) > PART for value in answer.values()):
+                answer = await _encoded(answer)
         except RequestError as error:
             reason = str(error)
             if event == "select_binding":  # the pages show this text as it is
@@ -206,8 +209,9 @@ class Endpoints:
     async def embed(self, session: Session, prompt: str) -> Reply:
         return {"embedding": await self._core.unary.embed(*self._selected(session), prompt)}
 
-    def _selected(self, session: Session) -> tuple[str, str]:
-        return self._core.selections.required(session)
+    def _selected(self, session: Session) -> tuple[str, str, str]:
+        """Holder, binding and model."""
+        return session.quota.holder.name, *self._core.selections.required(session)
 
     # Generations.
 
@@ -247,6 +251,14 @@ class Endpoints:
             session.connection.event(name, answer)
         log.finish("done", answer)
         return answer
+
+
+async def _encoded(answer: Reply) -> Reply:
+    """In parts, between which others are served."""
+    encoded = EncodedReply(answer)
+    for _ in encoded.encode():
+        await asyncio.sleep(0)
+    return encoded
 
 
 def _echoed(event: str, data: Payload) -> Reply:

@@ -18,6 +18,7 @@ from engineio.async_drivers import aiohttp as driver
 from engineio.async_socket import AsyncSocket
 from engineio.payload import Payload
 
+from gateway.scheduling.quotas import RateLimit
 from gateway.socketio.direct_transport import DirectTransport, PacketQueue, Websocket
 from gateway.socketio.frame_filter import KINDS, filter_frame
 from gateway.socketio.packets import attachment_count, refused
@@ -29,6 +30,8 @@ SESSION_TIMEOUT = 10.0
 """Seconds from a connection to its session; clients take milliseconds."""
 PROBE_TIMEOUT = 10.0
 """Seconds between two frames of an upgrade."""
+BURST_SECONDS = 2.0
+"""How much may come at once, by the rate at which it may go on."""
 CONNECT_FIRST = '4{"message":"connect first: nothing is answered before"}'
 
 
@@ -57,8 +60,10 @@ def install(
     limit: int,
     emptied: Callable[[], None] | None,
     timeout: float = SESSION_TIMEOUT,
+    rate: int = 0,
 ) -> None:
-    """Before the first client. `limit` is in bytes, of one message or POST.
+    """Before the first client. `limit` is in bytes, of one message or POST, `rate` in bytes a
+    second of one client; 0 is no limit.
 
     With `emptied`, `direct_transport` works for each connection. `emptied` is called when
     engineio has sent all its packets to some client.
@@ -66,7 +71,7 @@ def install(
     if emptied:
         _make_queues_and_websockets(sio, emptied)
     close_idle = _close_idle_connections(sio, timeout)
-    _filter_frames(sio, limit, close_idle)
+    _filter_frames(sio, limit, rate, close_idle)
     _read_bodies_whole(sio, limit)
 
 
@@ -86,6 +91,22 @@ def unsent(sio: socketio.AsyncServer, sid: str) -> int:
         return int(_socket(sio, sid).queue.qsize())
     except (AttributeError, KeyError):
         return 0
+
+
+def connection_id(sio: socketio.AsyncServer, sid: str) -> str:
+    """The same for all sessions of one connection."""
+    return str(sio.manager.eio_sid_from_sid(sid, "/"))
+
+
+def has_ended(sio: socketio.AsyncServer, sid: str) -> bool:
+    """Its connection has ended; False if that cannot be known. python-socketio tells nobody of
+    the end while a client is connecting."""
+    try:
+        return bool(_socket(sio, sid).closed)
+    except KeyError:
+        return True
+    except AttributeError:
+        return False
 
 
 async def end_session(sio: socketio.AsyncServer, sid: str) -> None:
@@ -148,7 +169,7 @@ def _close_idle_connections(sio: socketio.AsyncServer, timeout: float) -> Callab
 
 
 def _filter_frames(
-    sio: socketio.AsyncServer, limit: int, close_idle: Callable[[str], None]
+    sio: socketio.AsyncServer, limit: int, rate: int, close_idle: Callable[[str], None]
 ) -> None:
     eio = sio.eio
     make, take = eio._async["websocket"], eio.handlers["message"]
@@ -171,6 +192,11 @@ def _filter_frames(
                 return
             data = refused("binary data is not accepted", "")
         data = data or refused("an empty packet says nothing", "")
+        if not hasattr(socket, "received"):
+            socket.received = RateLimit(rate, BURST_SECONDS)
+        if not socket.received.admits(len(data)):
+            why = f"rate limit exceeded: {rate:,} bytes per second; this event was ignored"
+            data = refused(why, data)
         socket.attachments = attachment_count(data)
         if sio.manager.sid_from_eio_sid(id, "/") is None and not data.startswith("0"):
             if getattr(socket, "warned", False):

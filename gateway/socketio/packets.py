@@ -3,17 +3,20 @@
 python-socketio uses this class instead of its own. It finds handlers by the event's name, so
 here every event gets the one name `REQUEST`, with the client's name as first argument. A
 packet that cannot be parsed becomes a request, too, with a `Rejected` as its payload.
+What would hold the event loop for long is refused before it is parsed: see `_excess`.
 Attachments do not exist in this protocol: an event that announces some is answered at once,
 with b"" in their places.
 """
 
 import json
 import re
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from socketio import packet
 
-from gateway.socketio.payloads import Rejected
+from gateway.socketio.encoder import EncodedReply
+from gateway.socketio.payloads import MAX_IDS, Rejected
 from gateway.validation import shown
 
 REQUEST = "request"
@@ -23,6 +26,10 @@ MAX_DIGITS = 300
 """Of an integer; one with more becomes a float, which may be infinite."""
 MAX_HEAD = 256
 """Characters of a refused packet that are kept, enough for its event's name."""
+MAX_VALUES = 2**14
+"""Numbers, texts, lists and objects of one event; no other has more than a few thousand."""
+NUMBERS = {"detokenize": MAX_IDS + MAX_VALUES}
+"""Events that may have more numbers."""
 
 _EVENT, _BINARY_EVENT = "2", "5"
 _PREFIX = re.compile(r"([0-9])(?:([0-9]{1,10})-)?(?:(/[^,\[{\"]*),?)?([0-9]*)")
@@ -34,6 +41,18 @@ Decoded = tuple[int | None, str, list[Any]]
 
 
 class Packet(packet.Packet):  # type: ignore[misc]
+    uses_binary_events = False
+    """Nothing that is sent has attachments; looking for some takes a call for each token id."""
+
+    def encode(self) -> str | list[str | bytes]:
+        """What the reply's event has encoded already is not encoded again."""
+        if self.packet_type == packet.ACK and isinstance(self.data, list) and len(self.data) == 1:
+            [reply] = self.data
+            if isinstance(reply, EncodedReply) and self.namespace in (None, "/"):
+                return f"{packet.ACK}{self.id}[{reply.body}]"
+        encoded: str | list[str | bytes] = super().encode()
+        return encoded
+
     def decode(self, encoded: str | bytes) -> int:
         """Never raise. Return how many attachments to wait for: none."""
         if not isinstance(encoded, str):
@@ -80,6 +99,7 @@ def read(encoded: str) -> Decoded:
         why = why or f"the number of an acknowledgement has up to {MAX_ID} digits"
     if namespace not in (None, "/"):
         why = why or f"the only namespace is /, not {shown(namespace)}"
+    why = why or _excess(body, name)
     if why:
         return id, name, [Rejected(why)]
     try:
@@ -98,15 +118,62 @@ def _connection(encoded: str) -> tuple[str | None, Any]:
     """Namespace and auth data of a connect or disconnect; None for unreadable data."""
     prefix = _PREFIX.match(encoded)
     assert prefix
+    body = encoded[prefix.end() :] or "null"
+    if _excess(body):
+        return prefix[3], None
     try:
-        return prefix[3], _parsed(encoded[prefix.end() :] or "null")
+        return prefix[3], _parsed(body)
     except (json.JSONDecodeError, RecursionError):
         return prefix[3], None
 
 
 def _parsed(text: str, *, binary: bool = False) -> Any:
-    hook = _without_attachments if binary else None
-    return json.loads(text, parse_int=_integer, object_hook=hook)
+    return _DECODERS[binary, _may_have_long_number(text)].decode(text)
+
+
+def _may_have_long_number(text: str) -> bool:
+    """Only then each integer is given to `_integer`, which takes three times as long.
+
+    MAX_DIGITS in a row cover one of the blocks that are looked at, which are half as long.
+    """
+    if len(text) <= MAX_VALUES:  # has few integers: not worth a look at its blocks
+        return len(text) > MAX_DIGITS
+    half = MAX_DIGITS // 2
+    return any(text[at : at + half].isdigit() for at in range(0, len(text), half))
+
+
+def _excess(text: str, event: str = "") -> str:
+    """Why this JSON has more values than an event may have; "" when it has not.
+
+    A packet of 4 MB could be a million lists, which take a second to be made. Long texts may
+    have any characters, so strings are skipped, but only where the whole has too many.
+    """
+    if len(text) <= MAX_VALUES:
+        return ""
+    numbers = NUMBERS.get(event, MAX_VALUES)
+    if numbers > MAX_VALUES and _may_have_long_number(text):
+        numbers = MAX_VALUES
+    few = text.count('"') <= 2 * MAX_VALUES and _lists(text) <= MAX_VALUES
+    if few and text.count(",") <= numbers:
+        return ""
+    at = strings = lists = commas = 0
+    while at < len(text) and strings <= MAX_VALUES:
+        quote = text.find('"', at)
+        end = quote if quote >= 0 else len(text)
+        lists += _lists(text, at, end)
+        commas += text.count(",", at, end)
+        strings += 1
+        try:
+            at = scanstring(text, end + 1)[1] if quote >= 0 else end
+        except json.JSONDecodeError:
+            break  # the parser stops here, too
+    if strings <= MAX_VALUES and lists <= MAX_VALUES and commas <= numbers:
+        return ""
+    return f"an event may have {numbers:,} numbers, and {MAX_VALUES:,} texts, lists and objects"
+
+
+def _lists(text: str, start: int = 0, end: int | None = None) -> int:
+    return text.count("[", start, end) + text.count("{", start, end)
 
 
 def _integer(digits: str) -> int | float:
@@ -116,3 +183,14 @@ def _integer(digits: str) -> int | float:
 
 def _without_attachments(value: dict[str, Any]) -> Any:
     return b"" if value.get("_placeholder") is True else value
+
+
+_DECODERS = {
+    (binary, long): json.JSONDecoder(
+        parse_int=_integer if long else None,
+        object_hook=_without_attachments if binary else None,
+    )
+    for binary in (False, True)
+    for long in (False, True)
+}
+"""By whether attachments are announced, and whether there may be a very long integer."""

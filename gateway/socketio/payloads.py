@@ -24,6 +24,8 @@ from gateway.validation import (
 )
 
 MAX_IDS = 2**20
+MAX_LENIENT = 2**14
+"""Token ids of which some may be texts or floats that are whole numbers."""
 MAX_TOKEN = 64
 """Characters of a session token."""
 
@@ -127,6 +129,12 @@ def token_ids(data: Payload) -> list[int]:
     if not isinstance(value, list) or len(value) > MAX_IDS:
         what = f"a list of up to {MAX_IDS} token ids"
         raise BadRequest(f"{name} must be {what}, not {shown(value)}")
+    if {int}.issuperset(map(type, value)) and (
+        not value or 0 <= min(value) <= max(value) <= MAX_ID
+    ):
+        return value
+    if len(value) > MAX_LENIENT:  # one by one they would hold the event loop
+        raise BadRequest(f"so many {name} must be whole numbers from 0 to {MAX_ID}")
     if None in value:
         raise BadRequest(f"{name} must hold token ids only, not nothing")
     return [integer({name: token}, name, -1, 0, MAX_ID) for token in value]

@@ -41,14 +41,15 @@ def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
     return events[-1][1] if events else {}
 
 
-def session_event(session: Session, running: str | None) -> NameAndData:
-    """The `session` event; `running` is the id of the generation that continues for it."""
+def session_event(session: Session, default: int | None, running: str | None) -> NameAndData:
+    """The `session` event; `default` is the active personality of those that activated none,
+    `running` the id of the generation that continues for it."""
     return "session", {
         "token": session.token,
         "resumed": session.resumed,
         "binding": session.binding,
         "model": session.model,
-        "personality": session.active,
+        "personality": default if session.active is None else session.active,
         "id": running,
     }
 

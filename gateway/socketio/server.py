@@ -5,6 +5,7 @@ python-socketio calls in here. `gateway.socketio.packets` gives all events one n
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,10 +16,11 @@ from socketio.exceptions import ConnectionRefusedError
 from gateway.core import Core
 from gateway.observability.request_log import RequestLog
 from gateway.scheduling.quotas import RateLimit
-from gateway.security.access import AccessControl, bearer
+from gateway.security.access import AccessControl, bearer, client_address
 from gateway.security.origins import Origins
 from gateway.security.tokens_file import TokenHolder
-from gateway.sessions.session import Session
+from gateway.sessions.pacing import BURST, CONNECTION_BURST, CONNECTION_RATE, RATE, Pacing
+from gateway.sessions.session import Session, owner
 from gateway.socketio import engineio_hooks, replies
 from gateway.socketio.endpoints import Endpoints
 from gateway.socketio.flusher import Flusher
@@ -30,8 +32,17 @@ from protocol.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
 
+FRAMES_PER_SECOND = 2
+"""Messages of the maximum size from one client, or as many bytes in smaller ones."""
 FLUSH_SECONDS = 1.0
 """Time to send what waits when the server stops."""
+
+
+TOO_MANY = (
+    f"too many clients connect from there: more than {BURST} at once and {RATE:g} a second; "
+    "try again in a few seconds"
+)
+GONE = "the connection has ended"
 
 
 class SocketIo:
@@ -42,6 +53,8 @@ class SocketIo:
         self._core = core
         self._access = access
         self._refused = RateLimitedLog(log)
+        self._connection_pace = Pacing(CONNECTION_BURST, CONNECTION_RATE)
+        self._owner_pace = Pacing(BURST, RATE)
         self._flusher = flusher
         self._endpoints = Endpoints(core)
         self._sio = socketio.AsyncServer(
@@ -64,7 +77,8 @@ class SocketIo:
             log.warning("clients are served by python-socketio alone, which is slower: %s", unknown)
         else:
             emptied = flusher.room_freed if self._direct else None
-            engineio_hooks.install(self._sio, settings.max_frame, emptied)
+            rate = FRAMES_PER_SECOND * settings.max_frame if settings.event_rate else 0
+            engineio_hooks.install(self._sio, settings.max_frame, emptied, rate=rate)
 
     def attach(self, app: web.Application) -> None:
         self._sio.attach(app)
@@ -78,16 +92,22 @@ class SocketIo:
         await self._sio.shutdown()
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
-        holder = self._admit(environ["aiohttp.request"], auth)
+        request = environ["aiohttp.request"]
+        holder, address = self._admit(request, auth), client_address(request.remote)
+        await self._pace(sid, owner(holder, address))
         resume = resume_auth(auth)
         new = Session(
             sid,
             SendQueue(self._transport(sid), self._flusher),
             self._core.quotas.of(holder),
             RateLimit(self._core.settings.event_rate),
+            address,
             resumable=resume.resumable,
         )
         session = await self._core.sessions.arrive(new, resume.token)
+        if engineio_hooks.has_ended(self._sio, sid):
+            await self._disconnect(sid, "while it connected")
+            raise ConnectionRefusedError(GONE)
         # After the packet that confirms the connection.
         asyncio.get_running_loop().call_soon(self._greet, session, sid, resume)
         name = f" as {holder.name}" if holder.name else ""
@@ -100,7 +120,8 @@ class SocketIo:
             return  # it disconnected meanwhile
         running = session.unfinished(resume.id)
         connection = session.connection
-        connection.event(*replies.session_event(session, running.state.id if running else None))
+        id = running.state.id if running else None
+        connection.event(*replies.session_event(session, self._core.mounted.active, id))
         if running:
             running.attach(connection, resume.have if running.state.id == resume.id else 0)
         if session.lost_generation:
@@ -122,6 +143,19 @@ class SocketIo:
             else "this server needs a token: connect with auth {token: …}, or with the header "
             "Authorization: Bearer …"
         )
+
+    async def _pace(self, sid: str, owner: str) -> None:
+        """Wait until it is its turn. Nothing else of this connection is read meanwhile."""
+        connection = engineio_hooks.connection_id(self._sio, sid)
+        for pacing, key in ((self._connection_pace, connection), (self._owner_pace, owner)):
+            seconds = pacing.wait(key, time.monotonic())
+            if seconds is None:
+                self._refused.warning("refused a client: too many connect at the same time")
+                raise ConnectionRefusedError(TOO_MANY)
+            if seconds:
+                await asyncio.sleep(seconds)
+        if engineio_hooks.has_ended(self._sio, sid):
+            raise ConnectionRefusedError(GONE)
 
     async def _disconnect(self, sid: str, why: str = "") -> None:
         if session := self._core.sessions.connected.get(sid):

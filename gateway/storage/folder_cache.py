@@ -59,7 +59,7 @@ def signature(*paths: str | os.PathLike[str]) -> Signature:
         except (OSError, ValueError):
             parts.append(-1)
             continue
-        if status.st_ctime_ns > now - RACY_NS:
+        if abs(now - status.st_ctime_ns) < RACY_NS:  # further ahead: the clock was set back
             return None
         parts += (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return tuple(parts)

@@ -1,14 +1,14 @@
-"""Locks in the run folder, for one gateway and one launcher; the handshake secret."""
+"""Locks in the run folder, for one gateway and one launcher."""
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import CannotStart
-from protocol.run_folder import lock_file, secret_file, workers_address
+from gateway.storage.secret_files import HelloSecrets
+from protocol.run_folder import lock_file, workers_address
 
 
 class LockHeld(Exception):
@@ -16,20 +16,22 @@ class LockHeld(Exception):
 
 
 @contextmanager
-def run_lock(run: Path) -> Iterator[str]:
-    """Hold the run folder; yield this gateway's new secret, which only its owner can read.
+def run_lock(run: Path) -> Iterator[HelloSecrets]:
+    """Hold the run folder; yield the secrets of this gateway's workers, of which there are none
+    yet. They end with the block.
 
     Without the lock, libzmq would let a second gateway take over the first one's workers
     silently. Raise CannotStart when another gateway holds it.
     """
     try:
         with file_lock(lock_file(run)):
+            hello = HelloSecrets(run)
             try:
-                yield new_secret(secret_file(run))
+                yield hello
             finally:
+                hello.clear()
                 socket = workers_address(run).removeprefix("ipc://")  # libzmq leaves it behind
-                for left in (secret_file(run), Path(socket)):
-                    left.unlink(missing_ok=True)
+                Path(socket).unlink(missing_ok=True)
     except LockHeld:
         raise CannotStart(f"another gateway uses the run folder {run}") from None
 
@@ -63,14 +65,3 @@ def file_lock(path: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def new_secret(path: Path) -> str:
-    """Write a random secret to a new file that only its owner can read."""
-    secret = secrets.token_hex(16)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
-    return secret

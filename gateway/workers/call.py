@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Hashable
 
 from gateway.workers.fleet import Worker
-from protocol.errors import ProtocolError
 from protocol.messages import (
     Chunk,
     Credit,
@@ -55,9 +54,5 @@ class Call:
 Feed = Callable[[Call, Chunk], None]
 
 
-def too_late(call: Call, chunk: Chunk) -> None:
-    """Ignore it: the request is cancelled, and the worker will know in a moment."""
-
-
 def no_chunks(call: Call, chunk: Chunk) -> None:
-    raise ProtocolError(f"a chunk for request {chunk.id}, which streams nothing")
+    """Ignore it: the request streams nothing, or is over and the worker will know in a moment."""

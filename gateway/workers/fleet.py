@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from protocol.messages import Heartbeat, Hello, Loaded
 
+ON_THE_WAY = 10.0
+"""Seconds that a request may take to a worker whose heartbeats arrive."""
+
 
 @dataclass(slots=True, eq=False)
 class Worker:
@@ -21,6 +24,8 @@ class Worker:
     model: str
     last_heard: float
     used_at: float
+    entry: str = ""
+    """Of a remote worker: its entry in the list of keys."""
     context_size: int = 0
     sandbox: dict[str, str] = field(default_factory=dict)
     """As Hello says."""
@@ -31,6 +36,8 @@ class Worker:
     requests: set[int] = field(default_factory=set)
     retiring: bool = False
     """It was asked to stop: it gets no requests, and its end is no crash."""
+    missing: dict[int, float] = field(default_factory=dict)
+    """Those of `requests` that were not in the last heartbeat, and since when."""
     reserved: int = 0
     """Slots promised to requests that are about to be sent."""
     steps: int = -1
@@ -40,6 +47,11 @@ class Worker:
     @property
     def name(self) -> str:
         return self.identity.decode(errors="replace")
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is on another machine: its pid means nothing here."""
+        return bool(self.entry)
 
     def serves(self, model: str) -> bool:
         return self.model == model and not self.loading and not self.retiring
@@ -83,7 +95,7 @@ class Fleet:
 
     # Join and leave.
 
-    def join(self, identity: bytes, hello: Hello, now: float) -> Worker:
+    def join(self, identity: bytes, hello: Hello, now: float, entry: str = "") -> Worker:
         """A worker said Hello, for the first time or again; its earlier requests are gone."""
         worker = Worker(
             identity=identity,
@@ -94,6 +106,7 @@ class Fleet:
             resumable=hello.resumable,
             sandbox=hello.sandbox,
             model=hello.model,
+            entry=entry,
             last_heard=now,
             used_at=now,
             progress_at=now,
@@ -130,11 +143,24 @@ class Fleet:
         """A message arrived from it."""
         worker.last_heard = now
 
-    def beat(self, worker: Worker, beat: Heartbeat, now: float) -> None:
+    def beat(self, worker: Worker, beat: Heartbeat, now: float) -> list[int]:
+        """Return the ids of requests that the worker has lost.
+
+        Their answers may be just behind the heartbeat, so they must be missing in two. If the
+        worker has not received a later request, they may still be on the way to it.
+        """
         if beat.steps != worker.steps or not beat.active:
             worker.steps = beat.steps
             worker.progress_at = now
         worker.last_heard = now
+        held = set(beat.requests)
+        before = worker.missing
+        worker.missing = {id: before.get(id, now) for id in worker.requests if id not in held}
+        return [
+            id
+            for id, since in worker.missing.items()
+            if id in before and (id <= beat.last or now - since >= ON_THE_WAY)
+        ]
 
     # Models.
 

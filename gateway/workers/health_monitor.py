@@ -53,7 +53,7 @@ class HealthMonitor:
         stalled = now - worker.progress_at
         limit = self._load_limit if worker.loading else self._stall_limit
         if now - worker.last_heard > MISSED_HEARTBEATS * self._link.heartbeat:
-            self._link.kill(worker, f"was silent for {MISSED_HEARTBEATS} heartbeats and was ended")
+            self._end_silent(worker)
         elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
         elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
@@ -62,3 +62,11 @@ class HealthMonitor:
             self._link.fleet.retire(worker, now)
             if not await self._stop_worker(worker):
                 self._link.keep(worker)
+
+    def _end_silent(self, worker: Worker) -> None:
+        """A remote worker may be alive behind a broken line, and join again later."""
+        how = f"was silent for {MISSED_HEARTBEATS} heartbeats"
+        if worker.remote:
+            self._link.lose(worker.identity, how)
+        else:
+            self._link.kill(worker, f"{how} and was ended")

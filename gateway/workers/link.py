@@ -1,33 +1,32 @@
 """The ZeroMQ link: send requests to workers, and hand their chunks and answers on."""
 
 import asyncio
-import itertools
 import logging
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+import zmq
+
 from gateway.observability.metrics import Metrics
-from gateway.workers.call import Answer, Call, Feed, no_chunks, too_late
+from gateway.workers.call import Answer, Call, Feed, no_chunks
+from gateway.workers.calls import Calls, lost
 from gateway.workers.fleet import Fleet, Worker
-from gateway.workers.handshake import Handshake
+from gateway.workers.handshake import Handshake, Peer
 from gateway.workers.process_watch import ProcessWatch
-from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent
-from protocol.codec import decode, encode
+from gateway.workers.strangers import DISMISSAL, Strangers, withdrawn
+from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent, peer_of
+from protocol.codec import MAX_ITEMS, decode, encode, ids_of, unsendable
 from protocol.errors import ErrorCode, ProtocolError
 from protocol.logs import RateLimitedLog
 from protocol.messages import (
-    Cancel,
     Chunks,
     Failed,
-    Finished,
     Heartbeat,
     Hello,
     Introduce,
-    Loaded,
     Message,
+    Quit,
     Refused,
     Welcome,
 )
@@ -36,8 +35,12 @@ log = logging.getLogger(__name__)
 
 OVERDUE = 1.5
 """Heartbeats; a worker without a message for longer counts as silent."""
+MAX_HELLO = 2**16
+"""Bytes of a Hello, and of any frame of a peer that has not said one."""
 DIED = "died"
 """How a worker was lost, before a post-mortem says more."""
+WITHDRAWN = "was dismissed: its key was withdrawn"
+"""How a remote worker was lost that did nothing wrong."""
 
 
 class WorkerObserver(Protocol):
@@ -71,17 +74,20 @@ class Link:
         remote: RemoteEndpoint | None = None,
         batch: Batch | None = None,
         heartbeat: float = 1.0,
+        dismissal: float = DISMISSAL,
     ) -> None:
         """`remote` is the address for workers on other machines. `batch` is called before and
-        after each batch of messages. `heartbeat` in seconds."""
+        after each batch of messages. `heartbeat` in seconds; `dismissal`: see `Strangers`."""
         self.fleet = fleet
         self._handshake = handshake
         self._metrics = metrics
         self.heartbeat = heartbeat
-        self._epoch = secrets.randbits(31)
-        self._ids = itertools.count((self._epoch << 32) + 1)
-        self._calls: dict[int, Call] = {}
+        self._calls = Calls(
+            fleet, metrics, send=self.send, now=lambda: self._loop.time(),
+            released=lambda worker: self._observer.released(worker),
+        )  # fmt: skip
         self._watches: dict[bytes, ProcessWatch] = {}
+        self._strangers = Strangers(dismissal)
         self._refused = RateLimitedLog(log)
         self._dropped = RateLimitedLog(log)
         self._router = Router(address, self._take, remote=remote, batch=batch)
@@ -101,8 +107,7 @@ class Link:
             finally:
                 for watch in self._watches.values():
                     watch.stop()
-                for call in self._calls.values():
-                    call.answer.cancel()
+                self._calls.close()
 
     @asynccontextmanager
     async def request(
@@ -119,100 +124,101 @@ class Link:
         worker; its slot is free again when the worker says so. `tag` is the caller's: see
         `tags`.
         """
-        call = Call(self.send, next(self._ids), worker, feed, tag)
-        self._calls[call.id] = call
-        self.fleet.assign(worker, call.id, self._loop.time())
+        call = self._calls.start(worker, feed, tag)
         try:
             if self.fleet.find(worker.identity) is worker:
-                self.send(worker, build(call.id))
+                self._start(call, build(call.id))
             else:
-                call.answer.set_result(_lost(call.id, worker, "is gone"))
+                call.answer.set_result(lost(call.id, worker, "is gone"))
             yield call
         finally:
-            # A cancelled task has cancelled `answer`, on which it waited: that is no answer.
-            if call.answer.done() and not call.answer.cancelled():
-                self._calls.pop(call.id, None)
-            else:
-                call.feed, call.cancelled_at = too_late, self._loop.time()
-                call.answer.cancel()
-                self.send(worker, Cancel(call.id))
+            self._calls.leave(call)
+
+    def _start(self, call: Call, message: Message) -> None:
+        frame = encode(message)
+        if why := unsendable(message, frame):
+            error = f"the request cannot be sent to a worker: {why}"
+            return self._calls.end(call, Failed(call.id, ErrorCode.BAD_REQUEST, error))
+        self._send_frame(call.worker.identity, frame)
 
     def send(self, worker: Worker, message: Message) -> None:
         self._send(worker.identity, message)
 
     def _send(self, identity: bytes, message: Message) -> None:
-        match self._router.send(identity, encode(message)):
+        self._send_frame(identity, encode(message))
+
+    def _send_frame(self, identity: bytes, frame: bytes) -> None:
+        match self._router.send(identity, frame):
             case Sent.FULL:
                 self.lose(identity, "does not read its messages any more")
             case Sent.UNREACHABLE:
                 self.lose(identity, DIED)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, sender: zmq.Frame, frames: list[bytes]) -> None:
+        identity = sender.bytes
         try:
-            if len(frames) != 2:
-                raise ProtocolError(f"{len(frames)} frames")
-            identity, frame = frames
-            message = decode(frame)
+            if len(frames) != 1:
+                raise ProtocolError(f"{len(frames) + 1} frames")
             worker = self.fleet.find(identity)
+            if worker is None and len(frames[0]) > MAX_HELLO:
+                raise ProtocolError(f"{len(frames[0])} bytes from a stranger")
+            message = decode(frames[0])
             if isinstance(message, Hello):
-                self._welcome(identity, message)
+                if len(frames[0]) > MAX_HELLO:
+                    raise ProtocolError(f"a Hello of {len(frames[0])} bytes")
+                self._welcome(identity, message, peer_of(sender))
             elif worker is None:
-                self._send(identity, Introduce())
+                if answer := self._strangers.answer(identity, self._loop.time()):
+                    self._send(identity, answer)
             else:
                 self._deliver(worker, message)
         except ProtocolError as error:
-            self._dropped.warning("dropped a frame from %r: %s", frames[0][:64], error)
+            self._dropped.warning("dropped a frame from %r: %s", identity[:64], error)
+            if frames and (worker := self.fleet.find(identity)):
+                self._calls.fail_unreadable(worker, ids_of(frames[-1]))
 
-    def _welcome(self, identity: bytes, hello: Hello) -> None:
-        if reason := self._handshake.objection(identity, hello):
+    def _welcome(self, identity: bytes, hello: Hello, peer: Peer) -> None:
+        now = self._loop.time()
+        if self._handshake.too_early(hello, peer):
+            return self._send(identity, Introduce())
+        dismissed = self._strangers.objection(identity, now)
+        if reason := dismissed or self._handshake.objection(identity, hello, peer):
             name = identity[:64].decode(errors="replace")
             self._refused.warning("refused worker %s: %s", name, reason)
             return self._send(identity, Refused(ErrorCode.REFUSED, reason))
         if known := self.fleet.find(identity):
-            self._abandon(known, "started over")
-        elif hello.host == socket.gethostname() and not self._handshake.is_remote(hello):
-            self._watches[identity] = ProcessWatch(hello.pid, lambda: self.lose(identity, DIED))
-        worker = self.fleet.join(identity, hello, self._loop.time())
-        self._send(identity, Welcome(self.heartbeat, self._epoch))
+            self._calls.fail_all(known, "started over")
+        self._strangers.forget(identity)
+        self._watch(identity, peer.pid)
+        worker = self.fleet.join(identity, hello, now, self._handshake.entry(hello, peer))
+        self._send(identity, Welcome(self.heartbeat, self._calls.epoch))
         log.info("worker %s joined, holding %s", worker.name, worker.model or "no model")
         self._observer.joined(worker)
+
+    def _watch(self, identity: bytes, pid: int) -> None:
+        """Watch the process that connected; a pid that nothing but a Hello names is not watched,
+        so it is never signalled."""
+        if earlier := self._watches.pop(identity, None):
+            earlier.stop()
+        if pid:
+            self._watches[identity] = ProcessWatch(pid, lambda: self.lose(identity, DIED))
 
     def _deliver(self, worker: Worker, message: Message) -> None:
         now = self._loop.time()
         self.fleet.hear(worker, now)
         if isinstance(message, Chunks):
             for chunk in message.chunks:
-                if call := self._call(worker, chunk.id):
+                if call := self._calls.find(worker, chunk.id):
+                    if not 0 <= chunk.count <= MAX_ITEMS:  # it is credit, and may be summed up
+                        raise ProtocolError(f"a chunk of {chunk.count} tokens")
                     call.feed(call, chunk)
         elif isinstance(message, Answer):
-            if call := self._call(worker, message.id):
-                self._answer(call, message)
+            if call := self._calls.find(worker, message.id):
+                self._calls.end(call, message)
         elif isinstance(message, Heartbeat):
-            self.fleet.beat(worker, message, now)
+            self._calls.reconcile(worker, message, self.heartbeat)
         else:
             raise ProtocolError(f"{type(message).__name__} is a message to workers")
-
-    def _call(self, worker: Worker, id: int) -> Call | None:
-        """The request, if it is this worker's. Otherwise the message is late, or forged."""
-        call = self._calls.get(id)
-        return call if call and call.worker is worker else None
-
-    def _answer(self, call: Call, answer: Answer) -> None:
-        del self._calls[call.id]
-        if isinstance(answer, Loaded):
-            self.fleet.loaded(call.worker, answer)
-        self.fleet.release(call.worker, call.id, self._loop.time())
-        self._count(call, answer)
-        if not call.answer.done():
-            call.answer.set_result(answer)
-        self._observer.released(call.worker)
-
-    def _count(self, call: Call, answer: Answer) -> None:
-        if call.cancelled_at:
-            self._metrics.cancel.observe(self._loop.time() - call.cancelled_at)
-        if isinstance(answer, Finished):
-            self._metrics.prompt_tokens += answer.prompt_tokens
-            self._metrics.reused_tokens += answer.reused_tokens
 
     def lose(self, identity: bytes, how: str) -> None:
         """Remove a worker at once. Its requests fail later, when it is known how it ended."""
@@ -228,10 +234,21 @@ class Link:
         return bool(watch and watch.stopped)
 
     def kill(self, worker: Worker, how: str) -> None:
-        """Kill the process of a useless worker, and remove it."""
+        """Kill the process of a useless worker, and remove it. A remote one is told to quit."""
         if watch := self._watches.get(worker.identity):
             watch.kill()
         self.lose(worker.identity, how)
+        if worker.remote:
+            self._dismiss(worker, Quit(f"it {how}"))
+
+    def withdraw(self, worker: Worker) -> None:
+        """Remove a remote worker whose key was withdrawn, and have its process end."""
+        self.lose(worker.identity, WITHDRAWN)
+        self._dismiss(worker, withdrawn())
+
+    def _dismiss(self, worker: Worker, farewell: Quit | Refused) -> None:
+        self._strangers.dismiss(worker.identity, farewell, self._loop.time())
+        self._send(worker.identity, farewell)
 
     def silent(self, worker: Worker) -> bool:
         """Whether a heartbeat is overdue."""
@@ -244,20 +261,10 @@ class Link:
 
     def tags(self, worker: Worker) -> list[Hashable]:
         """The tags of its unanswered requests."""
-        calls = [self._calls[id] for id in worker.requests if id in self._calls]
-        return [call.tag for call in calls if call.tag is not None]
+        return self._calls.tags(worker)
 
     def fail(self, worker: Worker, how: str) -> None:
         """Fail the unanswered requests of a lost worker."""
         if not worker.retiring:
             self._metrics.worker_lost(how)
-        self._abandon(worker, how)
-
-    def _abandon(self, worker: Worker, how: str) -> None:
-        for id in list(worker.requests):
-            if call := self._calls.get(id):
-                self._answer(call, _lost(id, worker, how))
-
-
-def _lost(id: int, worker: Worker, how: str) -> Failed:
-    return Failed(id, ErrorCode.WORKER_LOST, f"the worker of the binding {worker.binding} {how}")
+        self._calls.fail_all(worker, how)

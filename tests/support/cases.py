@@ -1,5 +1,6 @@
 """Hostile payloads: each event with each kind of value in each field, as JSON text."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -174,3 +175,52 @@ def unknown() -> Iterator[Case]:
 
 
 CASES = [*in_fields(), *as_payloads(), *names(), *unknown()]
+
+
+def _schema(value: object) -> dict[str, str]:
+    return {"json_schema": json.dumps(value)}
+
+
+def _grammar(source: str) -> dict[str, str]:
+    return {"grammar": f"root ::= {source}"}
+
+
+TWICE = {f"a_{n}": {"anyOf": [{"$ref": f"#/$defs/a_{n + 1}"}] * 2} for n in range(40)}
+HOSTILE_GRAMMARS = {
+    "maxLength 50,000,000": _schema({"type": "string", "maxLength": 50_000_000}),
+    "minLength 10^8": _schema({"type": "string", "minLength": 10**8}),
+    "maxItems 10^8": _schema({"type": "array", "items": {"type": "string"}, "maxItems": 10**8}),
+    "open parentheses": _grammar("(" * 49_000),
+    "nested parentheses": _grammar("(" * 49_000 + '"a"' + ")" * 49_000),
+    "quantified quantifiers": _grammar('"a"' + "?" * 50_000),
+    "left recursion": _grammar('root "a" | "b"'),
+    "left recursion behind what is empty": _grammar('x root "a" | "b"\nx ::= y\ny ::= ""'),
+    "a repetition backwards": _grammar('"a"{5,2}'),
+    "3,000 stars": _grammar("[a-z ]*" * 3000 + " " + "x? " * 25_000 + '\nx ::= "q"'),
+    "a token": _grammar('"a" <[5]>'),
+    "an endless reference": _schema({"$ref": "#"}),
+    "a deep schema": {"json_schema": '{"items":' * 5000 + "{}" + "}" * 5000},
+    "a pattern of 10^8": _schema({"type": "string", "pattern": "^(a{10000}){100000000}$"}),
+    "a deep pattern": _schema({"pattern": "^" + "(" * 4000 + "a" + ")" * 4000 + "$"}),
+}
+"""Refused, with the limit; most of them would end or stall llama.cpp's own parser."""
+EXPENSIVE_GRAMMARS = {
+    "maxLength 50,000": _schema({"type": "string", "maxLength": 50_000}),
+    "maxItems 50,000": _schema({"type": "array", "items": {"type": "string"}, "maxItems": 50_000}),
+    "50 stars": _grammar("[a-z ]* " * 50),
+    "1,000 stars": _grammar("[a-z ]* " * 1000),
+    "an expensive second token": _grammar("[a-z ] " + "[a-z ]* " * 9000),
+    "two ways for each letter": _grammar('[a-z ] root "x" | [a-z ] root "y" | "z"'),
+    "counted in counted": _grammar("([a-z ]{1,1000}){1,1000}"),
+    "references in pairs": _schema({"$ref": "#/$defs/a_0", "$defs": {**TWICE, "a_40": {}}}),
+}
+"""Answered, or ended when a token costs too much."""
+SENSIBLE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        f"field {n}": {"type": "string", "maxLength": 2000}
+        if n % 2
+        else {"type": "array", "items": {"type": "string", "maxLength": 2000}, "maxItems": 500}
+        for n in range(200)
+    },
+}

@@ -85,8 +85,9 @@ class Home:
         assert process.poll() is None, self.log("gateway")
         return process
 
-    def worker(self, binding: str) -> subprocess.Popen[bytes]:
-        return self.start(sys.executable, "-m", "worker", binding, name=f"worker-{binding}")
+    def worker(self, binding: str, *flags: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker", binding, *flags]
+        return self.start(*command, name=f"worker-{binding}")
 
     def start_plain(self, module: str) -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "-m", module, name=module)

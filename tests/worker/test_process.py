@@ -141,11 +141,11 @@ def test_the_secret_is_read_from_the_run_folder_at_every_hello(home: Path) -> No
     from protocol.run_folder import make_run_folder, secret_file, workers_address
 
     run = make_run_folder(home)
-    secret_file(run).parent.mkdir()
-    secret_file(run).write_text("first\n")
+    secret_file(run, "echo").parent.mkdir(parents=True)
+    secret_file(run, "echo").write_text("first\n")
     with Gateway(workers_address(run)) as gateway, worker("echo", home):
         assert gateway.welcome().secret == "first"
-        secret_file(run).write_text("second")
+        secret_file(run, "echo").write_text("second")
         gateway.send(Introduce())
         assert gateway.until(Hello).secret == "second"
 

@@ -12,6 +12,8 @@ from protocol.messages import (
     Chunk,
     Detokenize,
     Detokenized,
+    Embed,
+    Embedded,
     Failed,
     Finished,
     Generate,
@@ -23,6 +25,7 @@ from protocol.messages import (
 )
 from protocol.sampling import Sampling
 from worker.binding import (
+    BadRequest,
     Binding,
     BindingError,
     ContextOverflow,
@@ -64,6 +67,8 @@ class Letters(Binding):
                     raise ValueError("an exclamation\nmark")
                 if letter == "?":
                     raise BindingError("no questions, please")
+                if letter == "%":
+                    raise BadRequest("no percentages")
                 if letter == "#":
                     raise MemoryError
                 yield Piece(letter, (ord(letter),))
@@ -140,6 +145,42 @@ def test_generations_take_turns_and_each_pass_is_one_batch() -> None:
     ]
     assert [stream for stream in streams if stream] == [["a", "x"], ["b", "y"], ["c", "z"]]
     assert script.answer(2) == Finished(2, "stop", 3)
+
+
+class Batching(Letters):
+    """Computes a letter for each that has joined, in the first `next` that needs one."""
+
+    slots = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined: dict[Request, int] = {}
+        self.steps = 0
+
+    def generate(self, request: Request) -> Iterator[Piece]:
+        self.joined[request] = taken = 0
+        yield Piece()
+        while taken < len(request.prompt):
+            if self.joined[request] == taken:
+                self.steps += 1
+                for each in self.joined:
+                    self.joined[each] += 1
+            yield Piece(request.prompt[taken], (self.steps,))
+            taken += 1
+        del self.joined[request]
+
+
+def test_who_joins_a_batch_is_in_its_next_step_and_has_the_token_at_once() -> None:
+    script = Script(Batching())
+    script.when(lambda: script.text(2) == "ab", lambda pump: pump.submit(generate(3, "xyz")))
+    script.run(LOAD, generate(2, "abcdef"), answers=3)
+    streams = [
+        [chunk.text for chunk in batch if isinstance(chunk, Chunk)] for batch in script.batches
+    ]
+    assert [stream for stream in streams if stream] == [
+        ["a"], ["b"], ["c", "x"], ["d", "y"], ["e", "z"], ["f"],
+    ]  # fmt: skip
+    assert [chunk.tokens for chunk in script.chunks(3)] == [[3], [4], [5]]
 
 
 def test_chunks_carry_the_ids_of_their_tokens() -> None:
@@ -222,6 +263,14 @@ def test_a_binding_that_raises_fails_one_request(prompt: str, error: str) -> Non
     assert script.answer(2) == Failed(2, ErrorCode.BINDING_ERROR, error)
     assert (script.text(2), script.text(3)) == ("ab", "abcd")
     assert script.answer(3).reason == "stop"
+
+
+def test_a_request_that_can_never_succeed_is_told_as_bad_request() -> None:
+    script = Script(Letters())
+    script.run(LOAD, generate(2, "ab%"), generate(3, "abcd"))
+    assert script.answer(2) == Failed(2, ErrorCode.BAD_REQUEST, "no percentages")
+    assert (script.text(3), script.answer(3).reason) == ("abcd", "stop")
+    assert issubclass(BadRequest, BindingError)
 
 
 def test_nobody_survives_a_memory_error() -> None:
@@ -493,3 +542,128 @@ def test_exchanges_that_do_not_fit_are_dropped_from_its_form_too() -> None:
     blocks = ["1" * 4, "2" * 4]
     script.run(Load(1, "small"), generate(2, "p", n_predict=20, blocks=blocks, turns=turns))
     assert script.text(2).startswith("<|3>")
+
+
+class Slow(Letters):
+    """Embeds a text in as many pieces as it has letters."""
+
+    def embed_pieces(self, text: str) -> Iterator[list[float] | None]:
+        self.happened.append(f"embed {text}")
+        try:
+            for letter in text:
+                self.happened.append(letter)
+                if letter == "!":
+                    raise BindingError("no exclamations, please")
+                yield None
+            yield [float(len(text))]
+        finally:
+            self.happened.append(f"close {text}")
+
+    def generate(self, request: Request) -> Iterator[Piece]:
+        for letter in request.prompt:
+            self.happened.append("pass")
+            yield Piece(letter, (ord(letter),))
+
+    def tokenize(self, text: str) -> list[int]:
+        self.happened.append("tokenize")
+        return [1]
+
+
+def test_between_two_passes_at_most_one_piece_of_unary_work_is_computed() -> None:
+    binding = Slow()
+    script = Script(binding)
+    embeds = [Embed(n, "xyz") for n in range(10, 16)]
+    script.run(LOAD, generate(2, "a" * 40), *embeds, *(Tokenize(n, "t") for n in range(20, 26)))
+    assert all(script.answer(embed.id) == Embedded(embed.id, [3.0]) for embed in embeds)
+    between = 0
+    for what in binding.happened:
+        between = 0 if what == "pass" else between + (what in ("x", "y", "z", "tokenize"))
+        assert between <= 1, binding.happened
+
+
+def test_one_kind_of_unary_work_does_not_wait_for_another_kind() -> None:
+    binding = Slow()
+    script = Script(binding)
+    script.run(LOAD, Embed(2, "x" * 50), Embed(3, "x" * 50), Tokenize(4, "t"), Detokenize(5, [1]))
+    ids = [getattr(answer, "id", 0) for answer in script.answers]
+    assert ids == [1, 4, 5, 2, 3]
+
+
+def test_embeddings_are_computed_one_after_another() -> None:
+    """A binding may have one context for them."""
+    binding = Slow()
+    script = Script(binding)
+    script.run(LOAD, Embed(2, "ab"), Embed(3, "cd"))
+    assert binding.happened[1:] == [
+        "embed ab", "a", "b", "close ab", "embed cd", "c", "d", "close cd", "end",
+    ]  # fmt: skip
+
+
+def test_a_cancel_ends_an_embedding_between_two_pieces() -> None:
+    binding = Slow()
+    script = Script(binding)
+    original = Slow.embed_pieces
+
+    def watched(text: str) -> Iterator[list[float] | None]:
+        for count, piece in enumerate(original(binding, text)):
+            if text == "long" * 10 and count == 3:
+                script.pump.cancel(2)
+            yield piece
+
+    binding.embed_pieces = watched  # type: ignore[method-assign]
+    script.run(LOAD, Embed(2, "long" * 10), Embed(3, "ab"))
+    assert script.answer(2) == Finished(2, "cancelled", 0)
+    assert script.answer(3) == Embedded(3, [2.0])
+    assert binding.happened.count("g") < 3
+    assert "close " + "long" * 10 in binding.happened
+
+
+def test_each_piece_of_unary_work_is_a_step() -> None:
+    script = Script(Slow())
+    script.run(LOAD, Embed(2, "x" * 100))
+    assert script.pump.steps > 100
+
+
+def test_a_load_waits_until_no_unary_request_is_open() -> None:
+    binding = Slow()
+    script = Script(binding)
+    script.run(LOAD, Embed(2, "ab"), Tokenize(3, "t"), Load(4, "other"))
+    assert binding.happened.index("load other") > binding.happened.index("close ab")
+    assert [getattr(answer, "id", 0) for answer in script.answers] == [1, 3, 2, 4]
+
+
+def test_an_embedding_that_fails_fails_alone() -> None:
+    script = Script(Slow())
+    script.run(LOAD, Embed(2, "ab!"), Embed(3, "ab"))
+    assert script.answer(2) == Failed(2, ErrorCode.BINDING_ERROR, "no exclamations, please")
+    assert script.answer(3) == Embedded(3, [2.0])
+
+
+def test_an_iterator_without_a_result_is_the_bindings_error() -> None:
+    class Empty(Letters):
+        def tokenize_pieces(self, text: str) -> Iterator[list[int] | None]:
+            return iter([None, None])
+
+    script = Script(Empty())
+    script.run(LOAD, Tokenize(2, "x"))
+    assert script.answer(2) == Failed(
+        2, ErrorCode.BINDING_ERROR, "the binding ended without a result"
+    )
+
+
+def test_progress_inside_a_native_call_is_part_of_the_steps() -> None:
+    class Native(Letters):
+        operations = 0
+
+        def progress(self) -> int:
+            if self.operations == 13:
+                raise ZeroDivisionError
+            return self.operations
+
+    binding = Native()
+    pump = Script(binding).pump
+    before = pump.steps
+    binding.operations = 12
+    assert pump.steps == before + 12
+    binding.operations = 13
+    assert pump.steps == before

@@ -54,6 +54,38 @@ def abstract(name):
         return "connected"
 
 
+def unix(path):
+    with socket.socket(socket.AF_UNIX) as out:
+        out.connect(path)
+        return "connected"
+
+
+def segment(key):
+    """Of System V shared memory, of any size."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.shmget(int(key), ctypes.c_size_t(0), 0) < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    return "attached"
+
+
+def fork(times):
+    """Number of processes that it could start; all are gone afterwards."""
+    children = []
+    try:
+        while len(children) < int(times):
+            child = os.fork()
+            if not child:
+                signal.pause()
+                os._exit(0)
+            children.append(child)
+    except OSError:
+        pass
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return str(len(children))
+
+
 def allocate(mebibytes):
     return str(len(bytearray(int(mebibytes) * 2**20)))
 
@@ -83,7 +115,7 @@ TRICKS = {
     "run": lambda program: subprocess.run(program.split(), capture_output=True, text=True).stdout,
     "thread": lambda _: str(threading.Thread(target=print).start()),
     "tcp": tcp, "udp": udp, "abstract": abstract, "allocate": allocate, "status": status,
-    "mount": mount,
+    "mount": mount, "unix": unix, "segment": segment, "fork": fork,
 }
 
 
@@ -136,6 +168,7 @@ class Prison:
     def __init__(self, gateway: Gateway, hello: Hello) -> None:
         self.gateway = gateway
         self.sandbox = hello.sandbox
+        self.base = self.beside = Path()  # for those who keep it in a folder of their own
         gateway.load("any")
 
     def tries(self, what: str, argument: object = "") -> str:
@@ -152,7 +185,9 @@ def imprisoned(gateway: Gateway, home: Path, *flags: str, **settings: str) -> An
 
 
 def is_refused(answer: str) -> bool:
-    return answer.startswith(("PermissionError", "OSError", "ConnectionRefused", "TimeoutError"))
+    """What it may not know of is not there."""
+    errors = "PermissionError", "OSError", "FileNotFoundError", "ConnectionRefused", "TimeoutError"
+    return answer.startswith(errors)
 
 
 linux = pytest.mark.skipif(
@@ -239,24 +274,52 @@ def test_its_memory_is_limited_where_the_configuration_says_so(
         assert "memory" not in prison.sandbox and "GiB" not in prison.tries("allocate", 400)
 
 
-def test_a_card_may_ask_for_the_network_and_for_folders(
-    gateway: Gateway, home: Path, listening: int
-) -> None:
+def test_a_card_gets_what_the_operator_allows(gateway: Gateway, home: Path, listening: int) -> None:
     for name in ("cache", "notes"):
         (home / name).mkdir()
         (home / name / "there").write_text("x")
     (home / "bindings" / "prisoner" / "binding_card.yaml").write_text(
         f"network: true\nreads: {home / 'cache'}\nwrites: [{home / 'notes'}, /nowhere]\n"
     )
-    with imprisoned(gateway, home):
+    with imprisoned(gateway, home, allow="network,reads,writes"):
         prison = Prison(gateway, gateway.welcome())
-        assert prison.sandbox["network"] == "open: the binding's card requests the network"
+        assert prison.sandbox["network"] == (
+            "open: the binding's card asks for the network, and the configuration allows it"
+        )
+        granted = f"reads {home / 'cache'}", f"writes {home / 'notes'}, /nowhere"
+        assert prison.sandbox["card"] == f"asks for network, {', '.join(granted)}: allowed"
         assert prison.tries("tcp", listening) == "connected"
         assert prison.tries("read", home / "cache" / "there") == "x"
         assert prison.tries("write", home / "notes" / "there") == "4"
-        if prison.sandbox["files"] == "confined":
+        if prison.sandbox["files"].startswith("confined"):
+            assert prison.sandbox["files"] == f"confined, and {', and '.join(granted)}"
             assert is_refused(prison.tries("write", home / "cache" / "there"))
             assert is_refused(prison.tries("read", home / "tokens"))
+
+
+@linux
+@pytest.mark.parametrize("allowed", ["", "reads"])
+def test_a_card_gets_nothing_that_the_operator_did_not_allow(
+    gateway: Gateway, home: Path, listening: int, allowed: str
+) -> None:
+    (home / "notes").mkdir()
+    (home / "notes" / "there").write_text("x")
+    (home / "bindings" / "prisoner" / "binding_card.yaml").write_text(
+        f"network: true\nwrites: {home / 'notes'}\n"
+    )
+    with imprisoned(gateway, home, "--allow", allowed):
+        prison = Prison(gateway, gateway.welcome())
+        assert prison.sandbox["network"].startswith("confined")
+        assert prison.sandbox["files"] == "confined"
+        said = (
+            f"asks for network, writes {home / 'notes'}: not allowed; "
+            "bindings.prisoner.allow in config.yaml"
+        )
+        assert prison.sandbox["card"] == said
+        assert is_refused(prison.tries("tcp", listening))
+        assert is_refused(prison.tries("read", home / "notes" / "there"))
+        assert is_refused(prison.tries("write", home / "notes" / "there"))
+    assert log_of(home).count(f"the card of prisoner {said}") == 1
 
 
 @pytest.mark.parametrize("card", ["", "[1", "network: yes please", "- network: true", "reads: 7"])
@@ -264,15 +327,16 @@ def test_a_card_that_says_nothing_clear_asks_for_nothing(
     gateway: Gateway, home: Path, card: str, listening: int
 ) -> None:
     (home / "bindings" / "prisoner" / "binding_card.yaml").write_text(card)
-    with imprisoned(gateway, home):
+    with imprisoned(gateway, home, allow="network,reads,writes"):
         prison = Prison(gateway, gateway.welcome())
-        assert "card" not in prison.sandbox.get("network", "")
+        assert "card" not in prison.sandbox and "card" not in prison.sandbox["network"]
 
 
 def test_it_can_be_switched_off(gateway: Gateway, home: Path, listening: int) -> None:
     with imprisoned(gateway, home, sandbox="no"):
         prison = Prison(gateway, gateway.welcome())
-        assert prison.sandbox["files"] == prison.sandbox["network"] == "open: switched off"
+        assert set(prison.sandbox.values()) == {"open: switched off"}
+        assert {"files", "network", "sockets", "shared_memory"} <= set(prison.sandbox)
         assert prison.tries("read", home / "tokens") == "alice secret"
         assert prison.tries("tcp", listening) == "connected"
 
@@ -291,7 +355,8 @@ def test_without_namespaces_landlock_still_refuses_tcp(
 ) -> None:
     """What the system does not have keeps no worker from starting, and is reported."""
     command = (
-        "echo 0 > /proc/sys/user/max_net_namespaces && exec "
+        "echo 0 > /proc/sys/user/max_net_namespaces; echo 0 > /proc/sys/user/max_mnt_namespaces; "
+        "echo 0 > /proc/sys/user/max_ipc_namespaces; exec "
         f"{sys.executable} -m worker prisoner --home {home} --gateway {gateway.address} "
         f"--bindings_path {home / 'bindings'}"
     )
@@ -306,9 +371,80 @@ def test_without_namespaces_landlock_still_refuses_tcp(
             assert is_refused(prison.tries("tcp", listening))
         else:
             assert prison.sandbox["network"].startswith("open: ")
+        for measure in ("sockets", "shared_memory", "processes"):
+            assert prison.sandbox[measure].startswith("open: "), measure
+        assert prison.sandbox["files"] == "confined"
+        assert is_refused(prison.tries("read", home / "tokens"))
     finally:
         process.kill()
         process.wait()
+
+
+@linux
+@needs_unshare
+def test_without_powers_and_user_namespaces_files_are_out_of_reach_and_the_rest_is_said(
+    gateway: Gateway, home: Path, listening: int
+) -> None:
+    """As in most containers."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no setpriv here")
+    command = (
+        "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "
+        f"{sys.executable} -m worker prisoner --home {home} --gateway {gateway.address} "
+        f"--bindings_path {home / 'bindings'}"
+    )
+    process = subprocess.Popen(
+        ["unshare", "-Ur", "sh", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        prison = Prison(gateway, gateway.welcome())
+        for measure in ("sockets", "shared_memory", "processes"):
+            assert prison.sandbox[measure].startswith("open: "), measure
+        assert prison.sandbox["files"] == "confined"
+        assert is_refused(prison.tries("read", home / "tokens"))
+        if landlock.version() >= landlock.NETWORK_SINCE:
+            assert is_refused(prison.tries("tcp", listening))
+    finally:
+        process.kill()
+        process.wait()
+
+
+@linux
+def test_links_lead_to_what_a_worker_may_reach_and_to_nothing_else(
+    gateway: Gateway, home: Path
+) -> None:
+    """In a root of its own they have to be there as they are outside."""
+    (home / "disk" / "models" / "prisoner").mkdir(parents=True)
+    (home / "disk" / "models" / "prisoner" / "model.bin").write_text("weights")
+    (home / "disk" / "diary").write_text("dear diary")
+    (home / "first").symlink_to(home / "disk")
+    (home / "link").symlink_to("first/../disk/models")
+    (home / "disk" / "models" / "prisoner" / "out").symlink_to(home / "disk" / "diary")
+    (home / "loop").symlink_to(home / "loop")
+    (home / "bindings" / "prisoner" / "binding_card.yaml").write_text(
+        f"reads: [{home / 'loop'}, {home / 'nowhere' / 'at all'}]\n"
+    )
+    with imprisoned(gateway, home, "--models_path", str(home / "link"), allow="reads"):
+        prison = Prison(gateway, gateway.welcome())
+        path = home / "link" / "prisoner" / "model.bin"
+        assert prison.tries("read", path) == "weights"
+        assert prison.tries("read", path.resolve()) == "weights"
+        assert is_refused(prison.tries("read", path.with_name("out")))
+        assert is_refused(prison.tries("read", home / "disk" / "diary"))
+
+
+@linux
+def test_who_may_use_the_whole_file_tree_keeps_it_and_that_is_said(
+    gateway: Gateway, home: Path
+) -> None:
+    (home / "bindings" / "prisoner" / "binding_card.yaml").write_text("reads: /\n")
+    with imprisoned(gateway, home, allow="reads"):
+        prison = Prison(gateway, gateway.welcome())
+        assert prison.sandbox["sockets"] == "open: the binding may use the whole file tree"
+        assert prison.sandbox["files"] == "confined, and reads /"
+        assert prison.tries("read", home / "tokens") == "alice secret"
+        assert is_refused(prison.tries("write", home / "tokens"))
 
 
 needs_setpriv = pytest.mark.skipif(
@@ -353,12 +489,13 @@ def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
     script = """
         import ctypes, os, socket
         from worker.sandbox.confine import _drop_capabilities
-        from worker.sandbox.network_namespace import leave_network
+        from worker.sandbox.namespaces import leave_network, own_users
         if not os.getuid():
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
             ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as if it had always been so
         before = os.getuid(), os.getgid()
+        assert own_users()
         leave_network()
         _drop_capabilities()
         assert (os.getuid(), os.getgid()) == before
@@ -377,8 +514,8 @@ def test_who_is_not_root_leaves_the_network_too_and_stays_who_he_is() -> None:
     ("flags", "expected"),
     [
         (["--memory_limit", "much"], "'much'"), (["--memory_limit", "-1"], "MiB"),
-        (["--sandbox", "maybe"], "'maybe'"), (["--log_format", "xml"], "'xml'"),
-        (["--log_level", "loud"], "'loud'"),
+        (["--allow", "everything"], "'everything'"), (["--sandbox", "maybe"], "'maybe'"),
+        (["--log_format", "xml"], "'xml'"), (["--log_level", "loud"], "'loud'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_one_sentence(flags: list[str], expected: str, home: Path) -> None:
@@ -391,7 +528,7 @@ def test_what_cannot_be_meant_is_one_sentence(flags: list[str], expected: str, h
 
 @linux
 def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Path) -> None:
-    """It can connect to the socket, because Landlock does not know of those, and is not heard."""
+    """The socket is not there for it. Where it is, a password is needed that it cannot read."""
     request = (
         "import http.client, socket, sys\n"
         "c = http.client.HTTPConnection('x')\n"
@@ -402,6 +539,8 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
         "print(c.getresponse().status)\n"
     )
     (home / "bindings" / "prisoner" / "ask.py").write_text(request)
+    (home / "bindings" / "neighbour").mkdir()
+    (home / "bindings" / "neighbour" / "binding_card.yaml").write_text("name: neighbour\n")
     settings = {"bindings_path": str(home / "bindings"), "binding_name": "prisoner"}
     with server_home(tmp_path / "home", **settings, model_name="any") as server:
         (home / "bindings" / "prisoner" / "models.yaml").write_text(
@@ -409,16 +548,19 @@ def test_a_worker_cannot_have_supervisor_start_anything(tmp_path: Path, home: Pa
         )
         server.launch()
         run = run_folder(server.folder)
+        ours, theirs = secret_file(run, "prisoner"), secret_file(run, "neighbour")
+        assert theirs.exists()
         ask = f"{sys.executable} {home}/bindings/prisoner/ask.py {supervisor_socket(run)}"
 
         async def scenario() -> None:
             async with client(server) as one:
                 for prompt, answer in (
-                    (f"run {ask}", "401\n"),
+                    (f"run {ask}", "nothing"),
                     (f"read {supervisor_key(run)}", "PermissionError"),
                     (f"read /proc/{server.gateway_pid()}/environ", "PermissionError"),
-                    (f"write {run}/programs/mine.conf", "PermissionError"),
-                    (f"read {secret_file(run)}", secret_file(run).read_text()),
+                    (f"write {run}/programs/mine.conf", ("PermissionError", "OSError: [Errno 30]")),
+                    (f"read {ours}", ours.read_text()),
+                    (f"read {theirs}", "PermissionError"),
                 ):
                     events = await one.generate(prompt)
                     assert events[-1][1]["text"].startswith(answer), (prompt, events[-1])
@@ -442,7 +584,8 @@ def test_a_binding_that_needs_a_folder_outside_hears_how_to_get_it(
     package.write_text(f"open({str(home / 'library' / 'data')!r}).read()\n{PRISONER}")
     with imprisoned(gateway, home) as process:
         assert process.wait(20) == 1
-    assert "`reads:` in its card" in log_of(home).splitlines()[-1]
+    said = log_of(home).splitlines()[-1]
+    assert "`reads:` in its card" in said and "bindings.prisoner.allow in config.yaml" in said
     (package.parent / "binding_card.yaml").write_text(f"reads: [{home / 'library'}]")
-    with imprisoned(gateway, home):
+    with imprisoned(gateway, home, allow="reads"):
         Prison(gateway, gateway.welcome())

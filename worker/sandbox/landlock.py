@@ -10,6 +10,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from protocol.kernel_features import landlock_version as version
+from protocol.system_calls import libc_call, system_call
+
+__all__ = ["no_new_privileges", "restrict", "version"]
+
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 READ = READ_FILE | READ_DIR
@@ -26,7 +31,6 @@ NETWORK_SINCE, SCOPES_SINCE = 4, 6
 _SCOPES = (1 << 0) | (1 << 1)
 """Abstract Unix sockets of, and signals to, processes outside the sandbox."""
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same on all architectures
-_VERSION = 1
 _PATH_RULE, _PORT_RULE = 1, 2
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -45,14 +49,6 @@ class _PortRule(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
-def version() -> int:
-    """The Landlock version of the kernel; 0 without Landlock."""
-    try:
-        return _call(_CREATE, None, 0, _VERSION)
-    except OSError:
-        return 0
-
-
 def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:
     """Allow only these files and folders, with these rights, and, unless `ports` is None, no TCP
     except connections to these ports. Paths that do not exist are ignored. On OSError nothing
@@ -65,23 +61,22 @@ def restrict(files: Mapping[Path, int], ports: Iterable[int] | None) -> None:
         _BIND_TCP | _CONNECT_TCP if network else 0,
         _SCOPES if supported >= SCOPES_SINCE else 0,
     )
-    ruleset = _call(_CREATE, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    ruleset = system_call(_CREATE, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
     try:
         for path, rights in files.items():
             _allow(ruleset, path, rights & handled)
         for port in (ports or ()) if network else ():
             rule = _PortRule(_CONNECT_TCP, port)
-            _call(_ADD_RULE, ruleset, _PORT_RULE, ctypes.byref(rule), 0)
+            system_call(_ADD_RULE, ruleset, _PORT_RULE, ctypes.byref(rule), 0)
         no_new_privileges()
-        _call(_RESTRICT, ruleset, 0)
+        system_call(_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
 def no_new_privileges() -> None:
     """Programs that this process starts gain no privileges from setuid bits or capabilities."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        _fail()
+    libc_call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
@@ -92,17 +87,6 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         allowed = rights if path.is_dir() else rights & FILE_RIGHTS
         rule = _PathRule(allowed, descriptor)
-        _call(_ADD_RULE, ruleset, _PATH_RULE, ctypes.byref(rule), 0)
+        system_call(_ADD_RULE, ruleset, _PATH_RULE, ctypes.byref(rule), 0)
     finally:
         os.close(descriptor)
-
-
-def _call(number: int, *arguments: object) -> int:
-    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result: int = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *wide)
-    return result if result >= 0 else _fail()
-
-
-def _fail() -> int:
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))

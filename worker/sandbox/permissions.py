@@ -1,4 +1,4 @@
-"""Permissions of a worker: files and network, from its flags and its binding's card."""
+"""Permissions of a worker: files and network, from its flags and what its card was granted."""
 
 import glob
 import os
@@ -8,23 +8,29 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from protocol.binding_card import CARD, MAX_CARD_BYTES
 from protocol.run_folder import CHECKOUT
+from worker.sandbox.card import Permissions
 from worker.sandbox.landlock import CHANGE, DEVICE, READ, READ_DIR, READ_FILE, RUN
 
-PROGRAM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/gnu")
+PROGRAM_FOLDERS = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt",
+    "/nix/store", "/nix/var/nix/profiles", "/run/current-system", "/run/opengl-driver",
+    "/gnu/store",
+)  # fmt: skip
+"""Those of NixOS and Guix without the sockets of their daemons."""
 SYSTEM_INFORMATION = ("/etc", "/proc", "/sys")
-RESOLVER_FOLDERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
-"""/etc/resolv.conf may be a link into one of these."""
+RESOLVER = (
+    "/etc/resolv.conf", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
+)  # fmt: skip
+"""The first may be a link into one of the others, or elsewhere."""
 PREFIX_FOLDERS = ("bin", "lib", "lib64")
 """Folders of a Python whose prefix contains the checkout."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+LISTED_ONLY = (Path("/dev"), Path("/dev/shm"))
+"""Folders that a private file tree makes anew, instead of showing those of the machine."""
 GPU_DEVICES = (
     "/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", "/dev/kfd", "/dev/accel", "/dev/dxg",
 )  # fmt: skip
@@ -37,33 +43,22 @@ class SandboxNeeds:
     bindings_path: Path
     models_path: Path
     secret_folder: Path
-    """Contains the secret of the running gateway."""
+    """Contains the secret that the running gateway has given to this binding."""
     scratch: Path
     """The folder that it may write to."""
     memory: int = 0
     """Limit in MiB; 0 means no limit."""
     port: int = 0
     """TCP port of the gateway, if it is on another machine."""
-    network: bool = False
-    reads: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
+    gateway: Path | None = None
+    """Unix socket of the gateway, if it is a file."""
+    granted: Permissions = field(default_factory=Permissions)
+    """What of the card's requests the operator allows."""
 
-
-def card_permissions(folder: Path) -> dict[str, Any]:
-    """The permissions that the card in a binding's folder requests: `network`, `reads`,
-    `writes`. A card that cannot be read requests none."""
-    try:
-        with (folder / CARD).open("rb") as file:
-            card = yaml.safe_load(file.read(MAX_CARD_BYTES))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    if not isinstance(card, dict):
-        return {}
-    return {
-        "network": card.get("network") is True,
-        "reads": tuple(map(str, _as_list(card.get("reads")))),
-        "writes": tuple(map(str, _as_list(card.get("writes")))),
-    }
+    @property
+    def network(self) -> bool:
+        """Whether it needs the network of the machine."""
+        return self.granted.network or bool(self.port)
 
 
 def prepare(needs: SandboxNeeds) -> None:
@@ -81,18 +76,21 @@ def prepare(needs: SandboxNeeds) -> None:
 
 
 def file_rights(needs: SandboxNeeds) -> dict[Path, int]:
-    """Rights by path, for `landlock.restrict`; all other paths are inaccessible."""
+    """Rights by absolute path, for `landlock.restrict`; all others are inaccessible. Paths may
+    be links."""
     rights: dict[Path, int] = {}
 
     def add(paths: Iterable[str | Path], right: int) -> None:
         for path in paths:
-            real = Path(path).expanduser().resolve()
-            rights[real] = rights.get(real, 0) | right
+            absolute = Path(path).expanduser().absolute()
+            rights[absolute] = rights.get(absolute, 0) | right
 
     add(PROGRAM_FOLDERS, RUN)
     add(_python_folders(), RUN)
     add((CHECKOUT / "protocol", CHECKOUT / "worker", needs.bindings_path), RUN)
-    add(SYSTEM_INFORMATION + RESOLVER_FOLDERS, READ)
+    add(SYSTEM_INFORMATION, READ)
+    if needs.network:
+        add(RESOLVER, READ)
     add(("/dev",), READ_DIR)
     add((needs.models_path,), READ)
     add((needs.secret_folder,), READ_FILE)
@@ -101,8 +99,8 @@ def file_rights(needs: SandboxNeeds) -> dict[Path, int]:
     add(("/dev/shm", needs.scratch), CHANGE)
     if NVIDIA.exists():
         add(("~/.nv",), CHANGE)  # the driver's cache of compiled code
-    add(needs.reads, READ)
-    add(needs.writes, CHANGE)
+    add(needs.granted.reads, READ)
+    add(needs.granted.writes, CHANGE)
     return rights
 
 
@@ -116,7 +114,3 @@ def _python_folders() -> list[str]:
         above = CHECKOUT.is_relative_to(Path(prefix).resolve())
         folders += [f"{prefix}/{name}" for name in PREFIX_FOLDERS] if above else [prefix]
     return folders
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if isinstance(value, str) else []

@@ -9,10 +9,10 @@ LONG = list(range(100, 120))
 """More than enough to be worth keeping."""
 
 
-def finish(cache: PrefixCache, tokens: list[int], size: int = 1) -> None:
-    cells = cache.assign(list(tokens), len(tokens) - 1).cells
+def finish(cache: PrefixCache, tokens: list[int], size: int = 1, holder: str = "") -> None:
+    cells = cache.assign(list(tokens), len(tokens) - 1, holder).cells
     cache.release(cells)
-    cache.store(tokens, f"state of {tokens}", size)
+    cache.store(tokens, f"state of {tokens}", size, holder)
 
 
 def test_the_longest_beginning_is_shared_and_its_holder_stays() -> None:
@@ -74,6 +74,45 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.assign([*other, 3], 50).cells.computed == 0
 
 
+def test_nothing_is_shared_with_another_holder_whether_it_runs_or_is_finished() -> None:
+    cache = PrefixCache(4, 1000)
+    finish(cache, [*LONG, 7], holder="alice")
+    running = cache.assign([*LONG, 8], 20, "alice").cells
+    running.computed = 20
+    assert cache.assign([*LONG, 7], 20, "bob").source is None
+    assert cache.assign([*LONG, 7], 20).source is None
+    assert cache.assign([*LONG, 7], 20, "alice").cells.computed == 20
+
+
+def test_nobody_waits_for_what_another_holder_computes() -> None:
+    cache = PrefixCache(4, 1000)
+    cache.assign(list(range(100)), 99, "alice")
+    assert not cache.worth_waiting(list(range(80)), 79, "bob")
+    assert cache.worth_waiting(list(range(80)), 79, "alice")
+
+
+def test_a_holder_that_fills_the_cache_evicts_its_own_and_leaves_others_their_share() -> None:
+    cache = PrefixCache(4, 8)
+    for start in range(0, 120, 30):
+        finish(cache, [*range(start, start + 30)], holder="alice")
+    for start in range(1000, 4000, 30):
+        finish(cache, [*range(start, start + 30)], holder="bob")
+    kept = [cache.assign([*range(start, start + 30)], 29, "alice") for start in range(0, 120, 30)]
+    assert [assignment.cells.computed for assignment in kept] == [29] * 4
+    assert cache.count == 8
+
+
+def test_a_holder_alone_may_use_all_of_the_cache_until_another_comes() -> None:
+    cache = PrefixCache(4, 4)
+    for start in range(0, 120, 30):
+        finish(cache, [*range(start, start + 30)], holder="alice")
+    assert cache.count == 4
+    finish(cache, [*range(1000, 1030)], holder="bob")
+    assert cache.count == 4
+    assert cache.assign([*range(1000, 1031)], 30, "bob").cells.computed == 30
+    assert cache.assign([*range(30)], 29, "alice").source is None  # the oldest of alice's
+
+
 def test_what_has_no_room_is_not_kept() -> None:
     cache = PrefixCache(4, 10)
     finish(cache, LONG, 10)
@@ -128,14 +167,17 @@ def test_no_two_running_sequences_ever_have_one_name(data: st.DataObject) -> Non
             cells = running.pop(data.draw(st.integers(0, len(running) - 1)))
             cells.computed = data.draw(st.integers(0, len(cells.tokens)))
             cache.release(cells)
-            cache.store(cells.tokens[: cells.computed], None, data.draw(st.integers(1, 4)))
+            kept = cells.tokens[: cells.computed]
+            cache.store(kept, None, data.draw(st.integers(1, 4)), cells.holder)
         else:
             tokens = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=40))
-            assignment = cache.assign(tokens, len(tokens) - 1)
+            holder = data.draw(st.sampled_from(["alice", "bob"]))
+            assignment = cache.assign(tokens, len(tokens) - 1, holder)
             assert assignment.cells.computed < len(tokens)
             assert (assignment.source is None) == (assignment.cells.computed == 0)
             if assignment.source:
                 shared = assignment.cells.computed
+                assert assignment.source.holder == holder
                 assert assignment.source.tokens[:shared] == tokens[:shared]
             running.append(assignment.cells)
         if (gap := cache.gap()) and data.draw(st.booleans()):

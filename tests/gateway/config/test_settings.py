@@ -162,6 +162,29 @@ def test_a_binding_s_part_is_passed_on(tmp_path: Path) -> None:
     assert settings.processes("llama_cpp") == 2
 
 
+@pytest.mark.parametrize(
+    ("written", "allowed"),
+    [
+        ("[reads, network]", "network,reads"), ("all", "network,reads,writes"),
+        ("'reads, writes'", "reads,writes"), ("network", "network"), ("[]", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_what_a_card_may_have_is_the_gateway_s_own_key(
+    tmp_path: Path, written: str, allowed: str
+) -> None:
+    settings = load(tmp_path, config=f"bindings: {{echo: {{allow: {written}, other: 1}}}}")
+    assert settings.allowed("echo") == allowed and settings.allowed("else") == ""
+    assert settings.binding_options("echo") == {"other": 1}
+
+
+@pytest.mark.parametrize(
+    "written", ["everything", "true", "[network, /etc]", "{network: true}", "[[]]"]
+)
+def test_what_nobody_can_allow_is_one_sentence(tmp_path: Path, written: str) -> None:
+    sentence = error(tmp_path, config=f"bindings: {{echo: {{allow: {written}}}}}")
+    assert "bindings.echo" in sentence and "network, reads, writes, is expected" in sentence
+
+
 def test_an_unknown_key_is_a_warning_that_names_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

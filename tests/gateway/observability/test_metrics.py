@@ -82,6 +82,7 @@ def test_what_is_counted_is_read() -> None:
         ("was silent for 3 heartbeats and was ended", "silent"),
         ("made no progress for 61 s and was ended", "hung"),
         ("does not read its messages any more", "deaf"),
+        ("was dismissed: its key was withdrawn", "key withdrawn"),
         ("died", "died"),
         ("started over", "died"),
     ],

@@ -1,5 +1,6 @@
 """One line for each request: what it was, how it ended, how much it was; no texts of clients."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -50,12 +51,15 @@ def test_our_own_words_are_cut(caplog: pytest.LogCaptureFixture) -> None:
     assert line(caplog)["code"] == "x" * 64 and "id" not in caplog.records[0].__dict__["fields"]
 
 
-def test_one_that_never_finishes_is_of_a_client_that_left(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize(
+    ("error", "end"), [(asyncio.CancelledError, "left"), (RuntimeError, "failed")]
+)
+def test_one_that_never_finishes_was_cancelled_or_failed(
+    error: type[BaseException], end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(RuntimeError), RequestLog("embed", "sid", ""):
-        raise RuntimeError
-    assert line(caplog) == {"event": "embed", "end": "left", "client": "sid"}
+    with pytest.raises(error), RequestLog("embed", "sid", ""):
+        raise error
+    assert line(caplog) == {"event": "embed", "end": end, "client": "sid"}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_a_section_survives_supervisor_s_own_reading(tmp_path: Path, name: str) 
     assert shlex.split(program.command) == [
         sys.executable, "-m", "worker", "echo", "--home", str(tmp_path / name),
         "--bindings_path", str(settings.bindings_path),
-        "--models_path", str(settings.models_path), "--memory_limit", "0", "--sandbox", "yes",
+        "--models_path", str(settings.models_path), "--memory_limit", "0", "--allow", "",
+        "--sandbox", "yes",
         "--log_level", "INFO", "--log_format", "text",
     ]  # fmt: skip
     assert program.stderr_logfile == str(tmp_path / name / "logs" / "echo_00.log")
@@ -84,6 +85,14 @@ def test_a_pool_has_as_many_processes_as_the_config_says(tmp_path: Path) -> None
     (tmp_path / "logs").mkdir()
     programs = read_by_supervisor(tmp_path, section(settings_in(tmp_path), "echo"))
     assert [program.name for program in programs] == ["echo_00", "echo_01", "echo_02"]
+
+
+def test_a_worker_is_told_what_of_its_card_s_requests_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("bindings: {echo: {allow: [writes, network]}}\n")
+    (tmp_path / "logs").mkdir()
+    (program,) = read_by_supervisor(tmp_path, section(settings_in(tmp_path), "echo"))
+    command = shlex.split(program.command)
+    assert command[command.index("--allow") + 1] == "network,writes"
 
 
 def test_exactly_the_bindings_that_are_there_have_a_section(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.link import WITHDRAWN
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.support.harness import PATIENCE, run
 
@@ -75,6 +76,10 @@ class Scene:
         self.slots = slots
         self.workers = Workers(self.fleet)
         self.wanted = ""
+        self.mistakes: set[str] = set()
+        """Where something raises that no code expects."""
+        self.present: set[int] = set()
+        """Pids that the provider was told of."""
         self.quarantine = Quarantine(100)
         link: Any = self.workers
         here: Any = self
@@ -83,7 +88,10 @@ class Scene:
             max_queue=max_queue, start_timeout=0.2,
         )  # fmt: skip
 
-    async def start_worker(self, binding: str, *_: Any) -> bool:
+    async def start_worker(self, binding: str, _: Any, present: set[int], *__: Any) -> bool:
+        self.present = present
+        if "start" in self.mistakes:
+            raise ZeroDivisionError
         if not self.processes:
             raise NoWorker(f"no process of {binding} can be started")
         if self.started == self.processes:
@@ -98,11 +106,14 @@ class Scene:
     async def build(self, binding: str, model: str) -> Callable[[int], Load]:
         if model == "missing":
             raise LoadFailed("there is no such model")
-        return lambda id: Load(id, model)
+        if "message" in self.mistakes:
+            raise ZeroDivisionError
+        unsendable = "link" in self.mistakes
+        return lambda id: Load(id // 0 if unsendable else id, model)
 
-    def join(self, name: str, model: str = "") -> Worker:
+    def join(self, name: str, model: str = "", entry: str = "") -> Worker:
         hello = Hello(protocol=0, binding="b", pid=7, slots=self.slots, model=model)
-        worker = self.fleet.join(name.encode(), hello, 0)
+        worker = self.fleet.join(name.encode(), hello, 0, entry)
         self.dispatcher.joined(worker)
         return worker
 
@@ -277,6 +288,35 @@ def test_a_load_that_fails_is_told_to_those_who_want_it_only() -> None:
         assert (await here.dispatcher.ensure("b", "bad")).model == "bad", "it may be tried again"
 
     scene(test)
+
+
+@pytest.mark.parametrize("where", ["message", "link"])
+def test_an_error_of_ours_fails_the_load_and_frees_the_worker(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(here: Scene) -> None:
+        here.mistakes = {where}
+        worker = here.join("w1")
+        with pytest.raises(LoadFailed, match="see its log"):
+            await here.dispatcher.ensure("b", "m")
+        assert not worker.loading and "ZeroDivisionError" in caplog.text
+        here.mistakes.clear()
+        assert await here.dispatcher.ensure("b", "m", insist=True) is worker
+        assert worker.model == "m"
+
+    scene(test)
+
+
+def test_an_error_of_ours_while_a_worker_starts_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(here: Scene) -> None:
+        here.mistakes = {"start"}
+        with pytest.raises(NoWorker, match="see its log"):
+            await here.dispatcher.ensure("b", "m")
+        assert "ZeroDivisionError" in caplog.text
+        here.mistakes.clear()
+        assert (await here.dispatcher.ensure("b", "m")).model == "m"
+
+    scene(test, processes=1)
 
 
 def test_who_wants_to_run_outlives_one_death_by_loading_and_not_two() -> None:
@@ -463,6 +503,30 @@ def test_a_crash_is_in_quarantine_before_its_requests_fail() -> None:
 
     quarantined: list[bool] = []
     scene(test)
+
+
+def test_a_withdrawn_key_is_no_crash() -> None:
+    async def test(here: Scene) -> None:
+        here.workers.tagged = [Fingerprint("b", "m", "harmless")]
+        for name in ("first", "second"):
+            worker = here.join(name, "m", entry="rack7 key")
+            here.fleet.lose(worker.identity)
+            here.dispatcher.lost(worker, WITHDRAWN)
+            await settled()
+        assert here.quarantine.status(0) == []
+
+    scene(test)
+
+
+def test_the_pid_of_a_remote_worker_is_not_taken_for_a_process_here() -> None:
+    async def test(here: Scene) -> None:
+        remote = here.join("remote", "other", entry="rack7 key")
+        here.fleet.reserve(remote)
+        await here.dispatcher.ensure("b", "m")
+        here.fleet.free(remote)
+        assert here.started == 1 and here.present == set()
+
+    scene(test, processes=1)
 
 
 def test_a_worker_that_was_asked_to_stop_is_no_crash() -> None:

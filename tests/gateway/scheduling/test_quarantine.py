@@ -1,5 +1,7 @@
 """A request that crashes its workers is refused for a while; one that was only there is not."""
 
+from hashlib import blake2b
+
 import pytest
 
 from gateway.errors import Quarantined
@@ -93,3 +95,8 @@ def test_a_fingerprint_tells_prompts_bindings_and_models_apart() -> None:
         Fingerprint.of("c", "m", b"x"),
     }
     assert len(made) == 4 and Fingerprint.of("b", "m", b"x") in made
+
+
+def test_nobody_can_try_prompts_against_a_fingerprint_that_the_status_shows() -> None:
+    """Every holder of a token may read it: a plain digest would tell who guessed a prompt."""
+    assert Fingerprint.of("b", "m", b"x").digest != blake2b(b"x", digest_size=8).hexdigest()

@@ -120,3 +120,17 @@ def test_a_second_s_worth_at_once_and_that_again_every_second(
     now += 1000
     assert [limit.admits() for _ in range(12)] == [True] * 10 + [False] * 2
     assert all(RateLimit(0).admits() for _ in range(1000))
+
+
+def test_bytes_are_counted_like_events_and_some_seconds_worth_may_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(quotas.time, "monotonic", lambda: now)
+    limit = RateLimit(1000, seconds=2)
+    assert [limit.admits(900) for _ in range(3)] == [True, True, False]
+    assert limit.admits(200) and not limit.admits(1)
+    now += 0.5
+    assert not limit.admits(501) and limit.admits(500)
+    now += 1000
+    assert not limit.admits(2001) and limit.admits(2000)

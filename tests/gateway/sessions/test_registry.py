@@ -28,7 +28,7 @@ class Connection:
 
 def test_closing_waits_until_what_ran_for_a_disconnected_client_has_ended() -> None:
     async def scenario() -> None:
-        sessions = Sessions(60.0, None)
+        sessions = Sessions(60.0, None, Metrics())
         connection = Connection()
         quota = Quota(TokenHolder("", 0, 0))
         fresh = Session("sid", connection, quota, RateLimit(0), resumable=True)

@@ -1,6 +1,8 @@
 """Is whatever a client sends read as a request, and without an exception?"""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,9 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from socketio import packet
 
+from gateway.socketio.encoder import PART, EncodedReply, Event
 from gateway.socketio.frame_filter import filter_frame
-from gateway.socketio.packets import REQUEST, Packet, attachment_count, read, refused
-from gateway.socketio.payloads import Rejected
+from gateway.socketio.packets import (
+    MAX_DIGITS,
+    MAX_VALUES,
+    REQUEST,
+    Packet,
+    attachment_count,
+    read,
+    refused,
+)
+from gateway.socketio.payloads import MAX_IDS, Rejected, token_ids
 
 LIMIT = 1000
 
@@ -125,3 +136,79 @@ def test_any_text_is_read(encoded: str) -> None:
         assert made.id is None or type(made.id) is int
     json.dumps([each.why for each in made.data if isinstance(each, Rejected)]
                if isinstance(made.data, list) else "")  # fmt: skip
+
+
+MANY = MAX_VALUES + 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    ["1," * MANY + "1", "[]," * MANY + "1", '"",' * MANY + "1", "{}," * MANY + '"', "[" * MANY],
+    ids=["numbers", "lists", "texts", "objects", "nested"],
+)
+@pytest.mark.parametrize("event", ["tokenize", "detokenize"])
+def test_an_event_of_very_many_values_is_refused_before_they_are_made(
+    event: str, values: str
+) -> None:
+    id, name, (data,) = read(f'27["{event}",{{"x":[{values}]}}]')
+    assert (id, name) == (7, event)
+    if event == "detokenize" and values.startswith("1,"):
+        assert len(data["x"]) == MANY + 1
+    else:
+        assert isinstance(data, Rejected) and "an event may have" in data.why
+
+
+@pytest.mark.parametrize("text", ['[{"a": [1, 2], "b\\": "c,"}]\n', ",[", '\\"', "1" * 200])
+def test_a_long_text_of_such_characters_is_one_value(text: str) -> None:
+    long = text * 2 * MAX_VALUES
+    assert read("2" + json.dumps(["tokenize", {"prompt": long}]))[2] == [{"prompt": long}]
+
+
+def test_many_token_ids_and_a_very_long_number_do_not_go_together() -> None:
+    """The long one would make each of them slow to read."""
+    for digits, refused_ in ((100, False), (MAX_DIGITS, True), (5000, True)):
+        ids = "1," * MANY + "9" * digits
+        [data] = read(f'2["detokenize",{{"tokens":[{ids}]}}]')[2]
+        assert isinstance(data, Rejected) == refused_
+    [data] = read('2["detokenize",{"tokens":[' + "1," * 10 + "9" * 5000 + "]}]")[2]
+    assert data["tokens"][-1] == float("inf")
+
+
+def test_the_auth_data_of_a_connect_is_bounded_too() -> None:
+    assert Packet(encoded_packet="0" + "[" + "[]," * MANY + "1]").data is None
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of this process: others that run do not count."""
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+def test_a_million_token_ids_are_read_about_as_fast_as_json_is() -> None:
+    encoded = json.dumps(["detokenize", {"tokens": [id % 1000 for id in range(MAX_IDS)]}])
+
+    plain = seconds(lambda: json.loads(encoded))
+    ours = seconds(lambda: token_ids(read("2" + encoded)[2][0]))
+    assert ours < 4 * plain, (ours, plain)
+
+
+def test_a_long_reply_is_encoded_once_and_as_json_would() -> None:
+    reply = {"success": True, "tokens": [*range(2 * PART + 1)], "none": [], "text": 'é"', "x": 1.5}
+    encoded = EncodedReply(reply)
+    assert len(list(encoded.encode())) == 3
+    assert Event("tokenized", encoded).packet == Event("tokenized", reply).packet
+    ours = Packet(packet.ACK, [encoded], id=3)
+    assert ours.encode() == packet.Packet(packet.ACK, [reply], id=3).encode()
+    assert Event("x", EncodedReply(a=1)).body == '{"a":1}'
+    with pytest.raises(ValueError):
+        list(EncodedReply(vector=[float("nan")]).encode())
+
+
+def test_an_acknowledgement_of_very_many_numbers_is_as_fast_as_json() -> None:
+    reply = {"tokens": [*range(300_000)]}
+    plain = seconds(lambda: json.dumps(reply))
+    assert seconds(lambda: Packet(packet.ACK, [reply], id=3).encode()) < 4 * plain

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.socketio.payloads import generate_text, payload, token_ids
-from gateway.validation import MAX_NAME, MAX_PREDICT, integer, number, shown, text
+from gateway.socketio.payloads import MAX_LENIENT, generate_text, payload, token_ids
+from gateway.validation import MAX_ID, MAX_NAME, MAX_PREDICT, integer, number, shown, text
 
 HUGE = json.loads("1e999")
 NAN = json.loads("NaN")
@@ -158,6 +158,13 @@ def test_stop_is_a_text_or_a_list_and_an_empty_one_is_none() -> None:
 def test_tokens_come_under_either_name() -> None:
     assert token_ids({"prompt": [1, 2]}) == token_ids({"tokens": [1, "2"]}) == [1, 2]
     assert token_ids({"prompt": "ignored", "tokens": []}) == []
+
+
+@pytest.mark.parametrize("wrong", [True, 1.0, "1", None, -1, MAX_ID + 1, [], 10**400])
+def test_of_very_many_tokens_all_must_be_whole_numbers(wrong: Any) -> None:
+    many = [0, MAX_ID] * MAX_LENIENT
+    assert token_ids({"tokens": many}) == many
+    complaint("tokens", lambda: token_ids({"tokens": [*many, wrong]}))
 
 
 def test_the_bounds_belong_to_the_range() -> None:

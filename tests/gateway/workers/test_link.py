@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import pytest
@@ -38,9 +37,26 @@ from protocol.messages import (
     Tokenized,
     Welcome,
 )
-from tests.support.harness import PATIENCE, run
+from tests.support.harness import PATIENCE, ROOT, run
 
 SECRET = "the secret of this gateway"
+
+
+class KnownSecrets:
+    known: ClassVar[dict[str, str]] = {"echo": SECRET, "private": "the secret of another binding"}
+
+    def get(self, binding: str) -> str:
+        return self.known.get(binding, "")
+
+    def create(self, binding: str) -> bool:
+        return False
+
+
+REMOTE_SECRET = "the secret of a remote worker"
+
+
+def entry_of(key: str, secret: str) -> str:
+    return f"rack7 {key}" if secret == REMOTE_SECRET else ""
 
 
 class Log:
@@ -101,20 +117,21 @@ class Place:
 
     def __init__(self, link: Link, log: Log, address: str, context: Any) -> None:
         self.link, self.log, self.fleet = link, log, link.fleet
-        self._address, self._context = address, context
-        self._dealers: list[Any] = []
+        self.address, self.context = address, context
+        self.dealers: list[Any] = []
+        self.gateway_key, self.remote_address = b"", ""  # for remote workers
 
-    def peer(self, name: str = "one", binding: str = "echo", pid: int = 4711) -> Peer:
-        identity = f"{binding}.{pid}.{name}".encode()
-        dealer = self._context.socket(zmq.DEALER)
-        self._dealers.append(dealer)
+    def peer(self, name: str = "one", binding: str = "echo", pid: int = 0) -> Peer:
+        identity = f"{binding}.{pid or os.getpid()}.{name}".encode()
+        dealer = self.context.socket(zmq.DEALER)
+        self.dealers.append(dealer)
         dealer.linger = 0
         dealer.identity = identity
-        dealer.connect(self._address)
+        dealer.connect(self.address)
         return Peer(dealer, identity)
 
     def close(self) -> None:
-        for dealer in self._dealers:
+        for dealer in self.dealers:
             dealer.close()
 
     async def worker(self, name: str = "good", **fields: Any) -> tuple[Peer, Worker]:
@@ -137,12 +154,13 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
+async def place(folder: Path, **options: Any) -> AsyncIterator[Place]:
+    """`options` are those of the link."""
     address = f"ipc://{folder}/w"
     log = Log()
-    handshake = Handshake(SECRET, lambda name: name == "echo")
+    handshake = Handshake(KnownSecrets(), lambda name: name in KnownSecrets.known, entry_of)
     with zmq.asyncio.Context() as context:
-        link = Link(Fleet(), address, handshake, Metrics())
+        link = Link(Fleet(), address, handshake, Metrics(), **options)
         log.link = link
         async with link.serving(log):
             opened = Place(link, log, address, context)
@@ -197,9 +215,9 @@ def test_garbage_is_dropped_and_the_good_worker_serves(tmp_path: Path) -> None:
         ({"secret": "é" * 100}, "secret"),
         ({"binding": "other"}, "other"),
         ({"binding": "../echo"}, "binding"),
-        ({"pid": 4712}, "identity"),
-        ({"pid": 1}, "identity"),
-        ({"pid": -4711}, "identity"),
+        ({"pid": os.getppid()}, "connected"),
+        ({"pid": 1}, "connected"),
+        ({"pid": -4711}, "connected"),
         ({"slots": 0}, "slots"),
         ({"slots": -1}, "slots"),
     ],
@@ -363,26 +381,49 @@ def test_a_worker_whose_socket_is_gone_is_lost_with_its_requests(tmp_path: Path)
     run(scenario())
 
 
+SAYS_HELLO = """
+import os, sys, zmq
+from protocol import PROTOCOL_VERSION
+from protocol.codec import decode, encode
+from protocol.messages import Hello
+with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+    pid = int(sys.argv[3]) or os.getpid()
+    dealer.identity = f"echo.{pid}.child".encode()
+    dealer.connect(sys.argv[1])
+    dealer.send(encode(Hello(PROTOCOL_VERSION, "echo", pid, 4, secret=sys.argv[2])))
+    print(decode(dealer.recv()), flush=True)
+    input()
+"""
+
+
 def test_a_death_is_seen_at_once_by_its_pid(tmp_path: Path) -> None:
-    async def scenario(child: subprocess.Popen[bytes]) -> None:
+    async def scenario() -> None:
         async with place(tmp_path) as here:
-            peer = here.peer("child", pid=child.pid)
-            assert isinstance(await peer.hello(host=socket.gethostname()), Welcome)
-            worker = here.fleet.find(peer.identity)
-            assert worker is not None
-            async with here.link.request(worker, lambda id: Generate(id, "x")) as call:
-                child.kill()
-                async with asyncio.timeout(PATIENCE):
-                    answer = await call.answer
+            with child(here.address) as process:
+                await here.log.until("joined")
+                [worker] = here.fleet.all()
+                assert worker.pid == process.pid
+                async with here.link.request(worker, lambda id: Generate(id, "x")) as call:
+                    process.kill()
+                    async with asyncio.timeout(PATIENCE):
+                        answer = await call.answer
             assert isinstance(answer, Failed) and answer.code == "worker_lost"
             assert here.fleet.all() == [] and ("lost", DIED) in here.log.news
 
-    command = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    run(scenario())
+
+
+@contextlib.contextmanager
+def child(address: str, pid: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that says Hello as a worker, with its own pid or another one, prints the answer
+    and then waits."""
+    command = [sys.executable, "-c", SAYS_HELLO, address, SECRET, str(pid)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as process:
         try:
-            run(scenario(child))
+            yield process
         finally:
-            child.kill()
+            process.kill()
 
 
 def test_no_wake_up_is_lost_when_sends_and_receives_interleave(tmp_path: Path) -> None:

@@ -23,7 +23,11 @@ def test_what_arrives_during_a_send_is_read(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         arrived: asyncio.Queue[list[bytes]] = asyncio.Queue()
-        async with Router(f"ipc://{tmp_path}/s", arrived.put_nowait) as router:
+
+        def take(sender: zmq.Frame, frames: list[bytes]) -> None:
+            arrived.put_nowait([sender.bytes, *frames])
+
+        async with Router(f"ipc://{tmp_path}/s", take) as router:
             with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
                 peer.linger = 0
                 peer.identity = b"peer"

@@ -159,6 +159,7 @@ def test_selections_survive_a_restart(tmp_path: Path, bindings: Path) -> None:
                 "list_active_personalities", reply="active_personalities_list"
             )
             assert len(mounted["personalities"]) == 1
+            assert (await connected.greeting())["personality"] == 0, "the default of new sessions"
 
     with home(tmp_path, bindings_path=str(bindings)) as server:
         gateway = server.gateway()

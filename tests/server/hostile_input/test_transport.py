@@ -4,12 +4,13 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.engineio_lines import EngineIoConnection, Polling, Websocket, engineio_connection
-from tests.support.harness import Home, run
+from tests.support.harness import ROOT, Home, home, run
 
 ASKED = '42["list_active_personalities"]'
 FRAMES: list[str | bytes] = [
@@ -115,3 +116,25 @@ def test_raw_frames(
     with block(f"raw frames, {kind.__name__.lower()}", counts, changes=True):
         run(scenario(), 280)
         assert not silent, "\n".join(map(str, silent))
+
+
+def test_more_bytes_than_a_client_may_send_are_refused_and_nobody_else_s(tmp_path: Path) -> None:
+    settings = {"bindings_path": str(ROOT / "bindings"), "max_frame": "10000"}
+
+    async def scenario(server: Home) -> tuple[list[str], str]:
+        async with engineio_connection(server) as one, engineio_connection(server) as other:
+            event = '42["list_active_personalities",{"x":"' + "x" * 9_900 + '"}]'
+            await one.send(*[event] * 12)
+            answers: list[str] = []
+            while len(answers) < 12:
+                answers = [p for p in await one.received_since(0) if "personalities_list" in p]
+            await other.send(ASKED)
+            return answers, await other.until(lambda packet: "personalities_list" in packet)
+
+    with home(tmp_path, **settings) as server:
+        server.gateway()
+        answers, other = run(scenario(server))
+    refused = [answer for answer in answers if '"success":false' in answer]
+    assert 0 < len(refused) <= 8 and len(answers) == 12
+    assert all("20,000 bytes per second" in answer for answer in refused)
+    assert '"success":true' in other

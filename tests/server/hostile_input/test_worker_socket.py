@@ -1,18 +1,18 @@
 """Malformed and forged messages on the workers' socket have no effect on the gateway."""
 
 import asyncio
+import json
 import random
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgpack
 import pytest
-import zmq
-import zmq.asyncio
 
-from protocol import PROTOCOL_VERSION
-from protocol.codec import decode, encode
+from protocol.codec import encode
 from protocol.messages import (
     Cancel,
     Chunk,
@@ -22,7 +22,6 @@ from protocol.messages import (
     Failed,
     Finished,
     Heartbeat,
-    Hello,
     Introduce,
     Load,
     Loaded,
@@ -31,7 +30,7 @@ from protocol.messages import (
     Welcome,
 )
 from protocol.run_folder import run_folder, secret_file, workers_address
-from tests.support.harness import PATIENCE, Client, Home, chunks, client, run
+from tests.support.harness import PATIENCE, ROOT, Client, Home, chunks, client, run
 
 Frames = list[bytes]
 EACH = 250
@@ -119,43 +118,54 @@ def frames(seed: int, ids: list[int]) -> list[Frames]:
 class Forger:
     """A peer that knows the secret and claims to be a worker of another binding."""
 
-    def __init__(self, server: Home, context: Any, name: str) -> None:
-        run = run_folder(server.folder)
-        self._secret = secret_file(run).read_text()
-        self.dealer = context.socket(zmq.DEALER)
-        self.dealer.linger = 0
-        self.dealer.identity = f"single.4711.{name}".encode()
-        self.dealer.connect(workers_address(run))
+    def __init__(self, process: asyncio.subprocess.Process, secret: str) -> None:
+        self._process = process
+        self._secret = secret
+
+    async def send(self, frames: Frames) -> None:
+        await self._write([frame.hex() for frame in frames])
 
     async def hello(self) -> int:
         """Say Hello; return the gateway's epoch."""
-        said = Hello(PROTOCOL_VERSION, "single", 4711, 1, self._secret, host="elsewhere")
-        await self.dealer.send(encode(said))
+        await self._write(self._secret)
+        assert self._process.stdout
         async with asyncio.timeout(PATIENCE):
-            while not isinstance(answer := decode(await self.dealer.recv()), Welcome):
-                pass
-        return answer.epoch
+            return int(await self._process.stdout.readline())
+
+    async def _write(self, order: Any) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        await self._process.stdin.drain()
+
+
+@asynccontextmanager
+async def forging(server: Home, name: str) -> AsyncIterator[Forger]:
+    run = run_folder(server.folder)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.server.hostile_input.forger", workers_address(run), "single",
+        name, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield Forger(process, secret_file(run, "single").read_text())
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def sent(server: Home, counts: Counter[str]) -> None:
     """Send all frames while a client is served by the real worker."""
-    with zmq.asyncio.Context() as context:
-        stranger, forger = Forger(server, context, "stranger"), Forger(server, context, "forger")
+    async with forging(server, "stranger") as stranger, forging(server, "forger") as forger:
         epoch = await forger.hello()
         theirs = [(epoch << 32) + n for n in range(1, 9)]
-        try:
-            async with client(server) as connected, asyncio.TaskGroup() as group:
-                reader = group.create_task(_streams(connected))
-                for one, other in zip(frames(1, IDS), frames(2, theirs), strict=True):
-                    await stranger.dealer.send_multipart(one)
-                    await forger.dealer.send_multipart(other)
-                    counts["frames"] += 2
-                await stranger.hello()
-                await forger.hello()  # everything sent before has been read now
-            counts["streams meanwhile"] = reader.result()
-        finally:
-            stranger.dealer.close()
-            forger.dealer.close()
+        async with client(server) as connected, asyncio.TaskGroup() as group:
+            reader = group.create_task(_streams(connected))
+            for one, other in zip(frames(1, IDS), frames(2, theirs), strict=True):
+                await stranger.send(one)
+                await forger.send(other)
+                counts["frames"] += 2
+            await stranger.hello()
+            await forger.hello()  # everything sent before has been read now
+        counts["streams meanwhile"] = reader.result()
 
 
 async def _streams(connected: Client) -> int:

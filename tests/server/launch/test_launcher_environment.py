@@ -19,7 +19,7 @@ def test_a_failing_start_takes_nothing_from_a_gateway_that_runs_by_hand(tmp_path
         one.worker("echo")
         one.ready()
         run = run_folder(tmp_path)
-        before = secret_file(run).read_text()
+        before = secret_file(run, "echo").read_text()
         with home(tmp_path, **ECHO) as two:
             launcher = two.start_plain("gateway.launch")
             processes = tree(launcher.pid)
@@ -27,7 +27,7 @@ def test_a_failing_start_takes_nothing_from_a_gateway_that_runs_by_hand(tmp_path
             said = two.log("gateway.launch").splitlines()
             assert [line for line in said if "another gateway uses the run folder" in line]
             all_gone(processes, 2)
-        assert lock_file(run).exists() and secret_file(run).read_text() == before
+        assert lock_file(run).exists() and secret_file(run, "echo").read_text() == before
         late = one.worker("echo")
         until(lambda: f"worker echo.{late.pid}." in one.log("gateway"), "its Hello")
         assert one.http("/ready")[0] == 200

@@ -13,7 +13,7 @@ import socketio
 
 from gateway.config.loading import load_settings
 from gateway.errors import BadSetting
-from gateway.security.access import bearer, is_local, load_tokens
+from gateway.security.access import bearer, client_address, is_local, load_tokens
 from gateway.security.tokens_file import TokenHolder
 from tests.support.harness import ROOT, Home, client, home, run
 
@@ -383,3 +383,19 @@ def test_answers_are_not_wrapped_for_script_tags(tmp_path: Path) -> None:
             urllib.request.urlopen(url + "&j=0", timeout=5)
         assert caught.value.code == 400
         caught.value.close()
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # of a socket that listens for both
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", ""),
+        (None, ""),
+        ("@", ""),
+    ],
+)
+def test_a_machine_is_one_address_however_many_it_has(remote: str | None, address: str) -> None:
+    assert client_address(remote) == address

@@ -80,7 +80,7 @@ def test_nothing_of_a_personality_runs_and_a_binding_runs_in_its_worker_only(
         gateway = server.gateway()
         run(look_around(server))
         assert not list(marks.iterdir())
-        worker = server.worker("trap")
+        worker = server.worker("trap", "--allow", "writes")
         run(generate(server))
         assert [mark.name for mark in marks.iterdir()] == [f"binding.{worker.pid}"]
         assert gateway.poll() is None

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,3 +270,26 @@ def test_prompts_are_there_for_whoever_asks_for_debug(tmp_path: Path) -> None:
         run(scenario(server))
         lines = [line for line in server.log("gateway").splitlines() if CANARY in line]
         assert lines and all(" DEBUG " in line for line in lines)
+
+
+def test_a_log_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """supervisor stands still, say, or its disk does: the pipe is full after some 400 lines."""
+
+    async def scenario(server: Home) -> None:
+        async with client(server) as one:
+            for _ in range(1500):
+                await one.sio.call("list_active_personalities", timeout=20)
+
+    with home(tmp_path, **ECHO) as server:
+        gateway = subprocess.Popen(
+            [sys.executable, "-m", "gateway"], cwd=ROOT, env=server.environment,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        server.processes.append(gateway)
+        until(lambda: server.http("/health")[0] == 200, "the start")
+        run(scenario(server))
+        assert server.http("/health")[0] == 200
+        gateway.terminate()
+        assert gateway.wait(20) == 0
+        assert gateway.stderr
+        gateway.stderr.close()

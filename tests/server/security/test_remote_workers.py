@@ -34,7 +34,10 @@ class Inviting:
         self.file = Path(made.stdout.strip())
         server.gateway("--workers_tcp", f"127.0.0.1:{self.port}")
 
-    def worker(self, folder: Path, file: Path | None = None) -> subprocess.Popen[bytes]:
+    def worker(
+        self, folder: Path, file: Path | None = None, binding: str = "echo",
+        flags: tuple[str, ...] = (),
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
         """A worker as on another machine: its own home, and only the invitation from this one."""
         folder.mkdir(exist_ok=True)
         mine = folder / "rack7.join"
@@ -42,8 +45,8 @@ class Inviting:
         mine.chmod(0o600)
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "echo", "--join", str(mine), "--home",
-                 str(folder)],
+                [sys.executable, "-m", "worker", binding, "--join", str(mine), "--home",
+                 str(folder), *flags],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.server.processes.append(process)

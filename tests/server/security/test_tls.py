@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -155,3 +156,8 @@ def test_nothing_in_the_home_is_for_others_to_read(server: Home) -> None:
 def test_health_is_answered_through_tls(server: Home) -> None:
     assert json.loads(server.http("/health")[1]) == {"status": "ok"}
     assert server.http("/ready")[0] == 200
+
+
+def test_who_does_not_shake_hands_is_closed(server: Home) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as silent:
+        assert silent.recv(1) == b""
