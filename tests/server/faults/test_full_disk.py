@@ -80,6 +80,7 @@ def test_a_start_that_cannot_write_says_so_in_one_sentence(
 def test_a_gateway_that_was_killed_comes_back_though_the_disk_is_full(tmp_path: Path) -> None:
     with home(tmp_path, **ECHO) as server:
         first = server.gateway()
+        until((server.folder / "state.json").exists, "the state of the first start")
         secret = secret_file(make_run_folder(server.folder), "echo").read_text()
         first.kill()
         first.wait()
