@@ -117,9 +117,10 @@ class Decoder:
         """Tokens that one prefill batch may have."""
         return self._prefill_batch.size
 
-    def prefill_size(self, depth: int, *, alone: bool) -> int:
-        """How many tokens of a prompt to compute next, after `depth` computed ones."""
-        return self._pace.fits(ALONE if alone else IN_COMPANY, depth)
+    def prefill_size(self, depth: int, *, alone: bool, short: bool = False) -> int:
+        """How many tokens of prompts to compute next, after `depth` computed ones; `short` as in
+        `Pace.fits`."""
+        return self._pace.fits(ALONE if alone else IN_COMPANY, depth, short=short)
 
     def prefill(self, chunks: list[PromptChunk]) -> None:
         """Compute `chunks`, and sample a token after each prompt that is complete."""

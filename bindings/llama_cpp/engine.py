@@ -12,7 +12,7 @@ from worker.binding import BindingError, Request
 from .decoder import Counters, Decoder, PromptChunk
 from .kv_memory import KvMemory
 from .model import LlamaModel
-from .pace import whole_tiles
+from .pace import BEGINNING, whole_tiles
 from .prefix_cache import WORTH_KEEPING, CachedPrefix, KvCells, PrefixCache
 from .sampler import Candidates, Sampler
 from .sampler_chain import SamplerChain
@@ -228,7 +228,8 @@ class Engine:
         """
         depth = max((sequence.computed for sequence in prompts), default=0)
         alone = not decoding and len(self._prompts) == 1
-        budget = self._decoder.prefill_size(depth, alone=alone)
+        short = len(prompts) > 1 and all(len(each.tokens) <= BEGINNING for each in prompts)
+        budget = self._decoder.prefill_size(depth, alone=alone, short=short)
         if decoding:
             budget = min(budget, self.chunk * max(1, len(self._prompts) // decoding))
         return budget

@@ -9,8 +9,8 @@ LEAST = 8
 FIRST = 32
 """Tokens, before anything was measured."""
 BEGINNING = 512
-"""Tokens of one batch at most, or as many as are before it: so the last of them takes at most
-about twice as long as the first one."""
+"""Tokens of one prompt in one batch at most, or as many as are before it: so the last of them
+takes at most about twice as long as the first one."""
 TILE = 64
 """Queries that llama.cpp's flash attention computes together. In a long context, 63 take ten
 times as long as 64."""
@@ -44,10 +44,12 @@ class Pace:
         if tokens >= min(max(FIRST, self._tile), self._asked) or not known or speed > max(known):
             self._speeds[band] = (known[1] if known else speed, speed)
 
-    def fits(self, seconds: float, depth: int = 0) -> int:
-        """How many tokens to compute next, so that they take about so long."""
+    def fits(self, seconds: float, depth: int = 0, *, short: bool = False) -> int:
+        """How many tokens to compute next, so that they take about so long. `short`: of several
+        prompts, each of BEGINNING tokens at most."""
         speed = self._speed(depth.bit_length())
-        count = min(int(speed * seconds) if speed else FIRST, max(BEGINNING, depth))
+        most = self._most if short else max(BEGINNING, depth)
+        count = min(int(speed * seconds) if speed else FIRST, most)
         if count >= self._tile:
             count -= count % self._tile
             self._small, self._retry = 0, RETRY

@@ -22,6 +22,7 @@ def test_it_begins_small_and_a_fast_machine_soon_computes_all_that_is_allowed() 
     assert pace.fits(0.5) == FIRST
     batches(pace, 0.5, 1 / 20_000, 0.001, 1)
     assert [pace.fits(0.5, depth) for depth in (0, 600, 3000)] == [512, 600, 2048]
+    assert pace.fits(0.05, short=True) < pace.fits(0.5, short=True) == 2048
 
 
 @pytest.mark.parametrize("speed", [20, 100, 500, 1500])
