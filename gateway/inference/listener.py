@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
 
 OnSent = Callable[[int], None]
@@ -19,3 +20,6 @@ class Listener(Protocol):
     def ended(self, stream: str, outcome: Outcome) -> None:
         """The end, after the last chunk. It comes again after a resume: the client may have missed
         it."""
+
+    def notice(self, stream: str, notice: Notice) -> None:
+        """While the generation waits or is paused. Clients that did not ask for it get nothing."""

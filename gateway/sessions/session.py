@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from gateway.inference.generation import Generation
 from gateway.inference.listener import Listener, OnSent
+from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
@@ -36,6 +37,8 @@ class NoConnection:
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
     def ended(self, stream: str, outcome: Outcome) -> None: ...
+
+    def notice(self, stream: str, notice: Notice) -> None: ...
 
     def event(self, name: str, data: dict[str, Any]) -> None: ...
 

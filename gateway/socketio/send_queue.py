@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.inference.listener import OnSent
+from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
 from gateway.socketio import replies
 from gateway.socketio.encoder import Event, Item, TextChunk
@@ -117,6 +118,9 @@ class SendQueue:
     def ended(self, stream: str, outcome: Outcome) -> None:
         for name, data in replies.outcome_events(stream, outcome):
             self.event(name, data)
+
+    def notice(self, stream: str, notice: Notice) -> None:
+        """See `Listener.notice`."""
 
     @property
     def waiting(self) -> int:

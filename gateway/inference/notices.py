@@ -1,0 +1,57 @@
+"""What a client may be told while its request waits or is paused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits for a slot. Sent at each change, at most once a second."""
+
+    position: int
+    """1 is the next one."""
+    waiting: int
+    """Requests that wait for the same model."""
+    why: str
+    """What it waits for, as the end of a sentence."""
+    eta: float | None = None
+    """Seconds until its turn, estimated; None if nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model that the request needs."""
+
+    binding: str
+    model: str
+    state: str
+    """`starting` (its worker), `loading`, `loaded` or `failed`."""
+    progress: float | None = None
+    """Part of the load that is done, 0 to 1; None if the binding does not tell."""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """The prompt is being computed. At most four a second."""
+
+    done: int
+    """Tokens, with reused ones."""
+    total: int
+    reused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The generation gave its slot away; it continues later, with the same text."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    why: str
+
+
+Notice = Queued | ModelStatus | PromptProgress | Paused | Continued
+Notify = Callable[[Notice], None]
