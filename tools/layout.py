@@ -72,7 +72,7 @@ PURE = (
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
     "scheduling.quarantine",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
-    "inference.notices",
+    "scheduling.notices", "scheduling.turns", "scheduling.preemption", "scheduling.model_queue",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
     "models.listing", "validation", "errors",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.inference.notices import Notice
+from gateway.scheduling.notices import Notice
 from gateway.inference.outcomes import Outcome
 
 OnSent = Callable[[int], None]

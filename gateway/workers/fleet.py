@@ -13,6 +13,10 @@ ON_THE_WAY = 10.0
 """Seconds that a request may take to a worker whose heartbeats arrive."""
 
 
+Key = tuple[str, str]
+"""Binding and model."""
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     identity: bytes
@@ -31,9 +35,17 @@ class Worker:
     """As Hello says."""
     loading: str = ""
     """The model that it loads; it serves no request meanwhile."""
-    draining: str = ""
-    """The model that it will load after its running requests; it gets no new ones until then."""
+    loading_since: float = 0.0
+    held_since: float = 0.0
+    """When its model was loaded."""
+    load_seconds: float = 0.0
+    """How long that took."""
+    draining: Key | None = None
+    """The model for which it makes room; it gets no new requests until then."""
     requests: set[int] = field(default_factory=set)
+    """All that it has not answered."""
+    generations: set[int] = field(default_factory=set)
+    """Those of `requests` that need a slot."""
     retiring: bool = False
     """It was asked to stop: it gets no requests, and its end is no crash."""
     missing: dict[int, float] = field(default_factory=dict)
@@ -57,12 +69,22 @@ class Worker:
         return self.model == model and not self.loading and not self.retiring
 
     @property
+    def key(self) -> Key:
+        """What it holds."""
+        return self.binding, self.model
+
+    @property
     def idle(self) -> bool:
-        return not self.occupied and not self.loading
+        return not (self.requests or self.reserved or self.loading)
 
     @property
     def occupied(self) -> int:
-        return len(self.requests) + self.reserved
+        """Slots in use, and promised ones."""
+        return len(self.generations) + self.reserved
+
+    @property
+    def has_room(self) -> bool:
+        return self.occupied < self.slots and not self.draining
 
 
 class Fleet:
@@ -87,7 +109,15 @@ class Fleet:
 
     def expected(self, binding: str, model: str) -> bool:
         """Some worker holds the model, or soon will."""
-        return any(model in (w.model, w.loading, w.draining) for w in self.of(binding))
+        key = (binding, model)
+        return any(model in (w.model, w.loading) or w.draining == key for w in self.of(binding))
+
+    def surplus(self, worker: Worker) -> bool:
+        """Whether another worker serves its model, for longer than this one: it can be spared."""
+        return any(
+            each is not worker and (each.held_since, each.identity) < (worker.held_since, worker.identity)
+            for each in self.holders(*worker.key)
+        )
 
     def sharers(self) -> int:
         """How many workers hold a model or are about to: they share the cores."""
@@ -110,6 +140,7 @@ class Fleet:
             last_heard=now,
             used_at=now,
             progress_at=now,
+            held_since=now,
         )
         self._workers[identity] = worker
         return worker
@@ -164,10 +195,11 @@ class Fleet:
 
     # Models.
 
-    def start_loading(self, worker: Worker, model: str) -> None:
-        worker.loading, worker.draining = model, ""
+    def start_loading(self, worker: Worker, model: str, now: float) -> None:
+        worker.loading, worker.draining, worker.loading_since = model, None, now
 
-    def loaded(self, worker: Worker, answer: Loaded) -> None:
+    def loaded(self, worker: Worker, answer: Loaded, now: float) -> None:
+        worker.held_since, worker.load_seconds = now, now - worker.loading_since
         worker.model = answer.model
         worker.context_size = answer.context_size
         worker.slots = max(1, answer.slots)
@@ -181,12 +213,12 @@ class Fleet:
         """It reported that it holds no model."""
         worker.model = ""
 
-    def drain(self, worker: Worker, model: str) -> None:
-        """Give it no new requests, so that it can load the model after the running ones."""
-        worker.draining = model
+    def drain(self, worker: Worker, key: Key) -> None:
+        """Give it no new requests: it makes room for this model."""
+        worker.draining = key
 
     def stop_draining(self, worker: Worker) -> None:
-        worker.draining = ""
+        worker.draining = None
 
     # Requests.
 
@@ -198,10 +230,14 @@ class Fleet:
         """Free a reserved slot: its request was sent, or will not be."""
         worker.reserved -= 1
 
-    def assign(self, worker: Worker, request: int, now: float) -> None:
+    def assign(self, worker: Worker, request: int, now: float, *, slot: bool = False) -> None:
+        """It was sent; with `slot` it is a generation."""
         worker.requests.add(request)
+        if slot:
+            worker.generations.add(request)
         worker.used_at = now
 
     def release(self, worker: Worker, request: int, now: float) -> None:
         worker.requests.discard(request)
+        worker.generations.discard(request)
         worker.used_at = worker.progress_at = now
