@@ -20,6 +20,7 @@ from gateway.personalities.mounted import Mounted
 from gateway.personalities.zoo import Zoo
 from gateway.provisioning.supervisor import Supervisor
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Quarantine
 from gateway.scheduling.quotas import Quotas
 from gateway.security.access import AccessControl
@@ -75,9 +76,10 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         )  # fmt: skip
         quarantine = Quarantine(settings.poison_time)
         loads = LoadMessages(catalog, settings, fleet.sharers)
+        policy = _policy(settings)
         dispatcher = Dispatcher(
             fleet, link, provider, loads, quarantine,
-            preload=state.model_to_preload, max_queue=settings.max_queue,
+            preload=state.model_to_preload, max_queue=policy.max_queue,
         )  # fmt: skip
         health = HealthMonitor(
             link, provider.stop_worker, stall_limit=settings.stall_limit,
@@ -111,6 +113,15 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
                 core.default.keep_loaded(), health.run(), key_watch.run(), metrics.watch_loop()
             ):
                 yield core
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_queue=settings.max_queue, max_waiting=settings.max_waiting,
+        park_after=settings.park_after, slice=settings.slice, max_models=settings.max_models,
+        rejoin_limit=settings.rejoin_limit,
+        processes=settings.processes, replicas=settings.replicas,
+    )  # fmt: skip
 
 
 def _remote_endpoint(settings: Settings, keys: WorkerKeys) -> RemoteEndpoint | None:
