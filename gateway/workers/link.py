@@ -116,15 +116,17 @@ class Link:
         build: Callable[[int], Message],
         feed: Feed = no_chunks,
         tag: Hashable | None = None,
+        slot: bool = False,
     ) -> AsyncIterator[Call]:
-        """Send one request and take its chunks as they come; `call.answer` is its end.
+        """Send one request and take its chunks as they come; `call.answer` is its end. It takes
+        a slot of the worker if it is a generation.
 
         `feed` is called from the event loop and must neither wait nor raise. Leaving the
         block before the answer, by error or by cancellation, cancels the request in the
         worker; its slot is free again when the worker says so. `tag` is the caller's: see
         `tags`.
         """
-        call = self._calls.start(worker, feed, tag)
+        call = self._calls.start(worker, feed, tag, slot=slot)
         try:
             if self.fleet.find(worker.identity) is worker:
                 self._start(call, build(call.id))
@@ -140,6 +142,11 @@ class Link:
             error = f"the request cannot be sent to a worker: {why}"
             return self._calls.end(call, Failed(call.id, ErrorCode.BAD_REQUEST, error))
         self._send_frame(call.worker.identity, frame)
+
+    def stop(self, call: Call) -> None:
+        """Ask the worker to end the request; its last chunks and its answer still come."""
+        if not call.answer.done():
+            self._calls.stop(call)
 
     def send(self, worker: Worker, message: Message) -> None:
         self._send(worker.identity, message)
