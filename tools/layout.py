@@ -70,7 +70,7 @@ LIBRARIES = {
 PURE = (
     "workers.fleet", "workers.handshake",
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
-    "scheduling.quarantine", "scheduling.fair_queue",
+    "scheduling.quarantine", "scheduling.fair_queue", "scheduling.affinity",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "scheduling.notices", "scheduling.turns", "scheduling.preemption", "scheduling.model_queue",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
