@@ -11,7 +11,7 @@ from gateway.config.settings import Settings
 from gateway.core import Core
 from gateway.http.server import http_server
 from gateway.inference.default_model import DefaultModel
-from gateway.inference.generation import Generations
+from gateway.inference.generation_runner import Generations
 from gateway.inference.unary_requests import UnaryRequests
 from gateway.models.catalog import Catalog
 from gateway.models.loading import LoadMessages
@@ -78,9 +78,8 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         loads = LoadMessages(catalog, settings, fleet.sharers)
         policy = _policy(settings)
         dispatcher = Dispatcher(
-            fleet, link, provider, loads, quarantine,
-            preload=state.model_to_preload, max_queue=policy.max_queue,
-        )  # fmt: skip
+            fleet, link, provider, loads, quarantine, policy, preload=state.model_to_preload
+        )
         health = HealthMonitor(
             link, provider.stop_worker, stall_limit=settings.stall_limit,
             load_limit=settings.load_limit, keep_alive=settings.keep_alive,

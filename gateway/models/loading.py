@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gateway.config.settings import Settings
 from gateway.errors import LoadFailed, ModelNotFound
 from gateway.models.catalog import Catalog
+from gateway.workers.fleet import Worker
 from protocol.messages import Load
 
 
@@ -15,8 +16,12 @@ class LoadMessages:
         self._settings = settings
         self._sharers = sharers
 
-    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
+    async def is_local(self, binding: str, model: str) -> bool:
+        return True
+
+    async def build(self, worker: Worker, model: str) -> Callable[[int], Load]:
         """From the request's id to its message. Raise LoadFailed for an unknown model."""
+        binding = worker.binding
         try:
             path = await self._catalog.find_model(binding, model)
         except ModelNotFound as error:

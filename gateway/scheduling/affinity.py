@@ -11,9 +11,9 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
-BLOCK = 512
+BLOCK = 128
 """Characters between two digests. The beginning of a shorter text is not remembered."""
-MAX_BLOCKS = 256
+MAX_BLOCKS = 1024
 """Digests of one text: the first 128 Ki characters are enough to tell conversations apart, and
 one long text does not push out those of everybody else."""
 MAX_WORKERS = 4

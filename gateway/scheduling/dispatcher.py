@@ -7,9 +7,9 @@ executed; while requests wait, it also looks several times a second who has to g
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from collections.abc import Iterator
+from typing import Any
 
 from gateway.provisioning.provider import WorkerProvider
 from gateway.scheduling.actions import (
@@ -32,6 +32,8 @@ from gateway.scheduling.worker_starter import WorkerStarter
 from gateway.workers.fleet import Fleet, Key, Worker
 from gateway.workers.link import DIED, WITHDRAWN, Link
 
+GUEST_SECONDS = 60.0
+"""A worker on another machine that was there less long ago may come back."""
 TICK = 0.05
 """Seconds between looks who has to give way, while requests wait."""
 
@@ -68,8 +70,8 @@ class Dispatcher:
             fleet, provider, self.queue, start_timeout, failed=self._fail, changed=self._schedule
         )
         self._loader = ModelLoader(
-            link, loads, self.queue, failed=self._fail, changed=self._schedule,
-            notices=self._notices,
+            fleet, link, loads, self.queue, self._notices,
+            failed=self._fail, changed=self._schedule,
         )  # fmt: skip
         self._ready: dict[Waiter, asyncio.Future[Turn | Worker]] = {}
         self.asleep: set[str] = set()
@@ -146,9 +148,9 @@ class Dispatcher:
         if not model and not self.queue.wants(worker.binding):
             model = self._preload(worker.binding)
         key = worker.binding, model
-        if model and worker.has(model) and not self._fleet.expected(*key):
-            if not self.circuits.open(key, self._now()):
-                self._execute(self.queue.load(worker, model, self._now()))
+        usable = model and worker.has(model) and not self._fleet.expected(*key)
+        if usable and not self.circuits.open(key, self._now()):
+            self._execute(self.queue.load(worker, model, self._now()))
 
     def released(self, worker: Worker) -> None:
         self._schedule()
@@ -190,20 +192,16 @@ class Dispatcher:
         try:
             return await ready
         except asyncio.CancelledError:
+            if isinstance(promised := _promised(ready), Turn):
+                self.queue.end_turn(promised)
             loop.call_soon(self._schedule)  # its reserved slot is free again
-            if served := ready.done() and not ready.cancelled() and not ready.exception():
-                result = ready.result()
-                if isinstance(result, Turn):
-                    self.queue.end_turn(result)
             raise
         finally:
             # From here to the request's first frame nothing waits: see `slot`.
             del self._ready[waiter]
             self.queue.leave(waiter)
-            if ready.done() and not ready.cancelled() and not ready.exception():
-                result = ready.result()
-                if isinstance(result, Turn):
-                    self._fleet.free(result.worker)
+            if promised := _promised(ready):
+                self._free(promised)
 
     def _schedule(self) -> None:
         for action in self.queue.schedule(self._now()):
@@ -224,9 +222,10 @@ class Dispatcher:
                 ready = self._ready[waiter]
                 if not ready.done():
                     ready.set_result(turn or worker)
-                elif turn:  # cancelled: its task will remove it in a moment
-                    self.queue.end_turn(turn)
-                    self._fleet.free(worker)
+                else:  # cancelled: its task will remove it in a moment
+                    if turn:
+                        self.queue.end_turn(turn)
+                    self._free(turn or worker)
                     asyncio.get_running_loop().call_soon(self._schedule)
             case Reject(waiter, error):
                 if not self._ready[waiter].done():
@@ -235,7 +234,7 @@ class Dispatcher:
                 self._count_eviction(worker, "another model")
                 self._loader.load(worker, model)
             case StartWorker(binding, insist):
-                self._notices.tell_model(binding, "starting")
+                self._notices.tell_model((binding, ""), "starting")
                 self._starter.start(binding, insist=insist)
             case StopWorker(worker):
                 self._count_eviction(worker, "memory")
@@ -259,6 +258,12 @@ class Dispatcher:
         """Whether a worker on another machine was there a moment ago and may come back."""
         return self._now() - self._fleet.last_guest.get(binding, float("-inf")) < GUEST_SECONDS
 
+    def _free(self, promised: Turn | Worker) -> None:
+        if isinstance(promised, Turn):
+            self._fleet.free(promised.worker)
+        else:
+            self._fleet.free(promised, slot=False)
+
     def _count_eviction(self, worker: Worker, why: str) -> None:
         if worker.model:
             self.evictions[why] = self.evictions.get(why, 0) + 1
@@ -266,7 +271,13 @@ class Dispatcher:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _spawn(self, work: "Coroutine[None, None, None]") -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _promised(ready: asyncio.Future[Turn | Worker]) -> Turn | Worker | None:
+    """The turn, or the worker, that a request was promised."""
+    served = ready.done() and not ready.cancelled() and not ready.exception()
+    return ready.result() if served else None

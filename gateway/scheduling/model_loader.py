@@ -92,9 +92,7 @@ class ModelLoader:
             self._notices.tell_model(key, "loaded")
             self._changed()
 
-    def _progress(
-        self, worker: Worker, model: str, message: LoadProgress | PromptProgress
-    ) -> None:
+    def _progress(self, worker: Worker, model: str, message: LoadProgress | PromptProgress) -> None:
         if isinstance(message, LoadProgress):
             self._notices.tell_model((worker.binding, model), "loading", message.fraction)
 

@@ -28,9 +28,7 @@ def drained(turns: Iterable[Turn], now: float, policy: Policy) -> list[Turn]:
         turn
         for turn in turns
         if turn.parkable
-        and (
-            turn.stalled(now, policy) or turn.past_slice(now, policy, turn.worker.load_seconds)
-        )
+        and (turn.stalled(now, policy) or turn.past_slice(now, policy, turn.worker.load_seconds))
     ]
 
 

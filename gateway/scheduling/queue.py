@@ -220,7 +220,9 @@ class RequestQueue:
     def _serve(self, queue: ModelQueue, holders: list[Worker], now: float) -> Iterator[Action]:
         for waiter in list(queue.others):
             queue.remove(waiter)
-            yield Serve(waiter, min(holders, key=lambda w: w.occupied / w.slots))
+            worker = min(holders, key=lambda w: w.occupied / w.slots)
+            self._fleet.reserve(worker, slot=False)
+            yield Serve(waiter, worker)
         while queue.generations and (free := [w for w in holders if w.has_room]):
             waiter = queue.generations.pop()
             self.limits.remove(waiter)
@@ -262,9 +264,8 @@ class RequestQueue:
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
     ) -> list[Action]:
         insist = any(waiter.insist for waiter in queue.others)
-        if step in (Step.START, Step.LOAD) and not insist:
-            if error := self._open_circuit(step, key, now):
-                return list(self.reject(error, *key, now=now))
+        if not insist and (error := self._open_circuit(step, key, now)):
+            return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
                 return [StartWorker(key[0], insist)]
@@ -283,6 +284,8 @@ class RequestQueue:
 
     def _open_circuit(self, step: Step, key: Key, now: float) -> Exception | None:
         """The error of an open circuit, if the step must not be tried now."""
+        if step not in (Step.START, Step.LOAD):
+            return None
         if step is Step.START and (why := self.circuits.open_for_requests((key[0], ""), now)):
             return NoWorker(why)
         why = self.circuits.open_for_requests(key, now)

@@ -8,7 +8,7 @@ from gateway.errors import NoWorker, StartFailed
 from gateway.provisioning.provider import WorkerProvider
 from gateway.scheduling.model_loader import MISTAKE, Failure
 from gateway.scheduling.queue import RequestQueue
-from gateway.workers.fleet import Fleet
+from gateway.workers.fleet import Fleet, Worker
 
 log = logging.getLogger(__name__)
 
@@ -94,5 +94,6 @@ class WorkerStarter:
         if not self._fleet.of(binding):
             self._failed(NoWorker(why), binding)
 
-    def _here(self, binding: str) -> list[object]:
-        return [worker for worker in self._fleet.of(binding)]
+    def _here(self, binding: str) -> list[Worker]:
+        """Workers on this machine."""
+        return [worker for worker in self._fleet.of(binding) if not worker.remote]

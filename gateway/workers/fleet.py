@@ -52,6 +52,8 @@ class Worker:
     """Those of `requests` that were not in the last heartbeat, and since when."""
     reserved: int = 0
     """Slots promised to requests that are about to be sent."""
+    promised: int = 0
+    """Requests without a slot that are about to be sent."""
     steps: int = -1
     progress_at: float = 0.0
     """When its model thread last made a step, or had nothing to do."""
@@ -65,6 +67,9 @@ class Worker:
         """Whether it is on another machine: its pid means nothing here."""
         return bool(self.entry)
 
+    def has(self, model: str) -> bool:
+        return True
+
     def serves(self, model: str) -> bool:
         return self.model == model and not self.loading and not self.retiring
 
@@ -75,7 +80,7 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        return not (self.requests or self.reserved or self.loading)
+        return not (self.requests or self.reserved or self.promised or self.loading)
 
     @property
     def occupied(self) -> int:
@@ -90,7 +95,9 @@ class Worker:
 class Fleet:
     def __init__(self) -> None:
         self._workers: dict[bytes, Worker] = {}
-        self._orphans: list[tuple[str, str]] = []
+        self._orphans: list[Key] = []
+        self.last_guest: dict[str, float] = {}
+        """When a remote worker of a binding was last there."""
 
     # Read.
 
@@ -115,7 +122,8 @@ class Fleet:
     def surplus(self, worker: Worker) -> bool:
         """Whether another worker serves its model, for longer than this one: it can be spared."""
         return any(
-            each is not worker and (each.held_since, each.identity) < (worker.held_since, worker.identity)
+            each is not worker
+            and (each.held_since, each.identity) < (worker.held_since, worker.identity)
             for each in self.holders(*worker.key)
         )
 
@@ -145,9 +153,14 @@ class Fleet:
         self._workers[identity] = worker
         return worker
 
-    def lose(self, identity: bytes) -> Worker | None:
+    def remote_models(self, binding: str) -> dict[str, tuple[int, list[str]]]:
+        return {}
+
+    def lose(self, identity: bytes, now: float = 0.0) -> Worker | None:
         """Forget a worker. The model it held is wanted again, unless it was retiring."""
         worker = self._workers.pop(identity, None)
+        if worker and worker.remote:
+            self.last_guest[worker.binding] = now
         if worker and worker.model and not worker.retiring:
             self._orphans.append((worker.binding, worker.model))
         return worker
@@ -222,13 +235,19 @@ class Fleet:
 
     # Requests.
 
-    def reserve(self, worker: Worker) -> None:
-        """Reserve a slot until the request is sent."""
-        worker.reserved += 1
+    def reserve(self, worker: Worker, *, slot: bool = True) -> None:
+        """A request is about to be sent: keep the model, and a slot if it needs one."""
+        if slot:
+            worker.reserved += 1
+        else:
+            worker.promised += 1
 
-    def free(self, worker: Worker) -> None:
-        """Free a reserved slot: its request was sent, or will not be."""
-        worker.reserved -= 1
+    def free(self, worker: Worker, *, slot: bool = True) -> None:
+        """The request was sent, or will not be."""
+        if slot:
+            worker.reserved -= 1
+        else:
+            worker.promised -= 1
 
     def assign(self, worker: Worker, request: int, now: float, *, slot: bool = False) -> None:
         """It was sent; with `slot` it is a generation."""

@@ -1,0 +1,49 @@
+"""Check values in workers' messages that have the right types, and may yet be nonsense.
+
+Each function raises ProtocolError for a message that no honest worker sends.
+"""
+
+from protocol.codec import MAX_MAPPED, MAX_MODELS
+from protocol.errors import ProtocolError
+from protocol.messages import Hello, Loaded, LoadProgress, PromptProgress
+
+MAX_NAME_BYTES = 255
+"""The limit of common file systems."""
+
+
+def check_hello(hello: Hello) -> None:
+    _check_mapped(hello.mapped)
+    if len(hello.models) > MAX_MODELS:
+        raise ProtocolError(f"{len(hello.models)} models")
+    for name, size in hello.models.items():
+        if not _is_file_name(name):
+            raise ProtocolError(f"{name[:64]!a} as the name of a model's file")
+        if not 0 <= size <= MAX_MAPPED:
+            raise ProtocolError(f"a model of {size} bytes")
+
+
+def check_loaded(loaded: Loaded) -> None:
+    _check_mapped(loaded.mapped)
+
+
+def check_progress(progress: LoadProgress | PromptProgress) -> None:
+    if isinstance(progress, LoadProgress):
+        if not 0 <= progress.fraction <= 1:  # nor is NaN
+            raise ProtocolError(f"a fraction of {progress.fraction}")
+    elif not (0 <= progress.done <= progress.total >= progress.reused >= 0):
+        raise ProtocolError(f"{progress.done} of {progress.total} tokens")
+
+
+def _check_mapped(mapped: int) -> None:
+    if not 0 <= mapped <= MAX_MAPPED:
+        raise ProtocolError(f"{mapped} mapped bytes")
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether it is one component of a path, and can be shown as one line of text."""
+    return (
+        name.isprintable()
+        and not name.startswith(".")
+        and 0 < len(name.encode()) <= MAX_NAME_BYTES
+        and not any(character in name for character in "/\\")
+    )
