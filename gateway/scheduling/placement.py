@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from gateway.scheduling.policy import Policy
+from gateway.scheduling.turns import COST_FACTOR
 from gateway.workers.fleet import Fleet, Key, Worker
 
 
@@ -31,6 +32,7 @@ class Room:
     stoppable: Callable[[Worker], bool]
     may_switch: Callable[[Worker], bool]
     """Whether a busy worker may make room."""
+    now: float
 
 
 def room_for(fleet: Fleet, key: Key, policy: Policy, room: Room) -> tuple[Step, Worker | None]:
@@ -59,7 +61,7 @@ def room_for(fleet: Fleet, key: Key, policy: Policy, room: Room) -> tuple[Step, 
     if room.cramped is not None:
         pool = [worker for worker in pool if worker not in room.cramped and not worker.remote]
     steady = [worker for worker in pool if not (worker.loading or worker.draining)]
-    if idle := [worker for worker in steady if worker.idle]:
+    if idle := [w for w in steady if w.idle and not _flaps(w, key, room.now)]:
         spared = min(idle, key=lambda w: (not fleet.surplus(w), w.used_at))
         return _take(spared, key), spared
     if busy := [worker for worker in steady if room.may_switch(worker)]:
@@ -110,6 +112,14 @@ def loaded_models(fleet: Fleet, policy: Policy) -> int:
             and (worker.loading or worker.model)
         }
     )
+
+
+def _flaps(worker: Worker, key: Key, now: float) -> bool:
+    """Whether an idle worker would go back to the model that it held before, too early to be worth
+    the load: its clients may only be between two requests."""
+    cost = worker.load_seconds
+    early = now - worker.held_since < COST_FACTOR * cost and now - worker.used_at < cost
+    return early and key == (worker.binding, worker.previous)
 
 
 def _evictable(worker: Worker) -> bool:

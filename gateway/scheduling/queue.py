@@ -121,11 +121,14 @@ class RequestQueue:
             if worker.draining and worker.draining not in self._queues:
                 self._fleet.stop_draining(worker)
         actions: list[Action] = []
-        for key in list(self._queues):
-            queue = self._queues[key]
-            actions += self._advance(key, queue, now)
-            if not queue:
-                self._queues.pop(key, None)
+        for key, queue in list(self._queues.items()):
+            if holders := self._open_holders(key):
+                actions += self._serve(queue, holders, now)
+                if not queue:
+                    del self._queues[key]
+        # Only now: a worker that serves somebody is not idle.
+        for key, queue in list(self._queues.items()):
+            actions += self._take(*self._next_step(key, queue, now), key, queue, now)
         return actions
 
     def preempt(self, now: float) -> list[Action]:
@@ -135,7 +138,7 @@ class RequestQueue:
             if worker.draining:
                 chosen += drained(self._turns_in([worker]), now, self._policy)
         for key, queue in self._queues.items():
-            if workers := [w for w in self._fleet.holders(*key) if not w.draining]:
+            if key[1] and (workers := self._open_holders(key)):
                 turns = self._turns_in(workers)
                 # All that is not a steady turn has ended, or ends in a moment.
                 steady = sum(not turn.parking for turn in turns)
@@ -191,31 +194,29 @@ class RequestQueue:
 
     # One model.
 
-    def _advance(self, key: Key, queue: ModelQueue, now: float) -> list[Action]:
-        actions: list[Action] = []
-        workers = [w for w in self._fleet.of(key[0]) if not w.retiring]
+    def _open_holders(self, key: Key) -> list[Worker]:
+        """Workers that serve the model and take new requests; any of the binding for ""."""
+        binding, model = key
+        workers = self._fleet.holders(binding, model) if model else self._fleet.of(binding)
+        return [worker for worker in workers if not (worker.draining or worker.retiring)]
+
+    def _next_step(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
         if not key[1]:
-            holders = workers
-        else:
-            holders = [w for w in workers if w.serves(key[1]) and not w.draining]
-        if holders:
-            actions += self._serve(queue, holders, now)
-            step, worker = self._replica(key, queue, now)
-        elif key in self._leaving:
-            return actions
-        elif not key[1]:
-            step, worker = Step.START if self._startable(key, queue) else Step.WAIT, None
-        else:
-            room = Room(
-                startable=self._startable(key, queue),
-                cramped=self._cramped[key][1] if key in self._cramped else None,
-                stoppable=lambda worker: worker not in self._unstoppable,
-                may_switch=lambda worker: may_switch(
-                    worker, self.turns.get(worker, set()), now, self._policy
-                ),
-            )
-            step, worker = room_for(self._fleet, key, self._policy, room)
-        return actions + self._take(step, worker, key, queue, now)
+            return Step.START if self._startable(key, queue) else Step.WAIT, None
+        if self._open_holders(key):
+            return self._replica(key, queue, now)
+        if key in self._leaving:
+            return Step.WAIT, None
+        room = Room(
+            startable=self._startable(key, queue),
+            cramped=self._cramped[key][1] if key in self._cramped else None,
+            stoppable=lambda worker: worker not in self._unstoppable,
+            may_switch=lambda worker: may_switch(
+                worker, self.turns.get(worker, set()), now, self._policy
+            ),
+            now=now,
+        )
+        return room_for(self._fleet, key, self._policy, room)
 
     def _serve(self, queue: ModelQueue, holders: list[Worker], now: float) -> Iterator[Action]:
         for waiter in list(queue.others):

@@ -35,6 +35,8 @@ class Worker:
     """As Hello says."""
     loading: str = ""
     """The model that it loads; it serves no request meanwhile."""
+    previous: str = ""
+    """The model that it held before."""
     loading_since: float = 0.0
     held_since: float = 0.0
     """When its model was loaded."""
@@ -213,7 +215,7 @@ class Fleet:
 
     def loaded(self, worker: Worker, answer: Loaded, now: float) -> None:
         worker.held_since, worker.load_seconds = now, now - worker.loading_since
-        worker.model = answer.model
+        worker.previous, worker.model = worker.model, answer.model
         worker.context_size = answer.context_size
         worker.slots = max(1, answer.slots)
         worker.loading = ""
