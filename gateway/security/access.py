@@ -87,7 +87,7 @@ def load_tokens(settings: Settings) -> Tokens:
             f"{settings.tokens_file} has no token in it: {HOW_TO_MAKE_ONE}, or remove the file"
         )
     if settings.api_key:
-        tokens.append((settings.api_key, TokenHolder("api_key", running, waiting)))
+        tokens.append((settings.api_key, TokenHolder("api_key", running, waiting, operator=True)))
     for each in ([value for value, _ in tokens], [holder.name for _, holder in tokens]):
         if len(set(each)) < len(each):
             raise BadSetting(f"{settings.tokens_file}: a name or a token is there twice")
