@@ -75,7 +75,7 @@ PURE = (
     "inference.notices",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
-    "models.listing", "validation", "errors",
+    "models.listing", "storage.state", "validation", "errors",
     "socketio.payloads", "socketio.packets", "socketio.encoder", "socketio.replies",
     "socketio.frame_filter",
 )  # fmt: skip
