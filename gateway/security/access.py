@@ -41,6 +41,11 @@ class Tokens:
     def guarded(self) -> bool:
         return bool(self._known)
 
+    @property
+    def operators(self) -> list[str]:
+        """Names of holders who choose the server's defaults."""
+        return [holder.name for _, holder in self._known if holder.operator]
+
     def holder(self, value: str) -> TokenHolder | None:
         """The holder of a token, or None. Takes constant time, so it tells nothing about tokens."""
         if not self.guarded:
