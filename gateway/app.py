@@ -81,8 +81,9 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             fleet, link, provider, loads, quarantine, policy, preload=state.model_to_preload
         )
         health = HealthMonitor(
-            link, provider.stop_worker, stall_limit=settings.stall_limit,
-            load_limit=settings.load_limit, keep_alive=settings.keep_alive,
+            link, provider.stop_worker,
+            stall_limit=settings.stall_limit, load_limit=settings.load_limit,
+            keep_alive=lambda worker: settings.keep_alive_of(worker.binding, worker.model),
         )  # fmt: skip
         key_watch = KeyWatch(link, keys.has_entry)
         # What clients use.

@@ -76,7 +76,7 @@ PURE = (
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
-    "models.listing", "validation", "errors",
+    "models.listing", "storage.state", "validation", "errors",
     "socketio.payloads", "socketio.packets", "socketio.encoder", "socketio.replies",
     "socketio.frame_filter",
 )  # fmt: skip
