@@ -70,9 +70,8 @@ LIBRARIES = {
 PURE = (
     "workers.fleet", "workers.handshake",
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
-    "scheduling.quarantine",
+    "scheduling.quarantine", "scheduling.notices",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
-    "inference.notices",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
     "models.listing", "validation", "errors",

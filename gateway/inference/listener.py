@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
+from gateway.scheduling.notices import Notice
 
 OnSent = Callable[[int], None]
 """Called with the number of tokens whose text was sent to the client."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.provisioning.provider import WorkerProvider
+from gateway.scheduling.notices import Notify
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.scheduling.queue import (
     Action,
@@ -88,7 +89,9 @@ class Dispatcher:
         """
         yield await self._wait(Waiter(binding, model, slot=True, first=first))
 
-    async def ensure(self, binding: str, model: str, *, insist: bool = False) -> Worker:
+    async def ensure(
+        self, binding: str, model: str, *, insist: bool = False, notify: Notify | None = None
+    ) -> Worker:
         """Return a worker that holds the model. Running requests are not disturbed. With `insist`
         open circuits are ignored."""
         return await self._wait(Waiter(binding, model, slot=False, insist=insist))

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from gateway.inference.generation import Generation
 from gateway.inference.listener import Listener, OnSent
-from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
+from gateway.scheduling.notices import Notice
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.discussion import Discussion

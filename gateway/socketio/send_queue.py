@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.inference.listener import OnSent
-from gateway.inference.notices import Notice
 from gateway.inference.outcomes import Outcome
+from gateway.scheduling.notices import Notice
 from gateway.socketio import replies
 from gateway.socketio.encoder import Event, Item, TextChunk
 
