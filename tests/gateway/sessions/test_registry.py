@@ -7,6 +7,7 @@ from gateway.inference.generation import Generation
 from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Gone, Outcome
 from gateway.observability.metrics import Metrics
+from gateway.scheduling.notices import Notice
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.registry import Sessions
@@ -15,9 +16,13 @@ from tests.support.harness import run
 
 
 class Connection:
+    wants_notices = False
+
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
     def ended(self, stream: str, outcome: Outcome) -> None: ...
+
+    def notice(self, stream: str, notice: Notice) -> None: ...
 
     def event(self, name: str, data: dict[str, Any]) -> None: ...
 
