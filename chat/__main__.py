@@ -6,28 +6,40 @@ It uses the documented events only, so it is also an example of a client.
 import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import socketio
 
 from chat.connection import PREFIX, add_options, ssl_context
+from chat.status_line import StatusLine
 from chat.terminal import harmless, one_line
+from chat.waiting import Waiting
 
 HELP = """\
   /personality   select a personality      /model   select a model
   /help          show this help            /quit    quit (or Ctrl-D)
   Ctrl-C cancels the running answer"""
 CONNECT_SECONDS = 5
+NOTICES = (
+    "queue", "model_status", "prompt_progress", "generation_paused", "generation_continued",
+)  # fmt: skip
+"""Events that say what the client waits for; servers send them if `auth` has `events: true`."""
 
 
 class Chat:
     def __init__(self, url: str, token: str, certificate: str) -> None:
         self._url = url
-        self._auth = {"token": token} if token else None
+        self._status = StatusLine(sys.stdout)
+        self._waiting = Waiting()
+        self._auth: dict[str, Any] = {"events": True} if self._status.usable else {}
+        if token:
+            self._auth["token"] = token
         self._refusal = ""
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=ssl_context(certificate))
@@ -46,6 +58,8 @@ class Chat:
             ("connect_error", self._on_refusal),
         ):
             self._sio.on(event, handler)
+        for event in NOTICES:
+            self._sio.on(event, functools.partial(self._on_notice, event))
 
     async def run(self, personality: str | None) -> int:
         try:
@@ -99,8 +113,10 @@ class Chat:
         if not self._sio.connected:
             return print("[cannot reconnect to the server]", file=sys.stderr)
         self._idle.clear()
-        await self._sio.emit("generate_text", {"prompt": prompt, "personality": self._personality})
-        await self._idle.wait()
+        request = {"prompt": prompt, "personality": self._personality}
+        with self._showing_status():
+            await self._sio.emit("generate_text", request)
+            await self._idle.wait()
 
     async def _choose_personality(self, path: str | None) -> None:
         """Mount the personality; None lets the user choose one, "" selects none."""
@@ -147,8 +163,23 @@ class Chat:
         )
 
     async def _call(self, event: str, data: Any = None) -> dict[str, Any]:
-        answer: dict[str, Any] = await self._sio.call(event, data, timeout=600)
+        with self._showing_status():
+            answer: dict[str, Any] = await self._sio.call(event, data, timeout=600)
         return answer
+
+    @contextlib.contextmanager
+    def _showing_status(self) -> Iterator[None]:
+        """Show notices, while an answer is awaited."""
+        self._waiting.clear()
+        self._status.begin()
+        try:
+            yield
+        finally:
+            self._status.end()
+
+    def _on_notice(self, event: str, data: Any = None) -> None:
+        self._waiting.take(event, data)
+        self._status.show(self._waiting.line)
 
     async def _read(self, prompt: str) -> str | None:
         """The next line of input; None at its end."""
@@ -162,23 +193,24 @@ class Chat:
         if self._sio.connected and not self._idle.is_set():
             asyncio.ensure_future(self._sio.emit("cancel_generation"))  # noqa: RUF006
         else:
-            print("\n[/quit or Ctrl-D quits]\n> ", end="", flush=True)
+            self._status.write("\n[/quit or Ctrl-D quits]\n> ")
 
     async def _on_chunk(self, data: dict[str, Any]) -> None:
-        print(harmless(data["chunk"]), end="", flush=True)
+        self._waiting.clear()
+        self._status.write(harmless(data["chunk"]))
 
     async def _on_end(self, data: dict[str, Any]) -> None:
         if data.get("reason") == "stop" and not data["text"].strip():
-            print("[the answer is empty; /personality gives the model a role]", end="")
-        print(flush=True)
+            self._status.write("[the answer is empty; /personality gives the model a role]")
+        self._status.write("\n")
         self._idle.set()
 
     async def _on_error(self, data: dict[str, Any]) -> None:
-        print(f"\n[{harmless(data['error'])}]", flush=True)
+        self._status.write(f"\n[{harmless(data['error'])}]\n")
         self._idle.set()
 
     async def _on_busy(self, data: dict[str, Any]) -> None:
-        print(f"[{harmless(data['message'])}]", flush=True)
+        self._status.write(f"[{harmless(data['message'])}]\n")
         self._idle.set()
 
     async def _on_refusal(self, data: Any) -> None:
@@ -188,6 +220,7 @@ class Chat:
 
     async def _on_disconnect(self, *reason: Any) -> None:
         if not self._idle.is_set():
+            self._status.erase()
             print("\n[the connection to the server was lost]", file=sys.stderr)
             self._idle.set()
 

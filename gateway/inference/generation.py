@@ -25,10 +25,8 @@ class Generation:
     """One accepted request. Its client is a listener, which may be detached and attached
     again: see `gateway.sessions.resumption`."""
 
-    def __init__(self, listener: Listener, metrics: Metrics, *, notices: bool = False) -> None:
-        """`notices`: its client wants to be told what happens while it waits."""
+    def __init__(self, listener: Listener, metrics: Metrics) -> None:
         self.began = time.monotonic()
-        self.notices = notices
         self._metrics = metrics
         self.state = GenerationState(uuid.uuid4().hex[:16])
         self.plan: Plan | None = None
@@ -98,8 +96,13 @@ class Generation:
         """Tokens that a worker may send."""
         return max(1, CREDIT - self._unsent)
 
+    @property
+    def wants_notices(self) -> bool:
+        """Whether its client wants to be told what happens while it waits."""
+        return self._listener is not None and self._listener.wants_notices
+
     def notify(self, notice: Notice) -> None:
-        if self._listener and self.notices:
+        if self._listener:
             self._listener.notice(self.state.id, notice)
 
     def progressed(self, message: messages.LoadProgress | messages.PromptProgress) -> None:

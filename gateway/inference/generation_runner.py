@@ -46,9 +46,8 @@ class Generations:
         self._quarantine = quarantine
         self._metrics = metrics
 
-    def accept(self, listener: Listener, *, notices: bool = False) -> Generation:
-        """`notices`: its client wants to be told what happens while it waits."""
-        return Generation(listener, self._metrics, notices=notices)
+    def accept(self, listener: Listener) -> Generation:
+        return Generation(listener, self._metrics)
 
     def start(
         self, generation: Generation, planned: Callable[[], Awaitable[Plan]], quota: Quota
@@ -145,7 +144,7 @@ class Generations:
         return Waiter(
             binding=plan.binding, model=plan.model, slot=True, owner=plan.owner,
             session=plan.session, parkable=plan.parkable, prefixes=plan.prefixes,
-            notify=generation.notify if generation.notices else None,
+            notify=generation.notify if generation.wants_notices else None,
         )  # fmt: skip
 
     async def _run_turn(
@@ -157,7 +156,7 @@ class Generations:
         async with self._link.request(
             turn.worker,
             lambda id: plan.message(
-                id, state.tokens, state.length, generation.credit, progress=generation.notices
+                id, state.tokens, state.length, generation.credit, progress=generation.wants_notices
             ),
             generation.feed,
             plan.fingerprint,

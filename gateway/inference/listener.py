@@ -13,6 +13,10 @@ OnSent = Callable[[int], None]
 class Listener(Protocol):
     """Called from the event loop, in order. Nothing here waits."""
 
+    @property
+    def wants_notices(self) -> bool:
+        """The client asked for notices: `notice` does something."""
+
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None:
         """A piece of the generation `stream`. Once it is sent, call `taken(tokens)`, which gives
         the worker credit for so many tokens."""

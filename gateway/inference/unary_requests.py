@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from gateway.errors import LoadFailed
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.notices import Notify
 from gateway.workers.link import Link
 from protocol.messages import (
     Detokenize,
@@ -33,7 +34,7 @@ Result = TypeVar("Result", Tokenized, Detokenized, Embedded)
 
 class UnaryRequests:
     """Each method raises LoadFailed when the model cannot do it, Busy when too much of its owner
-    waits, and what `Dispatcher.ensure` raises."""
+    waits, and what `Dispatcher.ensure` raises. `notify` gets its notices."""
 
     def __init__(self, dispatcher: Dispatcher, link: Link) -> None:
         self._dispatcher = dispatcher
@@ -41,32 +42,41 @@ class UnaryRequests:
         self._places: dict[Hashable, asyncio.Semaphore] = {}
         self._users: Counter[Hashable] = Counter()
 
-    async def tokenize(self, owner: str, binding: str, model: str, text: str) -> list[int]:
-        return (
-            await self._run(owner, binding, model, lambda id: Tokenize(id, text), Tokenized)
-        ).tokens
-
-    async def detokenize(self, owner: str, binding: str, model: str, tokens: list[int]) -> str:
+    async def tokenize(
+        self, owner: str, binding: str, model: str, text: str, notify: Notify | None = None
+    ) -> list[int]:
         answer = await self._run(
-            owner, binding, model, lambda id: Detokenize(id, tokens), Detokenized
+            owner, binding, model, lambda id: Tokenize(id, text), Tokenized, notify
+        )
+        return answer.tokens
+
+    async def detokenize(
+        self, owner: str, binding: str, model: str, tokens: list[int],
+        notify: Notify | None = None,
+    ) -> str:  # fmt: skip
+        answer = await self._run(
+            owner, binding, model, lambda id: Detokenize(id, tokens), Detokenized, notify
         )
         return answer.text
 
-    async def embed(self, owner: str, binding: str, model: str, text: str) -> list[float]:
-        vector = (
-            await self._run(owner, binding, model, lambda id: Embed(id, text), Embedded)
-        ).vector
+    async def embed(
+        self, owner: str, binding: str, model: str, text: str, notify: Notify | None = None
+    ) -> list[float]:
+        answer = await self._run(
+            owner, binding, model, lambda id: Embed(id, text), Embedded, notify
+        )
+        vector = answer.vector
         if not all(map(math.isfinite, vector)):
             raise LoadFailed("the model's embedding is not made of finite numbers")
         return vector
 
     async def _run(
         self, owner: str, binding: str, model: str, build: Callable[[int], Message],
-        kind: type[Result],
+        kind: type[Result], notify: Notify | None,
     ) -> Result:  # fmt: skip
         with self._dispatcher.unary(owner, (binding, model)):
             async with self._place((owner, binding, model, kind)):
-                worker = await self._dispatcher.ensure(binding, model)
+                worker = await self._dispatcher.ensure(binding, model, notify=notify)
                 async with self._link.request(worker, build) as call:
                     answer = await call.answer
         if isinstance(answer, Failed):

@@ -13,7 +13,7 @@ class Queued:
     waiting: int
     """Requests that wait for the same model."""
     why: str
-    """What it waits for, as the end of a sentence."""
+    """What it waits for. It completes the sentence "it waits for …"."""
     eta: float | None = None
     """Seconds until its turn, estimated; None if nothing is known."""
 
@@ -46,11 +46,15 @@ class Paused:
     """The generation gave its slot away; it continues later, with the same text."""
 
     why: str
+    """A clause, such as "others have their turn"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continued:
+    """It has a slot again."""
+
     why: str
+    """A clause, as in `Paused`."""
 
 
 Notice = Queued | ModelStatus | PromptProgress | Paused | Continued

@@ -81,7 +81,7 @@ class Selections:
         if not binding:
             raise NothingSelected("Please select a binding first")
         await self._catalog.find_model(binding, name)
-        await self._dispatcher.ensure(binding, name, insist=True)
+        await self._dispatcher.ensure(binding, name, insist=True, notify=session.notify)
         await self._state.change(_chooser(session), default_binding=binding, default_model=name)
         session.binding, session.model = binding, name
         self._resumption.save(session)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from gateway.inference.generation import Generation
 from gateway.inference.listener import Listener, OnSent
 from gateway.inference.outcomes import Outcome
-from gateway.scheduling.notices import Notice
+from gateway.scheduling.notices import Notice, Notify
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.discussion import Discussion
@@ -33,6 +33,8 @@ class Connection(Listener, Protocol):
 
 class NoConnection:
     """The connection of an absent session. Its last one would keep the socket and the request."""
+
+    wants_notices = False
 
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
@@ -91,6 +93,17 @@ class Session:
         while len(self.discussions) > MAX_DISCUSSIONS:
             del self.discussions[next(iter(self.discussions))]
         return found
+
+    @property
+    def events(self) -> bool:
+        """Its client asked for notices, by `auth: {events: true}`."""
+        return self.connection.wants_notices
+
+    @property
+    def notify(self) -> Notify | None:
+        """The receiver of notices for its requests that are no generations; None if it did not ask
+        for them."""
+        return (lambda notice: self.connection.notice("", notice)) if self.events else None
 
     @property
     def owner(self) -> str:

@@ -58,6 +58,20 @@ class Event:
         return f"42[{_quoted(self.name)},{self.body}]"
 
 
+class NoticeEvent(Event):
+    """A notice. While it waits, the next one of its generation and name replaces it."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: str, name: str, data: dict[str, Any]) -> None:
+        super().__init__(name, data)
+        self.stream = stream
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.stream, self.name
+
+
 class TextChunk:
     """Text of one generation. The packet is byte for byte that of python-socketio."""
 

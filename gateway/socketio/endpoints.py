@@ -201,13 +201,16 @@ class Endpoints:
     # The model's vocabulary.
 
     async def tokenize(self, session: Session, prompt: str) -> Reply:
-        return {"tokens": await self._core.unary.tokenize(*self._selected(session), prompt)}
+        selected, notify = self._selected(session), session.notify
+        return {"tokens": await self._core.unary.tokenize(*selected, prompt, notify)}
 
     async def detokenize(self, session: Session, tokens: list[int]) -> Reply:
-        return {"text": await self._core.unary.detokenize(*self._selected(session), tokens)}
+        selected, notify = self._selected(session), session.notify
+        return {"text": await self._core.unary.detokenize(*selected, tokens, notify)}
 
     async def embed(self, session: Session, prompt: str) -> Reply:
-        return {"embedding": await self._core.unary.embed(*self._selected(session), prompt)}
+        selected, notify = self._selected(session), session.notify
+        return {"embedding": await self._core.unary.embed(*selected, prompt, notify)}
 
     def _selected(self, session: Session) -> tuple[str, str, str]:
         """Owner, binding and model."""

@@ -102,7 +102,7 @@ class Flusher:
         now = self._loop.time()
         for queue, (writes, backlog, since) in list(self._blocked.items()):
             left = queue.backlog()
-            if queue.writes != writes or left < backlog:
+            if queue.writes != writes or left < backlog or not queue.must_be_read:
                 since = now
             self._blocked[queue] = queue.writes, left, since
             if self._stall_limit and now - since > self._stall_limit:

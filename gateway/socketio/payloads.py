@@ -156,6 +156,8 @@ class ResumeAuth:
     """The id of the generation whose beginning it has, or ""."""
     have: int
     """How many characters of it the client has."""
+    events: bool
+    """It wants notices while a request waits or is paused."""
 
 
 def resume_auth(auth: Any) -> ResumeAuth:
@@ -167,4 +169,5 @@ def resume_auth(auth: Any) -> ResumeAuth:
         token=token if isinstance(token, str) and len(token) <= MAX_TOKEN else "",
         id=id if isinstance(id, str) else "",
         have=have if isinstance(have, int) and have > 0 else 0,
+        events=given.get("events") is True,
     )

@@ -1,4 +1,4 @@
-"""Events to clients for outcomes and sessions: LoLLMs' names and fields.
+"""Events to clients for outcomes, notices and sessions: their names and fields.
 
 No other module has names of events, except the table of endpoints.
 """
@@ -7,6 +7,14 @@ import math
 from typing import Any
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
+from gateway.scheduling.notices import (
+    Continued,
+    ModelStatus,
+    Notice,
+    Paused,
+    PromptProgress,
+    Queued,
+)
 from gateway.sessions.session import Session
 from protocol import messages
 
@@ -41,6 +49,24 @@ def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
     return events[-1][1] if events else {}
 
 
+def notice_event(id: str, notice: Notice) -> NameAndData:
+    """The event of a notice; `id` is "" for a request that is no generation, and then absent."""
+    whose = {"id": id} if id else {}
+    match notice:
+        case Queued(position=position, waiting=waiting, why=why, eta=eta):
+            data = {"position": position, "waiting": waiting, "why": why, **_number("eta", eta, 1)}
+            return "queue", {**whose, **data}
+        case ModelStatus(binding=binding, model=model, state=state, progress=done, error=error):
+            known = {**_number("progress", done, 3), **({"error": error} if error else {})}
+            return "model_status", {"binding": binding, "model": model, "state": state, **known}
+        case PromptProgress(done=tokens, total=total, reused=reused):
+            return "prompt_progress", {**whose, "done": tokens, "total": total, "reused": reused}
+        case Paused(why=why):
+            return "generation_paused", {**whose, "why": why}
+        case Continued(why=why):
+            return "generation_continued", {**whose, "why": why}
+
+
 def session_event(session: Session, default: int | None, running: str | None) -> NameAndData:
     """The `session` event; `default` is the active personality of those that activated none,
     `running` the id of the generation that continues for it."""
@@ -69,6 +95,11 @@ def _counts(answer: messages.Finished) -> dict[str, Any]:
         "reused_tokens": answer.reused_tokens,
         "dropped_tokens": answer.dropped_tokens,
     }
+
+
+def _number(name: str, value: float | None, digits: int) -> dict[str, float]:
+    """The field, if the value is known. JSON has no infinity."""
+    return {} if value is None or not math.isfinite(value) else {name: round(value, digits)}
 
 
 def _logprob(place: list[float]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ All chunks, ends and replies to a client pass through its queue, which keeps the
 Waiting items are written together as soon as the connection has room. The queue is bounded:
 the worker gets credit only for text that was sent, so the generation of a client that does
 not read pauses; a client that sends requests without reading the replies is dropped.
+Notices are lost when the queue is full, and never the reason for a drop.
 """
 
 import logging
@@ -15,7 +16,7 @@ from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Outcome
 from gateway.scheduling.notices import Notice
 from gateway.socketio import replies
-from gateway.socketio.encoder import Event, Item, TextChunk
+from gateway.socketio.encoder import Event, Item, NoticeEvent, TextChunk
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ MERGE_BEYOND = 32
 MAX_EVENTS = 1024
 MAX_BYTES = 4 * 2**20
 """Limits of waiting replies; beyond them the client is dropped."""
+MAX_NOTICES = 64
+"""Waiting notices; beyond them the next one is lost."""
 
 
 class Transport(Protocol):
@@ -77,7 +80,11 @@ class SendQueue:
     """Owned by a session; `close` drops waiting items. Use it from the event loop's thread
     only."""
 
-    def __init__(self, transport: Transport, flusher: FlushScheduler) -> None:
+    def __init__(
+        self, transport: Transport, flusher: FlushScheduler, *, notices: bool = False
+    ) -> None:
+        self.wants_notices = notices
+        """See `Listener.wants_notices`."""
         self.scheduled = False
         """The flusher will call `flush` in this turn of the event loop."""
         self._full = False  # unsettled after the last flush
@@ -91,13 +98,14 @@ class SendQueue:
         self._events = 0
         self._bytes = 0  # of the events
         self._owed: list[tuple[OnSent, int]] = []
+        self._notices: dict[tuple[str, str], NoticeEvent] = {}  # those that wait, by their keys
 
     def event(self, name: str, data: dict[str, Any]) -> None:
         """Send an event, at once if there is room. Raise ValueError as `encoder.Event` does."""
         item = Event(name, data)
         if self.closed:
             return
-        if self._events >= MAX_EVENTS or self._bytes + self._transport.backlog() > MAX_BYTES:
+        if self._overfull():
             return self.drop(f"does not read: {self._events} replies wait for it")
         self._waiting.append(item)
         self._events += 1
@@ -120,7 +128,19 @@ class SendQueue:
             self.event(name, data)
 
     def notice(self, stream: str, notice: Notice) -> None:
-        """See `Listener.notice`."""
+        """See `Listener.notice`. The notice takes the place of a waiting one of the same kind, but
+        at the end of the queue."""
+        if not self.wants_notices or self.closed or self._overfull():
+            return
+        item = NoticeEvent(stream, *replies.notice_event(stream, notice))
+        if older := self._notices.pop(item.key, None):
+            self._waiting.remove(older)
+        elif len(self._notices) >= MAX_NOTICES:
+            return
+        self._notices[item.key] = item
+        self._waiting.append(item)
+        if not self.scheduled:
+            self._flusher.schedule(self)
 
     @property
     def waiting(self) -> int:
@@ -131,6 +151,11 @@ class SendQueue:
     def unsettled(self) -> bool:
         """Items wait, or written text has no credit yet."""
         return bool(self._waiting or self._owed)
+
+    @property
+    def must_be_read(self) -> bool:
+        """Something besides notices waits."""
+        return bool(self._owed) or len(self._waiting) > len(self._notices)
 
     def backlog(self) -> int:
         """See `Transport.backlog`."""
@@ -166,6 +191,10 @@ class SendQueue:
         self.closed = True
         self._waiting.clear()
         self._owed.clear()
+        self._notices.clear()
+
+    def _overfull(self) -> bool:
+        return self._events >= MAX_EVENTS or self._bytes + self._transport.backlog() > MAX_BYTES
 
     def _joins_last(self, item: TextChunk) -> bool:
         last = self._waiting[-1]
@@ -180,8 +209,11 @@ class SendQueue:
             item = self._waiting.popleft()
             room -= item.size
             if isinstance(item, Event):
-                self._events -= 1
-                self._bytes -= item.size
+                if isinstance(item, NoticeEvent):
+                    del self._notices[item.key]
+                else:
+                    self._events -= 1
+                    self._bytes -= item.size
             else:
                 self._owed.append((item.taken, item.tokens))
                 if merges and taken:

@@ -98,7 +98,7 @@ class SocketIo:
         resume = resume_auth(auth)
         new = Session(
             sid,
-            SendQueue(self._transport(sid), self._flusher),
+            SendQueue(self._transport(sid), self._flusher, notices=resume.events),
             self._core.quotas.of(holder),
             RateLimit(self._core.settings.event_rate),
             address,

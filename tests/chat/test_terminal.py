@@ -9,6 +9,8 @@ import pytest
 import socketio
 from aiohttp import web
 
+from chat.__main__ import NOTICES
+from chat.status_line import BACK, BELOW, ERASE
 from chat.terminal import harmless, one_line
 from tests.support.harness import free_port, run
 from tests.support.terminal import chatting
@@ -87,9 +89,19 @@ class HostileServer:
         return {"error": HOSTILE}
 
     async def generate_text(self, sid: str, *data: Any) -> None:
+        await self._notices(sid)
         for character in HOSTILE:  # each in a chunk of its own
             await self._sio.emit("text_chunk", {"chunk": character}, to=sid)
+        await self._notices(sid)
         await next(self._ways)(sid)
+
+    async def _notices(self, sid: str) -> None:
+        for event in NOTICES:
+            await self._sio.emit(event, HOSTILE, to=sid)
+            for state in ("starting", "loading", "failed", HOSTILE):
+                data = {"position": 2, "why": HOSTILE, "binding": HOSTILE, "model": HOSTILE,
+                        "state": state, "error": HOSTILE}  # fmt: skip
+                await self._sio.emit(event, data, to=sid)
 
     async def _finish(self, sid: str) -> None:
         await self._sio.emit("text_generated", {"text": HOSTILE, "reason": "stop"}, to=sid)
@@ -101,7 +113,11 @@ class HostileServer:
         await self._sio.emit("buzzy", {"message": HOSTILE}, to=sid)
 
 
-def test_the_terminal_gets_no_control_character_from_a_server() -> None:
+def test_the_terminal_gets_no_control_character_from_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
     def talk(url: str) -> str:
         with chatting(url) as terminal:
             terminal.until("number of the personality: ")
@@ -123,6 +139,9 @@ def test_the_terminal_gets_no_control_character_from_a_server() -> None:
             return await asyncio.to_thread(talk, url)
 
     seen: str = run(scenario())
+    assert seen.count("paused: \\x1b]52;c;") >= 6
+    for own in (BELOW, BACK, ERASE):  # those of the status line
+        seen = seen.replace(own.replace("\n", "\r\n"), "")
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e\u2066\ufffd]", seen), seen
     assert "\r" not in seen.replace("\r\n", "") and "Traceback" not in seen
     assert seen.count("\\x1b]52;c;") >= 9 and "\nforged" not in seen

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.inference.unary_requests import AT_ONCE, UnaryRequests
+from gateway.scheduling.notices import ModelStatus, Notice, Notify
 from protocol.messages import Message, Tokenize, Tokenized
 from tests.support.harness import run
 
@@ -17,7 +18,9 @@ class Worker:
     def __init__(self) -> None:
         self.asked: list[tuple[str, asyncio.Future[Tokenized]]] = []
 
-    async def ensure(self, binding: str, model: str) -> "Worker":
+    async def ensure(self, binding: str, model: str, *, notify: Notify | None) -> "Worker":
+        if notify:
+            notify(ModelStatus(binding, model, "loading"))
         return self
 
     @asynccontextmanager
@@ -56,5 +59,19 @@ def test_a_holder_that_sends_very_many_makes_others_wait_for_a_few() -> None:
             await asyncio.sleep(0.001)
         assert await alice == await other_model == [5]
         assert await asyncio.gather(*flood) == [[5]] * 98
+
+    run(scenario())
+
+
+def test_a_client_that_asks_for_notices_hears_of_the_load_that_its_request_waits_for() -> None:
+    async def scenario() -> None:
+        worker: Any = Worker()
+        told: list[Notice] = []
+        request = UnaryRequests(worker, worker).tokenize("alice", "b", "m", "text", told.append)
+        task = asyncio.create_task(request)
+        await asyncio.sleep(0)
+        assert told == [ModelStatus("b", "m", "loading")]
+        worker.answer_first()
+        assert await task == [5]
 
     run(scenario())

@@ -12,6 +12,7 @@ from gateway.inference.generation import Generation
 from gateway.inference.outcomes import Cancelled, Failed, Finished, Outcome
 from gateway.inference.plan import CREDIT
 from gateway.observability.metrics import Metrics
+from gateway.scheduling.notices import Queued
 from gateway.socketio.encoder import Event, Item, TextChunk
 from gateway.socketio.flusher import Flusher
 from gateway.socketio.send_queue import SendQueue
@@ -272,3 +273,22 @@ def test_a_chunk_reads_to_the_byte_as_python_socketio_would_write_it(text: str) 
             socketio_packet.EVENT, namespace="/", data=[item.name, item.data]
         ).encode()
         assert item.packet == engineio_packet.Packet(engineio_packet.MESSAGE, inner).encode()
+
+
+def test_who_reads_no_notices_is_kept_and_who_reads_no_replies_behind_them_is_dropped() -> None:
+    async def scenario() -> None:
+        metrics, connection = Metrics(), Connection()
+        flusher = Flusher(0.1, metrics)
+        queue = SendQueue(connection, flusher, notices=True)
+        connection.stalled = True
+        for position in range(20, 0, -1):  # for three times as long as it may stall
+            queue.notice("a", Queued(position, 20, "a free slot"))
+            await asyncio.sleep(0.015)
+        assert queue.waiting == 1 and queue.unsettled and not connection.dropped
+        queue.event("reply", {})
+        async with asyncio.timeout(10):
+            while not connection.dropped:
+                await asyncio.sleep(0.01)
+        flusher.close()
+
+    run(scenario())

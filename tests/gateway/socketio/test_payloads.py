@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.socketio.payloads import MAX_LENIENT, generate_text, payload, token_ids
+from gateway.socketio.payloads import MAX_LENIENT, generate_text, payload, resume_auth, token_ids
 from gateway.validation import MAX_ID, MAX_NAME, MAX_PREDICT, integer, number, shown, text
 
 HUGE = json.loads("1e999")
@@ -179,3 +179,12 @@ def test_the_bounds_belong_to_the_range() -> None:
 def test_what_came_is_shown_in_64_printable_characters(value: Any) -> None:
     seen = shown(value)
     assert 0 < len(seen) <= 64 and seen.isprintable()
+
+
+@pytest.mark.parametrize(
+    "auth", [None, {}, True, "events", ["events"], {"session": ""}, {"events": None},
+             {"events": False}, {"events": "true"}, {"events": 1}, {"events": [True]}]
+)  # fmt: skip
+def test_events_for_who_waits_are_for_clients_that_ask_for_them(auth: Any) -> None:
+    assert not resume_auth(auth).events
+    assert resume_auth({"events": True}).events and resume_auth({"events": True}).token == ""

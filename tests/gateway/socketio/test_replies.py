@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
-from gateway.socketio.replies import acknowledgement, outcome_events
+from gateway.scheduling.notices import (
+    Continued,
+    ModelStatus,
+    Notice,
+    Paused,
+    PromptProgress,
+    Queued,
+)
+from gateway.socketio.replies import acknowledgement, notice_event, outcome_events
 from protocol import messages
 
 COUNTS = {
@@ -57,3 +65,39 @@ def test_log_probabilities_are_those_that_are_numbers_and_only_if_there_are_any(
         {},
     ]
     assert "logprobs" not in outcome_events("name", Finished("text", ANSWER))[0][1]
+
+
+@pytest.mark.parametrize(
+    ("notice", "name", "data"),
+    [
+        (Queued(2, 5, "a free slot", 12.345), "queue",
+         {"id": "x", "position": 2, "waiting": 5, "why": "a free slot", "eta": 12.3}),
+        (Queued(1, 1, "a worker"), "queue",
+         {"id": "x", "position": 1, "waiting": 1, "why": "a worker"}),
+        (ModelStatus("b", "m", "loading", 2 / 3), "model_status",
+         {"binding": "b", "model": "m", "state": "loading", "progress": 0.667}),
+        (ModelStatus("b", "m", "starting"), "model_status",
+         {"binding": "b", "model": "m", "state": "starting"}),
+        (ModelStatus("b", "m", "failed", error="no memory"), "model_status",
+         {"binding": "b", "model": "m", "state": "failed", "error": "no memory"}),
+        (PromptProgress(20, 100, 10), "prompt_progress",
+         {"id": "x", "done": 20, "total": 100, "reused": 10}),
+        (Paused("others have their turn"), "generation_paused",
+         {"id": "x", "why": "others have their turn"}),
+        (Continued("a slot is free"), "generation_continued",
+         {"id": "x", "why": "a slot is free"}),
+    ],
+)  # fmt: skip
+def test_a_notice_is_an_event_with_the_fields_that_are_known(
+    notice: Notice, name: str, data: dict[str, Any]
+) -> None:
+    assert notice_event("x", notice) == (name, data)
+    del data["id" if "id" in data else "state"]
+    for_a_selection = notice_event("", notice)[1]
+    assert "id" not in for_a_selection and data.items() <= for_a_selection.items()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_estimate_that_is_no_number_is_left_out(value: float) -> None:
+    assert "eta" not in notice_event("x", Queued(1, 1, "", value))[1]
+    assert "progress" not in notice_event("x", ModelStatus("b", "m", "loading", value))[1]

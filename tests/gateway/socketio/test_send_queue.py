@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.socketio.encoder import Event, Item, TextChunk
-from gateway.socketio.send_queue import MAX_BYTES, MAX_EVENTS, MERGE_BEYOND, SendQueue
+from gateway.scheduling.notices import Continued, ModelStatus, Notice, Paused, Queued
+from gateway.socketio.encoder import Event, Item, NoticeEvent, TextChunk
+from gateway.socketio.send_queue import (
+    MAX_BYTES,
+    MAX_EVENTS,
+    MAX_NOTICES,
+    MERGE_BEYOND,
+    SendQueue,
+)
 
 
 class Pipe:
@@ -210,3 +217,139 @@ def test_what_json_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         queue.event("reply", {"n": float("nan")})
     assert not line.written
+
+
+# Notices.
+
+
+def queued(position: int) -> Queued:
+    return Queued(position, 9, "a free slot")
+
+
+def notices(items: Sequence[Item]) -> list[tuple[str, object]]:
+    """Names, and what is distinctive of each."""
+    return [
+        (item.name, item.data.get("position", item.data.get("why", item.data.get("state"))))
+        for item in items
+        if isinstance(item, NoticeEvent)
+    ]
+
+
+def stuck(*, asked: bool = True) -> tuple[Pipe, Bell, SendQueue]:
+    line = Pipe()
+    line.free = 0
+    return line, (bell := Bell()), SendQueue(line, bell, notices=asked)
+
+
+def test_a_client_that_did_not_ask_for_notices_gets_none() -> None:
+    line, bell = Pipe(), Bell()
+    queue = SendQueue(line, bell)
+    for notice in (queued(1), ModelStatus("b", "m", "loading"), Paused(""), Continued("")):
+        queue.notice("a", notice)
+    queue.flush()
+    assert not line.written and not bell.marked and not queue.waiting
+
+
+def test_notices_keep_their_place_among_chunks_and_events() -> None:
+    line = Pipe()
+    queue = SendQueue(line, Bell(), notices=True)
+    queue.notice("a", queued(1))
+    queue.chunk("a", "x", 1, Told())
+    queue.notice("a", Paused("others have their turn"))
+    queue.notice("a", Continued("a slot is free"))
+    queue.chunk("a", "y", 1, Told())
+    queue.event("text_generated", {"n": 0})
+    assert [item.name for item in line.written] == [
+        "queue", "text_chunk", "generation_paused", "generation_continued", "text_chunk",
+        "text_generated",
+    ]  # fmt: skip
+
+
+def test_of_the_notices_of_a_kind_only_the_newest_waits() -> None:
+    line, _, queue = stuck()
+    for position in range(1000, 0, -1):
+        queue.notice("a", queued(position))
+        queue.notice("b", queued(position + 1))
+        queue.notice("", ModelStatus("b", "m", f"state {position}"))
+    assert queue.waiting == 3
+    for count in range(5):
+        queue.notice("a", Paused(f"{count}"))
+        queue.notice("a", Continued(f"{count}"))
+    line.free = 2**30
+    queue.flush()
+    assert notices(line.written) == [
+        ("queue", 1), ("queue", 2), ("model_status", "state 1"),
+        ("generation_paused", "4"), ("generation_continued", "4"),
+    ]  # fmt: skip
+    assert not queue.unsettled
+    queue.notice("a", queued(7))  # nothing of that kind waits any more
+    queue.flush()
+    assert notices(line.written)[-1] == ("queue", 7)
+
+
+def test_a_newer_notice_comes_after_what_was_sent_before_it() -> None:
+    line, _, queue = stuck()
+    queue.notice("a", queued(2))
+    queue.notice("a", Paused("others have their turn"))
+    queue.notice("a", queued(1))
+    line.free = 2**30
+    queue.flush()
+    assert [name for name, _ in notices(line.written)] == ["generation_paused", "queue"]
+
+
+def test_a_full_queue_loses_notices_and_never_its_client() -> None:
+    line, bell, queue = stuck()
+    for number in range(MAX_EVENTS):
+        queue.event("bindings_list", {"n": number})
+    for number in range(100):
+        queue.notice(f"{number}", queued(1))
+    assert queue.waiting == MAX_EVENTS and not line.dropped
+    line.free = 2**30
+    queue.flush()
+    assert len(line.written) == MAX_EVENTS and not bell.counts.dropped
+
+
+def test_notices_take_no_room_from_replies() -> None:
+    line, _, queue = stuck()
+    for number in range(2 * MAX_NOTICES):
+        queue.notice(f"{number}", queued(1))
+    assert queue.waiting == MAX_NOTICES and not queue.must_be_read
+    for number in range(MAX_EVENTS):
+        queue.event("bindings_list", {"n": number})
+    assert queue.waiting == MAX_NOTICES + MAX_EVENTS and queue.must_be_read and not line.dropped
+
+
+def test_after_its_close_a_queue_keeps_no_notice() -> None:
+    line, _, queue = stuck()
+    queue.notice("a", queued(1))
+    queue.close()
+    queue.notice("a", queued(1))
+    line.free = 2**30
+    queue.flush()
+    assert not line.written and not queue.waiting
+
+
+NOTICES: list[Notice] = [queued(1), ModelStatus("b", "m", "loaded"), Paused("x"), Continued("x")]
+
+
+@given(actions=st.lists(st.one_of(st.sampled_from(NOTICES), st.integers(0, 300)), max_size=100))
+def test_notices_change_nothing_of_what_else_is_sent(actions: list[Notice | int]) -> None:
+    """Each number lets so many bytes out, after one chunk and one reply."""
+    sent = []
+    for asked in (True, False):
+        line, _, queue = stuck(asked=asked)
+        told = Told()
+        for at, action in enumerate(actions):
+            if isinstance(action, int):
+                queue.chunk("a", f"<{at}>", 1, told)
+                queue.event("reply", {"n": at})
+                line.free = action
+                queue.flush()
+            else:
+                queue.notice("a", action)
+        line.free = 2**30
+        queue.flush()
+        assert told.tokens == sum(isinstance(action, int) for action in actions)
+        assert not queue.unsettled
+        sent.append(shown([item for item in line.written if not isinstance(item, NoticeEvent)]))
+    assert sent[0] == sent[1]
