@@ -27,16 +27,13 @@ from gateway.storage.folder_cache import (
 from gateway.storage.untrusted_files import inside, is_plain, kind
 from gateway.validation import shown
 from protocol.binding_card import CARD, MAX_CARD_BYTES
+from protocol.model_files import is_model
 
 log = logging.getLogger(__name__)
 
 MODELS = "models.yaml"
 ON_REQUEST = "on_request"
 """A file that hides its binding, unless the config file names that binding."""
-NOT_MODELS = frozenset(
-    {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
-)
-"""Suffixes of files that are no models, for bindings whose card has no `extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +177,8 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
-    extensions = binding.cards.card.get("extensions")
-    if isinstance(extensions, list):
-        extensions = [str(each).lower() for each in extensions]
     for entry in entries:
-        suffix = Path(entry.name).suffix.lower()
-        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NOT_MODELS
-        if entry.name.startswith(".") or not is_plain(entry.name) or not wanted:
+        if not is_plain(entry.name) or not is_model(entry.name, binding.cards.card):
             continue
         real = inside(Path(entry.path), folder)
         if real is None:
