@@ -8,13 +8,13 @@ A binding is a folder with a `binding_card.yaml`. Its models are those that its
 import logging
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import ModelNotFound
-from gateway.models.listing import flat, listed, named_models
+from gateway.models.listing import Elsewhere, flat, listed, named_models
 from gateway.storage import untrusted_yaml
 from gateway.storage.folder_cache import (
     Defect,
@@ -65,9 +65,15 @@ class Catalog:
     """Each method reads the current state of the folders."""
 
     def __init__(
-        self, bindings_path: Path, models_path: Path, configured: Collection[str] = ()
+        self,
+        bindings_path: Path,
+        models_path: Path,
+        configured: Collection[str] = (),
+        elsewhere: Callable[[str], Elsewhere] = lambda binding: {},
     ) -> None:
-        """`configured` are the bindings that the config file names."""
+        """`configured` are the bindings that the config file names. `elsewhere` returns the
+        models of a binding that other machines have."""
+        self._elsewhere = elsewhere
         self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
@@ -96,7 +102,19 @@ class Catalog:
     async def models(self, binding: str) -> list[dict[str, Any]]:
         """The value of `available_models`. Raise ModelNotFound for an unknown binding."""
         found = await self._binding(binding)
-        return listed(found.cards.models, found.sizes)
+        return listed(found.cards.models, found.sizes, self._elsewhere(binding))
+
+    async def check_model(self, binding: str, name: str) -> None:
+        """Raise ModelNotFound if the model is neither here nor on another machine."""
+        try:
+            await self.find_model(binding, name)
+        except ModelNotFound:
+            if name not in self._elsewhere(binding):
+                raise
+
+    async def file_size(self, binding: str, name: str) -> int:
+        """Bytes of the model's file; 0 for a model that has none here."""
+        return (await self._binding(binding)).sizes.get(name, 0)
 
     async def find_model(self, binding: str, name: str) -> Path | None:
         """The model's file; None for a model that has none. Raise ModelNotFound."""

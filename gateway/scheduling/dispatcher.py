@@ -36,8 +36,11 @@ MISTAKE = "the server made a mistake: see its log"
 
 
 class LoadBuilder(Protocol):
-    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
+    async def build(self, worker: Worker, model: str) -> Callable[[int], Load]:
         """From the request's id to its message. Raise LoadFailed for an unknown model."""
+
+    async def is_local(self, binding: str, model: str) -> bool:
+        """Whether workers of this machine can load it."""
 
 
 class Dispatcher:
@@ -200,7 +203,7 @@ class Dispatcher:
         started = self._now()
         deadly = False
         try:
-            load = await self._loads.build(worker.binding, model)
+            load = await self._loads.build(worker, model)
             async with self._link.request(worker, load) as call:
                 answer = await call.answer
             if isinstance(answer, Failed):

@@ -71,7 +71,7 @@ class Selections:
         binding, _ = self.of(session)
         if not binding:
             raise NothingSelected("Please select a binding first")
-        await self._catalog.find_model(binding, name)
+        await self._catalog.check_model(binding, name)
         await self._dispatcher.ensure(binding, name, insist=True)
         await self._state.change(default_binding=binding, default_model=name)
         session.binding, session.model = binding, name

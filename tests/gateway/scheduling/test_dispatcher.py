@@ -103,7 +103,7 @@ class Scene:
     async def post_mortem(self, worker: Worker, how: str) -> str:
         return f"{how} of SIGSEGV"
 
-    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
+    async def build(self, worker: Worker, model: str) -> Callable[[int], Load]:
         if model == "missing":
             raise LoadFailed("there is no such model")
         if "message" in self.mistakes:
