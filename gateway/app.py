@@ -58,9 +58,12 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
     remote = _remote_endpoint(settings, keys)
     run = make_run_folder(settings.home)
     with run_lock(run) as secrets:
+        fleet = Fleet()
         # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
-        catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
+        catalog = Catalog(
+            settings.bindings_path, settings.models_path, settings.bindings, fleet.remote_models
+        )
         for binding in catalog.binding_names():
             secrets.create(binding)
         zoo = Zoo(settings.personalities_path)
@@ -68,14 +71,14 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         metrics, quotas = Metrics(), Quotas()
         flusher = Flusher(settings.client_limit, metrics)
         # Workers and scheduling.
-        fleet, provider = Fleet(), Supervisor(settings, run)
+        provider = Supervisor(settings, run)
         handshake = Handshake(secrets, catalog.has_binding, keys.entry_of)
         link = Link(
             fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher,
             dismissal=settings.poison_time or DISMISSAL,
         )  # fmt: skip
         quarantine = Quarantine(settings.poison_time)
-        loads = LoadMessages(catalog, settings, fleet.sharers)
+        loads = LoadMessages(catalog, settings, fleet)
         policy = _policy(settings)
         dispatcher = Dispatcher(
             fleet, link, provider, loads, quarantine, policy, preload=state.model_to_preload

@@ -80,7 +80,7 @@ class Selections:
         binding, _ = self.of(session)
         if not binding:
             raise NothingSelected("Please select a binding first")
-        await self._catalog.find_model(binding, name)
+        await self._catalog.check_model(binding, name)
         await self._dispatcher.ensure(binding, name, insist=True, notify=session.notify)
         await self._state.change(_chooser(session), default_binding=binding, default_model=name)
         session.binding, session.model = binding, name

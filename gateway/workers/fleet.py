@@ -35,6 +35,12 @@ class Worker:
     """As Hello says."""
     loading: str = ""
     """The model that it loads; it serves no request meanwhile."""
+    models: dict[str, int] = field(default_factory=dict)
+    """Of a remote worker: the model files that it has, name to size in bytes."""
+    mapped: int = 0
+    """Bytes of files that its model maps into memory."""
+    expects_mapped: int = 0
+    """The same of the model that it loads."""
     previous: str = ""
     """The model that it held before."""
     loading_since: float = 0.0
@@ -69,11 +75,16 @@ class Worker:
         """Whether it is on another machine: its pid means nothing here."""
         return bool(self.entry)
 
-    def has(self, model: str) -> bool:
-        return True
-
     def serves(self, model: str) -> bool:
         return self.model == model and not self.loading and not self.retiring
+
+    def has(self, model: str) -> bool:
+        """Whether it can find the model's file. A remote one that lists none may have any."""
+        return not self.models or model in self.models
+
+    def shares_memory(self, other: "Worker") -> bool:
+        """Whether both are on the same machine."""
+        return self.remote == other.remote and (not self.remote or self.host == other.host)
 
     @property
     def key(self) -> Key:
@@ -133,6 +144,32 @@ class Fleet:
         """How many workers hold a model or are about to: they share the cores."""
         return sum(bool(w.model or w.loading) for w in self.all())
 
+    def mapped_beside(self, worker: Worker) -> int:
+        """Bytes of files that the other workers on its machine map, or will after their loads.
+
+        Each file counts once, and that of the model which it loads itself does not: its
+        pages are shared.
+        """
+        files: dict[tuple[str, str], int] = {}
+        for other in self.all():
+            if other is not worker and other.shares_memory(worker):
+                held = (other.model, other.mapped), (other.loading, other.expects_mapped)
+                for model, size in held:
+                    key = other.binding, model
+                    files[key] = max(size, files.get(key, 0))
+        files.pop((worker.binding, worker.loading), None)
+        return sum(files.values())
+
+    def remote_models(self, binding: str) -> dict[str, tuple[int, list[str]]]:
+        """The models that remote workers have: name to size, and the names of their machines."""
+        found: dict[str, tuple[int, list[str]]] = {}
+        for worker in self.of(binding):
+            for name, size in worker.models.items():
+                _, hosts = found.setdefault(name, (size, []))
+                if worker.host not in hosts:
+                    hosts.append(worker.host)
+        return found
+
     # Join and leave.
 
     def join(self, identity: bytes, hello: Hello, now: float, entry: str = "") -> Worker:
@@ -146,6 +183,8 @@ class Fleet:
             resumable=hello.resumable,
             sandbox=hello.sandbox,
             model=hello.model,
+            mapped=hello.mapped if hello.model else 0,
+            models=hello.models if entry else {},
             entry=entry,
             last_heard=now,
             used_at=now,
@@ -154,9 +193,6 @@ class Fleet:
         )
         self._workers[identity] = worker
         return worker
-
-    def remote_models(self, binding: str) -> dict[str, tuple[int, list[str]]]:
-        return {}
 
     def lose(self, identity: bytes, now: float = 0.0) -> Worker | None:
         """Forget a worker. The model it held is wanted again, unless it was retiring."""
@@ -212,21 +248,27 @@ class Fleet:
 
     def start_loading(self, worker: Worker, model: str, now: float) -> None:
         worker.loading, worker.draining, worker.loading_since = model, None, now
+        worker.expects_mapped = 0
+
+    def expect_mapped(self, worker: Worker, size: int) -> None:
+        """The model that it loads will map so many bytes."""
+        worker.expects_mapped = size
 
     def loaded(self, worker: Worker, answer: Loaded, now: float) -> None:
         worker.held_since, worker.load_seconds = now, now - worker.loading_since
         worker.previous, worker.model = worker.model, answer.model
         worker.context_size = answer.context_size
         worker.slots = max(1, answer.slots)
-        worker.loading = ""
+        worker.mapped = answer.mapped
+        worker.loading, worker.expects_mapped = "", 0
 
     def load_failed(self, worker: Worker) -> None:
         """It holds what it held before."""
-        worker.loading = ""
+        worker.loading, worker.expects_mapped = "", 0
 
     def unload(self, worker: Worker) -> None:
         """It reported that it holds no model."""
-        worker.model = ""
+        worker.model, worker.mapped = "", 0
 
     def drain(self, worker: Worker, key: Key) -> None:
         """Give it no new requests: it makes room for this model."""

@@ -6,9 +6,7 @@ Each function raises ProtocolError for a message that no honest worker sends.
 from protocol.codec import MAX_MAPPED, MAX_MODELS
 from protocol.errors import ProtocolError
 from protocol.messages import Hello, Loaded, LoadProgress, PromptProgress
-
-MAX_NAME_BYTES = 255
-"""The limit of common file systems."""
+from protocol.model_files import may_be_listed
 
 
 def check_hello(hello: Hello) -> None:
@@ -16,7 +14,7 @@ def check_hello(hello: Hello) -> None:
     if len(hello.models) > MAX_MODELS:
         raise ProtocolError(f"{len(hello.models)} models")
     for name, size in hello.models.items():
-        if not _is_file_name(name):
+        if not may_be_listed(name):
             raise ProtocolError(f"{name[:64]!a} as the name of a model's file")
         if not 0 <= size <= MAX_MAPPED:
             raise ProtocolError(f"a model of {size} bytes")
@@ -37,13 +35,3 @@ def check_progress(progress: LoadProgress | PromptProgress) -> None:
 def _check_mapped(mapped: int) -> None:
     if not 0 <= mapped <= MAX_MAPPED:
         raise ProtocolError(f"{mapped} mapped bytes")
-
-
-def _is_file_name(name: str) -> bool:
-    """Whether it is one component of a path, and can be shown as one line of text."""
-    return (
-        name.isprintable()
-        and not name.startswith(".")
-        and 0 < len(name.encode()) <= MAX_NAME_BYTES
-        and not any(character in name for character in "/\\")
-    )
