@@ -24,8 +24,8 @@ def remote(fleet: Fleet, name: str, host: str, **models: int) -> Worker:
 
 
 def loads(fleet: Fleet, worker: Worker, model: str, mapped: int) -> None:
-    fleet.start_loading(worker, model)
-    fleet.loaded(worker, Loaded(1, model, 0, mapped=mapped))
+    fleet.start_loading(worker, model, 0)
+    fleet.loaded(worker, Loaded(1, model, 0, mapped=mapped), 0)
 
 
 def test_each_file_that_others_map_counts_once(fleet: Fleet) -> None:
@@ -44,9 +44,9 @@ def test_each_file_that_others_map_counts_once(fleet: Fleet) -> None:
 def test_the_file_of_a_running_load_counts_and_its_own_does_not(fleet: Fleet) -> None:
     one, two = add(fleet, "one"), add(fleet, "two")
     loads(fleet, one, "m", 100)
-    fleet.start_loading(two, "m")
+    fleet.start_loading(two, "m", 0)
     assert fleet.mapped_beside(two) == 0, "it shares the pages of the other"
-    fleet.start_loading(one, "n")
+    fleet.start_loading(one, "n", 0)
     assert fleet.mapped_beside(two) == 0
     fleet.expect_mapped(one, 30)
     assert fleet.mapped_beside(two) == 30
@@ -96,7 +96,7 @@ def test_models_of_remote_workers_name_their_machines_once(fleet: Fleet) -> None
 
 def test_slots_below_one_are_one(fleet: Fleet) -> None:
     worker = add(fleet, "w")
-    fleet.loaded(worker, Loaded(1, "m", 0, slots=0))
+    fleet.loaded(worker, Loaded(1, "m", 0, slots=0), 0)
     assert worker.slots == 1
 
 
@@ -127,7 +127,7 @@ def test_who_was_meant_to_go_or_held_nothing_leaves_no_orphan(fleet: Fleet) -> N
 
 def test_what_is_expected_is_held_or_will_be(fleet: Fleet) -> None:
     worker = add(fleet, "w", "held")
-    fleet.start_loading(worker, "comes")
+    fleet.start_loading(worker, "comes", 0)
     fleet.drain(worker, "later")
     assert all(fleet.expected("b", model) for model in ("held", "comes", "later"))
     assert not fleet.expected("b", "never") and not fleet.expected("c", "held")
