@@ -164,11 +164,10 @@ class Supervisor:
         idle = [process for process in processes if process["statename"] in NOT_RUNNING]
         if not idle:
             return None
-        given_up = [process for process in idle if process["statename"] == "FATAL"]
-        for process in given_up:  # the others are the same program, and would fail as it did
-            self._clear_backoff(server, process, insist)
-        untried = [process for process in idle if process not in given_up]
-        return self._start_now(server, (untried or given_up)[0])
+        for process in idle:
+            if process["statename"] == "FATAL":  # the others are the same program
+                self._clear_backoff(server, process, insist)
+        return self._start_now(server, idle[0])
 
     def _start_now(self, server: Any, process: dict[str, Any]) -> int:
         name = _full_name(process)

@@ -41,7 +41,7 @@ def test_a_home_with_spaces_and_brackets_has_its_programs_from_the_start(tmp_pat
         known = call_supervisor(
             supervisor_socket(run_folder(folder)), lambda s: s.supervisor.getAllProcessInfo()
         )
-        assert {each["name"] for each in known} == {"gateway", "echo_00", "llama_cpp_00"}
+        assert {each["group"] for each in known} == {"gateway", "echo", "llama_cpp"}
         launcher.terminate()
         assert launcher.wait(20) == 0
         nothing_left(run_folder(folder))
