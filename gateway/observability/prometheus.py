@@ -64,6 +64,11 @@ class Exporter(Collector):
             CounterMetricFamily("lollms_requests", "generations, by their end", labels=["end"]),
             counted.ends,
         )
+        parked = "turns that a generation ended for others, by the reason; it continued later"
+        yield _labelled(
+            CounterMetricFamily("lollms_generations_parked", parked, labels=["reason"]),
+            counted.parked,
+        )
         restarts = "workers that ended unasked, and were started again by supervisor"
         yield _labelled(
             CounterMetricFamily("lollms_worker_restarts", restarts, labels=["reason"]),

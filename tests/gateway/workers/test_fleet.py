@@ -128,7 +128,7 @@ def test_who_was_meant_to_go_or_held_nothing_leaves_no_orphan(fleet: Fleet) -> N
 def test_what_is_expected_is_held_or_will_be(fleet: Fleet) -> None:
     worker = add(fleet, "w", "held")
     fleet.start_loading(worker, "comes", 0)
-    fleet.drain(worker, "later")
+    fleet.drain(worker, ("b", "later"))
     assert all(fleet.expected("b", model) for model in ("held", "comes", "later"))
     assert not fleet.expected("b", "never") and not fleet.expected("c", "held")
 

@@ -40,8 +40,8 @@ def memory(pid: int) -> int:
 
 
 def metric(server: Home, name: str) -> float:
-    [value] = re.findall(rf"^lollms_{name} (\S+)$", server.http("/metrics")[1], re.MULTILINE)
-    return float(value)
+    found = re.findall(rf"^lollms_{name}(?:{{.*}})? (\S+)$", server.http("/metrics")[1], re.M)
+    return sum(map(float, found))
 
 
 @pytest.fixture(scope="module", params=["yes", "no"])

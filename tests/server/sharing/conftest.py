@@ -1,0 +1,40 @@
+"""What the tests of sharing have in common: a server with one worker, and clients that stall."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.server.contract.conftest import gathered
+from tests.server.contract.test_backpressure import metric
+from tests.support.engineio_lines import SteppedClient, stepped_client
+from tests.support.harness import Home
+
+MANY = 1_000_000
+"""Tokens of an answer that does not end during a test."""
+
+
+@pytest.fixture(scope="module")
+def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gathered(tmp_path_factory.mktemp("bindings"))
+
+
+@asynccontextmanager
+async def stalled_clients(
+    server: Home, count: int, *, websocket: bool
+) -> AsyncIterator[list[SteppedClient]]:
+    """Clients that ask for a very long answer, take its beginning and read no more."""
+    async with AsyncExitStack() as stack:
+        clients = []
+        for number in range(count):
+            one = await stack.enter_async_context(stepped_client(server, websocket=websocket))
+            await one.emit(
+                "generate_text",
+                {"prompt": "x", "n_predicts": MANY, "parameters": {"seed": number}},
+            )
+            clients.append(one)
+        yield clients
+
+
+__all__ = ["MANY", "bindings", "metric", "stalled_clients"]

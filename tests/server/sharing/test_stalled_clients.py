@@ -1,0 +1,85 @@
+"""Clients that stopped reading hold nobody up, and get their whole text when they read again."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.contract.test_backpressure import expected, metric, prompt
+from tests.server.contract.test_generation import ends_once
+from tests.server.sharing.conftest import stalled_clients
+from tests.support.engineio_lines import stepped_client
+from tests.support.harness import Home, chunks, client, home, run
+
+SOON = 8.0
+"""Seconds; without parking a newcomer waits until `client_limit`, a minute."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
+    """One worker with 64 slots, for two models."""
+    with home(
+        tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
+        model_name="lorem", drain_limit="1",
+    ) as opened:  # fmt: skip
+        opened.gateway()
+        opened.worker("echo")
+        opened.ready()
+        yield opened
+
+
+@pytest.mark.parametrize("model", ["lorem", "lorem-10ms"])
+@pytest.mark.parametrize("count", [1, 64])
+@pytest.mark.parametrize("websocket", [True, False], ids=["websocket", "polling"])
+def test_a_newcomer_is_served_at_once(
+    server: Home, model: str, count: int, websocket: bool
+) -> None:
+    async def scenario() -> None:
+        async with client(server) as newcomer:
+            selected = await newcomer.ask(
+                "select_model", {"model_name": "lorem"}, reply="select_model"
+            )
+            assert selected["success"]
+            async with stalled_clients(server, count, websocket=websocket):
+                before = -1.0
+                while before != (before := metric(server, "generated_tokens_total")):
+                    await asyncio.sleep(0.3)
+                began = time.monotonic()
+                if model != "lorem":
+                    selected = await newcomer.ask(
+                        "select_model", {"model_name": model}, reply="select_model"
+                    )
+                    assert selected["success"]
+                ends_once(await newcomer.generate("x", n_predicts=3))
+                assert time.monotonic() - began < SOON
+
+    run(scenario())
+
+
+def test_who_reads_again_gets_the_rest_of_the_same_text(server: Home) -> None:
+    many = 100_000
+
+    async def scenario() -> None:
+        async with client(server) as other, stepped_client(server, websocket=True) as slow:
+            await other.ask("select_model", {"model_name": "lorem"}, reply="select_model")
+            await slow.emit("generate_text", prompt(many))
+            before = metric(server, "generations_parked_total")
+            for _ in range(3):
+                sent = -1.0
+                while sent != (sent := metric(server, "generated_tokens_total")):
+                    await asyncio.sleep(0.3)
+                for model in ("lorem-10ms", "lorem"):
+                    answer = await other.ask(
+                        "select_model", {"model_name": model}, reply="select_model"
+                    )
+                    assert answer["success"], answer
+                    ends_once(await other.generate("x", n_predicts=3))
+                for _ in range(2000):
+                    await slow.read()
+            assert metric(server, "generations_parked_total") - before >= 1
+            events = await slow.until("text_generated")
+            assert ends_once(events)["text"] == chunks(events) == expected(many)
+
+    run(scenario())
