@@ -26,6 +26,7 @@ from protocol.messages import (
     Hello,
     Load,
     Loaded,
+    LoadProgress,
     Message,
     Welcome,
 )  # fmt: skip
@@ -61,7 +62,8 @@ class Worker(Server):
         id, answers = self._new_request()
         settings = {**settings_of(self), **more}
         await self._send(Load(id, "random", str(self._installed), settings))
-        answer = await asyncio.wait_for(answers.get(), PATIENCE)
+        while isinstance(answer := await asyncio.wait_for(answers.get(), PATIENCE), LoadProgress):
+            pass
         if not isinstance(answer, Loaded):
             raise SystemExit(f"the worker cannot load the model: {answer}")
 

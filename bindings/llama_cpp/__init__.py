@@ -63,7 +63,7 @@ class LlamaCpp(Binding):
         settings = read(model.settings)
         header = gguf_header.read(model.path)
         template = self._template_of(header) if settings.chat_template else None
-        plan, beside = self._plan_memory(header, settings)
+        plan, beside = self._plan_memory(model, header, settings)
         if not beside:
             log.warning(
                 "too little memory for two models: closing the old one before %s", model.name
@@ -84,17 +84,19 @@ class LlamaCpp(Binding):
             template.bos, template.eos = loaded.vocabulary.bos_eos_names()
         self._details = loaded.details(header)
         self.slots, self.context_size = settings.parallel, plan.context
+        self.mapped = loaded.mapped
 
     def _template_of(self, header: gguf_header.Header) -> ChatTemplate | None:
         source = str(header.metadata.get("tokenizer.chat_template", ""))
         return ChatTemplate(source) if source else None
 
     def _plan_memory(
-        self, header: gguf_header.Header, settings: Settings
+        self, model: Model, header: gguf_header.Header, settings: Settings
     ) -> tuple[memory_plan.MemoryPlan, bool]:
-        """What loading will take, and whether it fits beside the loaded model."""
+        """What loading will take, and whether it fits beside the loaded model. Raises OutOfMemory
+        if it does not fit in its place either."""
         counts = settings.check_memory and not on_gpu(settings)
-        available = memory_plan.available() if counts else None
+        available = memory_plan.available(mapped=model.mapped) if counts else None
         plan = memory_plan.plan(
             header,
             n_ctx=settings.n_ctx,
@@ -107,7 +109,13 @@ class LlamaCpp(Binding):
             stretched=settings.stretched,
             kept_memory=settings.kept_memory,
         )
-        freed = self._model.plan.total if self._model else 0
+        if not self._model or available is None:
+            return plan, memory_plan.check(plan, available)
+        freed, mapped = self._model.plan.total, self._model.mapped
+        if self._model.path == model.path:  # both have the same pages
+            freed -= mapped
+        else:
+            available -= mapped
         return plan, memory_plan.check(plan, available, freed=freed)
 
     def generate(self, request: Request) -> Iterator[Piece]:
@@ -234,6 +242,7 @@ class LlamaCpp(Binding):
         self._grammars = None
         self._model = self.engine = self._embedder = self._template = None
         self._details = {}
+        self.mapped = 0
 
 
 binding = LlamaCpp

@@ -138,6 +138,7 @@ class Decoder:
         self._pace.record(batch.count, (self.counters.decoding_ns - before) / 1e9, depth)
         for chunk in chunks:
             chunk.cells.computed += chunk.count
+            chunk.sequence.count_prompt()
         self._sample_chunks(chunks)
 
     def _compute(self, batch: DecodeBatch | PrefillBatch) -> int:

@@ -264,7 +264,8 @@ class Engine:
             shared = source is None or memory.share(source.id, cells.id, cells.computed)
         if not shared:
             cells.computed = 0
-        sequence.request.usage.reused_tokens = cells.computed
+        usage = sequence.request.usage
+        usage.reused_tokens = usage.computed_tokens = cells.computed
         self.counters.reused += cells.computed
         self._prompts.append(sequence)
         self._unsorted = True

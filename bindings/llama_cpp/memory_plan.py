@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.binding import BindingError
+from worker.binding import BindingError, OutOfMemory
 
 from .gguf_header import Header
 from .pace import LEAST
@@ -121,12 +121,12 @@ def token_bytes(header: Header, type_k: str, type_v: str) -> float:
 
 
 def check(plan: MemoryPlan, available: int | None, *, freed: int = 0) -> bool:
-    """True if it fits beside the loaded model, False if instead of it, else BindingError."""
+    """True if it fits beside the loaded model, False if instead of it, else OutOfMemory."""
     if available is None or plan.total <= available:
         return True
     if plan.total <= available + freed:
         return False
-    raise BindingError(
+    raise OutOfMemory(
         f"the model needs about {_size(plan.total)} ({_size(plan.weights)} of weights, "
         f"{_size(plan.kv_cache)} for {plan.cells} tokens) and {_size(available + freed)} are "
         "available; a smaller n_ctx or parallel takes less"
@@ -153,30 +153,44 @@ def check_embedding(plan: EmbeddingPlan, available: int | None) -> None:
 
 
 def available(
-    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup"), mapped: int = 0
 ) -> int | None:
-    """Bytes that this process could still use, limited by the machine and its control group."""
-    found = [_meminfo(meminfo), _cgroup(cgroup)]
+    """Bytes that this process could still use, limited by the machine and its control group.
+
+    The kernel counts the pages of files as available. `mapped` bytes of them are not: other
+    processes need them all the time. Negative if they do not even fit now.
+    """
+    found = [_meminfo(meminfo, mapped), _cgroup(cgroup, mapped)]
     return min((room for room in found if room is not None), default=None)
 
 
-def _meminfo(path: Path) -> int | None:
+def _meminfo(path: Path, mapped: int) -> int | None:
     match = re.search(r"^MemAvailable:\s+(\d+) kB", _read(path), re.MULTILINE)
-    return int(match[1]) * 1024 if match else None
+    return int(match[1]) * 1024 - mapped if match else None
 
 
-def _cgroup(folder: Path) -> int | None:
-    """Version 2 or 1. File pages that the kernel can drop count as available."""
-    for limit, usage, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+def _cgroup(folder: Path, mapped: int) -> int | None:
+    """Version 2 or 1. File pages that the kernel can drop count as available.
+
+    Mapped ones are among the active and the inactive pages, or not read yet.
+    """
+    for limit, usage, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_"),
     ):
         ceiling, used = _read(folder / limit).strip(), _read(folder / usage).strip()
         if ceiling.isdigit() and used.isdigit() and int(ceiling) < 2**60:
             stat = _read((folder / limit).with_name("memory.stat"))
-            match = re.search(rf"^{cache} (\d+)", stat, re.MULTILINE)
-            return max(0, int(ceiling) - int(used) + (int(match[1]) if match else 0))
+            inactive = _number(stat, f"{prefix}inactive_file")
+            active = _number(stat, f"{prefix}active_file")
+            droppable = min(inactive, inactive + active - mapped)
+            return int(ceiling) - int(used) + droppable
     return None
+
+
+def _number(stat: str, name: str) -> int:
+    match = re.search(rf"^{name} (\d+)", stat, re.MULTILINE)
+    return int(match[1]) if match else 0
 
 
 def _read(path: Path) -> str:

@@ -3,11 +3,10 @@
 import ctypes
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.binding import BindingError
+from worker.binding import BindingError, Progress
 
 from . import library_log
 from .gguf_header import Header
@@ -52,11 +51,12 @@ class LlamaModel:
     """
 
     def __init__(
-        self, path: Path, settings: Settings, plan: MemoryPlan, progress: Callable[[], None]
+        self, path: Path, settings: Settings, plan: MemoryPlan, progress: Progress
     ) -> None:
         library_log.redirect()
         library_log.clear_errors()
         api.llama_backend_init()
+        self.path = path
         self.settings = settings
         self.context = 0
         self.plan = plan
@@ -64,7 +64,7 @@ class LlamaModel:
         parameters = _model_params(settings)
 
         def report_progress(fraction: float, data: object) -> bool:
-            progress()
+            progress(fraction)
             return True  # continue
 
         parameters.progress_callback = api.llama_progress_callback(report_progress)
@@ -72,6 +72,8 @@ class LlamaModel:
         if not self.model:
             why = library_log.first_error("no reason given")
             raise BindingError(f"{path.name} cannot be loaded: {why}")
+        self.mapped = _mapped(settings, plan.weights)
+        """Bytes of the file that are used where they are mapped."""
         try:
             self._check_architecture(path.name)
             self.vocabulary = Vocabulary(self.model)
@@ -176,6 +178,13 @@ class LlamaModel:
         if self.model:
             api.llama_model_free(self.model)  # and its adapters
             self.model = None
+
+
+def _mapped(settings: Settings, weights: int) -> int:
+    """After a load. Pages that are locked do not count as available anyway."""
+    if not settings.use_mmap or settings.use_mlock:
+        return 0
+    return max(0, weights - library_log.copied_weights())
 
 
 def _model_params(settings: Settings) -> Any:

@@ -60,6 +60,10 @@ class Sequence:
         """Tokens that are not computed."""
         return len(self.tokens) - (self.cells.computed if self.cells else 0)
 
+    def count_prompt(self) -> None:
+        """Part of the prompt was computed: the worker reports how much."""
+        self.request.usage.computed_tokens = min(self.computed, self.prompt_length)
+
     def take_replayed(self) -> None:
         """The next token is the first of `to_replay`."""
         self.tokens.append(self.to_replay.popleft())

@@ -22,7 +22,9 @@ from protocol.messages import (
     Hello,
     Load,
     Loaded,
+    LoadProgress,
     Message,
+    PromptProgress,
     Welcome,
 )
 
@@ -145,7 +147,8 @@ class Gateway:
 
 
 def _answers(message: Message, id: int) -> bool:
-    return not isinstance(message, Chunks) and getattr(message, "id", None) == id
+    meanwhile = isinstance(message, Chunks | LoadProgress | PromptProgress)
+    return not meanwhile and getattr(message, "id", None) == id
 
 
 @contextmanager

@@ -24,6 +24,8 @@ from protocol.messages import (
     Hello,
     Introduce,
     Load,
+    LoadProgress,
+    PromptProgress,
     Refused,
     Tokenize,
     Tokenized,
@@ -40,7 +42,7 @@ import sys
 import time
 from pathlib import Path
 
-from worker.binding import Binding, Piece
+from worker.binding import Binding, OutOfMemory, Piece
 
 from .words import WORDS
 
@@ -51,11 +53,19 @@ class Mischief(Binding):
     def load(self, model):
         if model.name == "deadly":
             os.abort()
+        if model.name == "large":
+            raise OutOfMemory(f"{model.mapped} bytes are mapped")
+        if model.name == "mapped":
+            model.progress(0.25)
+            self.mapped = 1000
         print("loaded", model.path, dict(model.settings), file=sys.stderr, flush=True)
 
     def generate(self, request):
         what, _, argument = request.prompt.partition(" ")
         try:
+            if what == "prompt":
+                request.usage.prompt_tokens, request.usage.computed_tokens = 9, 5
+                yield from (Piece(), Piece())  # the turns of its first pass
             for word in WORDS:
                 yield Piece(word)
             if what == "segfault":
@@ -222,6 +232,35 @@ def test_introduce_drops_what_runs_and_keeps_the_model(
         assert closed.read_text() == "closed"
         assert gateway.load("any").model == "any"
         assert log_of(home).count("loaded None") == 1
+
+
+def test_progress_and_memory_of_a_load_are_told_and_kept_for_the_next_gateway(
+    home: Path, bindings: Path, gateway: Gateway, address: str
+) -> None:
+    with worker("mischief", home, "--gateway", address, "--bindings_path", str(bindings)):
+        assert gateway.welcome().mapped == 0
+        assert gateway.load("mapped").mapped == 1000
+        [told] = [each for each in gateway.messages if isinstance(each, LoadProgress)]
+        assert told.fraction == 0.25
+        id = gateway.id()
+        gateway.send(Load(id, "large", mapped=77))
+        assert gateway.failed(id) == Failed(id, ErrorCode.NO_MEMORY, "77 bytes are mapped")
+        gateway.send(Introduce())
+        hello = gateway.until(Hello, lambda hello: hello.model == "mapped")
+        assert (hello.mapped, hello.models) == (1000, {})
+
+
+def test_the_progress_of_a_prompt_comes_before_its_text(
+    home: Path, bindings: Path, gateway: Gateway, address: str
+) -> None:
+    with worker("mischief", home, "--gateway", address, "--bindings_path", str(bindings)):
+        gateway.welcome()
+        gateway.load("any")
+        id = gateway.generate("prompt", progress=True)
+        told = gateway.until(PromptProgress)
+        assert told == PromptProgress(id, 5, 9, 0) and gateway.text(id) == ""
+        gateway.finished(id)
+        assert gateway.text(id) == "once upon "
 
 
 def test_a_refused_worker_exits_with_78(home: Path, gateway: Gateway, address: str) -> None:

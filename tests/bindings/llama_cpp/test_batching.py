@@ -121,6 +121,27 @@ def test_who_is_left_behind_a_gap_goes_on_as_before(exact: LlamaCpp) -> None:
         assert alone(exact, again) == tokens_
 
 
+def test_a_prompt_counts_up_while_it_is_computed(exact: LlamaCpp) -> None:
+    """In parts, because another generation runs; the second time from what is reused."""
+    other = exact.generate(request(exact, PROMPTS[0], 400, ignore_eos=True, **GREEDY))
+    while not next(other).tokens:
+        pass
+    for reused in (False, True):
+        asked = request(exact, "A long tale of a bear. " * 40, 4, ignore_eos=True, **GREEDY)
+        seen = []
+        for piece in exact.generate(asked):
+            next(other)
+            if piece.tokens:
+                break
+            seen.append(asked.usage.computed_tokens)
+        assert asked.usage.computed_tokens >= len(asked.tokens) - 1
+        assert seen == sorted(seen) and seen[-1] <= len(asked.tokens)
+        assert (asked.usage.reused_tokens > len(asked.tokens) / 2) == reused
+        if not reused:
+            assert len(set(seen)) > 3
+    other.close()  # type: ignore[attr-defined]
+
+
 def test_the_next_turn_computes_only_what_is_new(pebble: LlamaCpp) -> None:
     asked = request(pebble, STORY, 16, **GREEDY)
     answer = pebble.detokenize(alone(pebble, asked)).decode()

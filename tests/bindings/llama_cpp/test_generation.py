@@ -231,7 +231,7 @@ def test_an_aborted_prefill_goes_on_for_the_others(
 def test_an_abort_that_comes_when_the_prefill_is_over_disturbs_nobody() -> None:
     settings = read_settings({"n_ctx": 256, "parallel": 2, "n_threads": 1})
     plan = MemoryPlan(256, 512, weights=0, kv_cache=0, separate=True)
-    model = LlamaModel(PEBBLE, settings, plan, lambda: None)
+    model = LlamaModel(PEBBLE, settings, plan, Model("pebble", PEBBLE).progress)
     engine = Engine(model)
     tokens_ = tuple(model.vocabulary.tokenize(STORY))
     sequence = engine.join(Request(STORY, tokens_, 20, Sampling(ignore_eos=True)))

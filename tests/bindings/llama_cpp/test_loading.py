@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_model import Shape, write
-from bindings.llama_cpp import LlamaCpp, gguf_header
+from bindings.llama_cpp import LlamaCpp, gguf_header, library_log
 from tests.bindings.llama_cpp.conftest import PEBBLE
 from tests.bindings.llama_cpp.driving import GREEDY, STORY, alone, request
-from worker.binding import BindingError, Model, ModelNotFound, Request
+from worker.binding import BindingError, Model, ModelNotFound, OutOfMemory, Request
 
 
 def test_a_q8_0_model_loads_and_computes(binding: LlamaCpp, models: Path) -> None:
@@ -200,6 +200,52 @@ def test_embeddings_can_be_switched_off(binding: LlamaCpp) -> None:
 
 
 def test_a_load_tells_that_it_goes_on(binding: LlamaCpp) -> None:
-    told: list[int] = []
-    binding.load(Model("pebble", PEBBLE, {"n_threads": 1}, lambda: told.append(1)))
-    assert len(told) > 2
+    told: list[float | None] = []
+
+    def progress(fraction: float | None = None) -> None:
+        told.append(fraction)
+
+    binding.load(Model("pebble", PEBBLE, {"n_threads": 1}, progress))
+    parts = [part for part in told if part is not None]
+    assert len(parts) > 2 and parts == sorted(parts) == told
+    assert 0 <= parts[0] < parts[-1] == 1.0
+
+
+def test_the_mapped_bytes_are_those_of_the_file_unless_it_is_copied_or_locked(
+    binding: LlamaCpp, tiny: Path
+) -> None:
+    binding.load(Model("tiny", tiny, {"n_gpu_layers": 0}))
+    assert binding.mapped == tiny.stat().st_size
+    for setting in ({"use_mmap": False}, {"use_mlock": True}):
+        binding.load(Model("tiny", tiny, {"n_gpu_layers": 0, **setting}))
+        assert binding.mapped == 0
+    assert library_log.copied_weights() == 0
+    binding.load(Model("tiny", tiny, {"n_gpu_layers": 0, "use_mmap": False}))
+    assert library_log.copied_weights() > 0, "the library words its log in another way"
+
+
+def test_weights_that_llama_cpp_rearranges_are_not_mapped(caplog: pytest.LogCaptureFixture) -> None:
+    """It copies some kinds of weights into memory of its own: what is counted twice would make
+    models seem not to fit."""
+    library_log.clear_errors()
+    for line in (
+        b"load_tensors:   CPU_Mapped model buffer size =     6.21 MiB\n",
+        b"load_tensors:   CPU_REPACK model buffer size =     6.50 MiB\n",
+        b"llama_context:        CPU  output buffer size =     0.01 MiB\n",
+    ):
+        library_log._receiver.receive(2, line, None)
+    assert library_log.copied_weights() == 6.5 * 2**20
+    library_log.clear_errors()
+    assert library_log.copied_weights() == 0
+
+
+def test_a_model_that_fits_only_without_the_other_workers_is_refused_and_the_old_one_stays(
+    binding: LlamaCpp, tiny: Path
+) -> None:
+    binding.load(Model("pebble", PEBBLE, {"n_threads": 1}))
+    before = alone(binding, request(binding, STORY, 10, **GREEDY))
+    with pytest.raises(OutOfMemory, match="are available"):
+        binding.load(Model("tiny", tiny, {"n_gpu_layers": 0}, mapped=2**50))
+    assert alone(binding, request(binding, STORY, 10, **GREEDY)) == before
+    binding.load(Model("tiny", tiny, {"n_gpu_layers": 0}, mapped=2**20))
+    assert binding.details()["name"] == "Random"

@@ -8,7 +8,7 @@ from benchmarks.random_model import Shape, write
 from bindings.llama_cpp.gguf_header import Header, read
 from bindings.llama_cpp.memory_plan import MemoryPlan, available, check, plan, token_bytes
 from tests.bindings.llama_cpp.conftest import PEBBLE
-from worker.binding import BindingError
+from worker.binding import OutOfMemory
 
 MIB = 2**20
 SMALL = Header(
@@ -78,7 +78,7 @@ def test_beside_instead_or_not_at_all() -> None:
     assert check(wanted, None)
     assert check(wanted, 1000 * MIB)
     assert not check(wanted, 500 * MIB, freed=500 * MIB)
-    with pytest.raises(BindingError, match=r"1000 MiB \(600 MiB .*400 MiB .* 900 MiB"):
+    with pytest.raises(OutOfMemory, match=r"1000 MiB \(600 MiB .*400 MiB .* 900 MiB"):
         check(wanted, 500 * MIB, freed=400 * MIB)
 
 
@@ -93,6 +93,34 @@ def test_available_is_the_smaller_of_machine_and_control_group(tmp_path: Path) -
     (tmp_path / "memory.stat").write_text("anon 4\ninactive_file 300\n")
     assert available(meminfo, tmp_path) == 2300
     assert available(tmp_path / "absent", tmp_path / "absent") is None
+
+
+def test_files_that_others_map_are_not_available(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemAvailable:    5000 kB\n")
+    assert available(meminfo, tmp_path, mapped=1024) == 4999 * 1024
+    assert available(meminfo, tmp_path, mapped=9000 * 1024) == -4000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("mapped", "active", "inactive", "room"),
+    [
+        (0, 700, 200, 1200),  # active pages count as used
+        (500, 500, 200, 1200),  # as far as they are mapped ones, only once
+        (500, 400, 200, 1100),  # some mapped ones are inactive
+        (500, 0, 600, 1100),  # or all of them
+        (500, 0, 0, 500),  # or they are not read yet
+        (5000, 0, 0, -4000),
+    ],
+)
+def test_mapped_pages_are_counted_once_in_a_control_group(
+    tmp_path: Path, mapped: int, active: int, inactive: int, room: int
+) -> None:
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    stat = f"anon 9\ninactive_anon 7\ninactive_file {inactive}\nactive_file {active}\n"
+    (tmp_path / "memory.stat").write_text(stat)
+    assert available(tmp_path / "absent", tmp_path, mapped) == room
 
 
 def test_finished_generations_get_a_share_of_what_is_left() -> None:

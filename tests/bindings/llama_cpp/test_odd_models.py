@@ -58,7 +58,7 @@ def test_what_had_to_make_room_for_a_model_that_does_not_load_is_lost(
     binding.load(Model("pebble", PEBBLE, {"n_ctx": 256}))
     wrong = write(tmp_path / "wrong.gguf", Shape())
     wrong.write_bytes(wrong.read_bytes().replace(b"llama", b"zebra"))
-    monkeypatch.setattr(memory_plan, "available", lambda: 2**18)  # less than its weights
+    monkeypatch.setattr(memory_plan, "available", lambda **_: 2**18)  # less than its weights
     with pytest.raises(ModelLost, match=r"zebra.*had to make room"):
         binding.load(Model("wrong", wrong, {"n_ctx": 256}))
     with pytest.raises(BindingError, match="no model is loaded"):
