@@ -9,6 +9,8 @@ Times come in as arguments, in seconds of any clock that does not jump.
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.errors import LoadFailed, NoWorker, RequestError
+
 MAX_OPEN_SECONDS = 300.0
 MAX_CIRCUITS = 256
 """Circuits that are remembered; the one that failed longest ago goes first."""
@@ -72,6 +74,13 @@ class CircuitBreaker:
         a try."""
         circuit = self._circuits.get(key)
         return self.open(key, now) if circuit and circuit.blocks_requests else ""
+
+    def refusal(self, key: Key, now: float, *, start: bool) -> RequestError | None:
+        """The error for requests that would need a load, or with `start` a new process."""
+        if start and (why := self.open_for_requests((key[0], ""), now)):
+            return NoWorker(why)
+        why = self.open_for_requests(key, now)
+        return LoadFailed(why) if why else None
 
     def error(self, key: Key) -> str:
         """The last error; "" after a success."""

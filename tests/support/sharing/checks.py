@@ -76,7 +76,7 @@ class Checks:
             assert (worker.reserved, worker.promised) == (reserved[worker], promised[worker])
             assert worker.occupied <= worker.slots
             assert not (worker.loading and (runs or worker.occupied or worker.promised))
-        turns = {turn for turns in server.queue.turns.values() for turn in turns}
+        turns = set(server.queue.turns)
         running = {r.turn for c in self._connections for r in c.requests[-1:] if r.turn}
         assert turns == running | {each.turn for each in server.promised.values() if each.turn}
         for turn in turns:
@@ -140,7 +140,7 @@ class Checks:
         for connection in self._connections:
             for request in connection.requests:
                 assert request.outcome, request
-        assert not (server.ready or server.promised or server.queue.turns)
+        assert not (server.ready or server.promised or list(server.queue.turns))
         assert not list(server.queue.queues()) and not server.queue.limits.total
         for worker in server.fleet.all():
             assert worker.idle and not worker.draining, worker
