@@ -102,7 +102,7 @@ class Generation:
         return self._listener is not None and self._listener.wants_notices
 
     def notify(self, notice: Notice) -> None:
-        if self._listener:
+        if self._listener and not self.state.outcome:
             self._listener.notice(self.state.id, notice)
 
     def progressed(self, message: messages.LoadProgress | messages.PromptProgress) -> None:

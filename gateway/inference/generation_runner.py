@@ -25,7 +25,7 @@ from protocol.messages import FinishReason
 log = logging.getLogger(__name__)
 
 UNREAD = "its text is not read"
-TURNS = "others had their turn"
+TURNS = "others have their turn"
 
 
 @dataclass(frozen=True, slots=True)

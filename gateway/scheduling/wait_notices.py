@@ -1,4 +1,4 @@
-"""Tell requests that wait what they wait for: their place in the queue, and the model's state."""
+"""Tell waiting requests what they wait for: their place in the queue, the model's state."""
 
 from collections.abc import Iterator
 

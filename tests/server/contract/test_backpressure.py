@@ -40,7 +40,9 @@ def memory(pid: int) -> int:
 
 
 def metric(server: Home, name: str) -> float:
-    found = re.findall(rf"^lollms_{name}(?:{{.*}})? (\S+)$", server.http("/metrics")[1], re.M)
+    found = re.findall(
+        rf"^lollms_{name}(?:{{.*}})? (\S+)$", server.http("/metrics")[1], re.MULTILINE
+    )
     return sum(map(float, found))
 
 
