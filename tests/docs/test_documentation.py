@@ -6,15 +6,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from chat.__main__ import NOTICES
 from gateway.config.command_line import markdown_table
 from gateway.config.loading import load_settings
 from gateway.personalities.personality import from_config
+from gateway.scheduling.notices import (
+    Continued,
+    ModelStatus,
+    Notice,
+    Paused,
+    PromptProgress,
+    Queued,
+)
 from gateway.socketio import endpoints as events
+from gateway.socketio.replies import notice_event
 from protocol.codec import vocabulary
 from protocol.errors import ErrorCode
 from tests.server.contract.test_generation import ends_once, select
@@ -94,6 +104,21 @@ def test_no_field_of_an_event_is_left_out(server: Home) -> None:
             assert set(data) <= set(re.findall(r"\w+", described)), name
 
     run(scenario())
+
+
+def test_every_notice_of_the_code_is_in_its_table_with_its_fields_and_no_other() -> None:
+    samples: list[Notice] = [
+        Queued(1, 1, "", 1.0), ModelStatus("b", "m", "failed", 0.5, "why"),
+        PromptProgress(1, 1, 0), Paused(""), Continued(""),
+    ]  # fmt: skip
+    assert {type(sample) for sample in samples} == {*get_args(Notice)}
+    section = EVENTS.partition("## Events for who waits")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` {([^}]*)}", section, re.MULTILINE))
+    sent = dict(notice_event("id", sample) for sample in samples)
+    assert {name: re.findall(r"\w+", fields) for name, fields in rows.items()} == {
+        name: [*data] for name, data in sent.items()
+    }
+    assert [*rows] == [*NOTICES]
 
 
 def test_the_configuration_examples_are_understood(tmp_path: Path) -> None:

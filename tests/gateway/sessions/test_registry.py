@@ -7,7 +7,7 @@ from gateway.inference.generation import Generation
 from gateway.inference.listener import OnSent
 from gateway.inference.outcomes import Gone, Outcome
 from gateway.observability.metrics import Metrics
-from gateway.scheduling.notices import Notice
+from gateway.scheduling.notices import Notice, Paused
 from gateway.scheduling.quotas import Quota, RateLimit
 from gateway.security.tokens_file import TokenHolder
 from gateway.sessions.registry import Sessions
@@ -16,13 +16,16 @@ from tests.support.harness import run
 
 
 class Connection:
-    wants_notices = False
+    def __init__(self, *, wants_notices: bool = False) -> None:
+        self.wants_notices = wants_notices
+        self.notices: list[tuple[str, Notice]] = []
 
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
     def ended(self, stream: str, outcome: Outcome) -> None: ...
 
-    def notice(self, stream: str, notice: Notice) -> None: ...
+    def notice(self, stream: str, notice: Notice) -> None:
+        self.notices.append((stream, notice))
 
     def event(self, name: str, data: dict[str, Any]) -> None: ...
 
@@ -56,5 +59,32 @@ def test_closing_waits_until_what_ran_for_a_disconnected_client_has_ended() -> N
         await sessions.close()
         assert steps == ["ended"] and isinstance(generation.state.outcome, Gone)
         assert not sessions.running and not sessions.resumption.away
+
+    run(scenario())
+
+
+def test_a_session_hears_notices_by_the_connection_that_asked_for_them() -> None:
+    async def scenario() -> None:
+        sessions, quota = Sessions(60.0, None, Metrics()), Quota(TokenHolder("", 0, 0))
+
+        async def arrive(sid: str, token: str, *, asks: bool) -> tuple[Session, Connection]:
+            connection = Connection(wants_notices=asks)
+            fresh = Session(sid, connection, quota, RateLimit(0), resumable=True)
+            return await sessions.arrive(fresh, token), connection
+
+        session, first = await arrive("1", "", asks=True)
+        notify = session.notify
+        assert session.events and notify
+        notify(Paused("one"))
+        sessions.leave(session)
+        assert not session.events and session.notify is None
+        notify(Paused("away"))
+        again, second = await arrive("2", session.token, asks=True)
+        assert again is session and session.events
+        notify(Paused("two"))
+        assert first.notices == [("", Paused("one"))] and second.notices == [("", Paused("two"))]
+        again, _ = await arrive("3", session.token, asks=False)
+        assert again is session and not session.events and session.notify is None
+        await sessions.close()
 
     run(scenario())

@@ -152,6 +152,10 @@ def test_an_answer_without_end_is_ended(tmp_path: Path) -> None:
     """Tokens that are not counted need no credit."""
 
     class Nobody:
+        wants_notices = False
+
+        def notice(self, *values: object) -> None: ...
+
         def chunk(self, *values: object) -> None: ...
 
         def ended(self, *values: object) -> None: ...
