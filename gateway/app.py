@@ -11,7 +11,7 @@ from gateway.config.settings import Settings
 from gateway.core import Core
 from gateway.http.server import http_server
 from gateway.inference.default_model import DefaultModel
-from gateway.inference.generation import Generations
+from gateway.inference.generation_runner import Generations
 from gateway.inference.unary_requests import UnaryRequests
 from gateway.models.catalog import Catalog
 from gateway.models.loading import LoadMessages
@@ -20,6 +20,7 @@ from gateway.personalities.mounted import Mounted
 from gateway.personalities.zoo import Zoo
 from gateway.provisioning.supervisor import Supervisor
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Quarantine
 from gateway.scheduling.quotas import Quotas
 from gateway.security.access import AccessControl
@@ -57,9 +58,12 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
     remote = _remote_endpoint(settings, keys)
     run = make_run_folder(settings.home)
     with run_lock(run) as secrets:
+        fleet = Fleet()
         # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
-        catalog = Catalog(settings.bindings_path, settings.models_path, settings.bindings)
+        catalog = Catalog(
+            settings.bindings_path, settings.models_path, settings.bindings, fleet.remote_models
+        )
         for binding in catalog.binding_names():
             secrets.create(binding)
         zoo = Zoo(settings.personalities_path)
@@ -67,21 +71,22 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         metrics, quotas = Metrics(), Quotas()
         flusher = Flusher(settings.client_limit, metrics)
         # Workers and scheduling.
-        fleet, provider = Fleet(), Supervisor(settings, run)
+        provider = Supervisor(settings, run)
         handshake = Handshake(secrets, catalog.has_binding, keys.entry_of)
         link = Link(
             fleet, workers_address(run), handshake, metrics, remote=remote, batch=flusher,
             dismissal=settings.poison_time or DISMISSAL,
         )  # fmt: skip
         quarantine = Quarantine(settings.poison_time)
-        loads = LoadMessages(catalog, settings, fleet.sharers)
+        loads = LoadMessages(catalog, settings, fleet)
+        policy = _policy(settings)
         dispatcher = Dispatcher(
-            fleet, link, provider, loads, quarantine,
-            preload=state.model_to_preload, max_queue=settings.max_queue,
-        )  # fmt: skip
+            fleet, link, provider, loads, quarantine, policy, preload=state.model_to_preload
+        )
         health = HealthMonitor(
-            link, provider.stop_worker, stall_limit=settings.stall_limit,
-            load_limit=settings.load_limit, keep_alive=settings.keep_alive,
+            link, provider.stop_worker,
+            stall_limit=settings.stall_limit, load_limit=settings.load_limit,
+            keep_alive=lambda worker: settings.keep_alive_of(worker.binding, worker.model),
         )  # fmt: skip
         key_watch = KeyWatch(link, keys.has_entry)
         # What clients use.
@@ -111,6 +116,15 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
                 core.default.keep_loaded(), health.run(), key_watch.run(), metrics.watch_loop()
             ):
                 yield core
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_queue=settings.max_queue, max_waiting=settings.max_waiting,
+        park_after=settings.park_after, slice=settings.slice, max_models=settings.max_models,
+        rejoin_limit=settings.rejoin_limit,
+        processes=settings.processes, replicas=settings.replicas,
+    )  # fmt: skip
 
 
 def _remote_endpoint(settings: Settings, keys: WorkerKeys) -> RemoteEndpoint | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gateway.config.settings import Settings
 from gateway.inference.default_model import DefaultModel
-from gateway.inference.generation import Generations
+from gateway.inference.generation_runner import Generations
 from gateway.inference.unary_requests import UnaryRequests
 from gateway.models.catalog import Catalog
 from gateway.observability.metrics import Metrics

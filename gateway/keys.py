@@ -16,7 +16,7 @@ from gateway.config.command_line import PREFIX
 from gateway.config.loading import load_settings
 from gateway.config.settings import Settings
 from gateway.errors import BadSetting
-from gateway.security.tokens_file import MAX_NAME, read_tokens
+from gateway.security.tokens_file import MAX_NAME, OPERATOR, read_tokens
 from gateway.security.worker_keys import WorkerKeys, digest, gateway_key, key_file, list_file
 from gateway.storage.untrusted_files import is_plain
 from gateway.validation import shown
@@ -32,6 +32,10 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     token = commands.add_parser("token", help="make a token for a client; it is printed only once")
     token.add_argument("name", help="name of its user, for the log")
+    token.add_argument(
+        "--operator", action="store_true",
+        help="the user's selections become the server's defaults, for everybody without own ones",
+    )  # fmt: skip
     worker = commands.add_parser("worker", help="make a join file for a worker on another machine")
     worker.add_argument("name", help="name of the worker, for example its machine")
     worker.add_argument("address", help="HOST:PORT under which that machine reaches this one")
@@ -40,7 +44,7 @@ def main() -> int:
         settings = load_settings(["--home", options.home] if options.home else [], os.environ)
         check_name(options.name)
         if options.command == "token":
-            print(new_token(settings, options.name))
+            print(new_token(settings, options.name, operator=options.operator))
             note = f"written to {settings.tokens_file}; a running server accepts it from now on"
         else:
             path = new_worker(settings, options.name, options.address)
@@ -67,12 +71,12 @@ def check_name(name: str) -> None:
         raise BadSetting(f"a name is one word of up to {MAX_NAME} characters")
 
 
-def new_token(settings: Settings, name: str) -> str:
+def new_token(settings: Settings, name: str, *, operator: bool = False) -> str:
     """Add a token to the file. Raise BadSetting when the file is unusable, or has the name."""
     if name in [holder.name for _, holder in read_tokens(settings)]:
         raise BadSetting(f"{settings.tokens_file} has a token of {name} already: remove its line")
     value = secrets.token_urlsafe(32)
-    append_private(settings.tokens_file, f"{name} {value}\n")
+    append_private(settings.tokens_file, f"{name} {value}{f' {OPERATOR}' * operator}\n")
     return value
 
 

@@ -32,6 +32,7 @@ ASK_SECONDS = 5.0
 MAX_STATUS = 16 * 2**20
 MAX_MEASURES, MAX_TEXT = 20, 500
 """Of one worker: a remote one says what it likes."""
+MAX_NAMES = 5
 ORDER = (
     "files", "network", "sockets", "shared_memory", "processes", "memory", "privileges",
     "capabilities", "core_dumps", "card",
@@ -81,7 +82,7 @@ def server(settings: Settings, tokens: Tokens, status: Mapping[str, Any] | None)
     else:
         yield "encryption", "open: no TLS; --ssl_certfile enables it"
     who = "every user of this machine" if near else "everybody who reaches the server"
-    yield "tokens", "confined: required" if tokens.guarded else f"open: {who} can connect"
+    yield "tokens", _needed(tokens) if tokens.guarded else f"open: {who} can connect"
     if settings.workers_tcp:
         yield "remote workers", f"open: with a key, at {settings.workers_tcp}"
     else:
@@ -91,6 +92,13 @@ def server(settings: Settings, tokens: Tokens, status: Mapping[str, Any] | None)
         yield "limits", limits(int(status.get("pid", 0)))
     asking = [text for text in map(card_row, *_cards(settings)) if text]
     yield "cards", "; ".join(asking) or "no binding asks for more than every worker has"
+
+
+def _needed(tokens: Tokens) -> str:
+    names = tokens.operators
+    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    chosen = ", ".join(names[:MAX_NAMES]) + rest or "nobody"
+    return f"confined: required; {chosen} may change the server's defaults"
 
 
 def _cards(settings: Settings) -> tuple[list[Path], list[str]]:

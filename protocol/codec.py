@@ -32,6 +32,10 @@ SHORT_FRAME = 2**16
 """Bytes of a frame whose lists are not counted: it cannot have many."""
 MAX_CHUNKS = 2**12
 """Chunks in one frame. A worker sends far fewer at once."""
+MAX_MODELS = 500
+"""Models in one Hello."""
+MAX_MAPPED = 2**50
+"""Bytes that one worker can map: more than the address space of a process."""
 TCP_KEEPALIVE = {"TCP_KEEPALIVE": 1, "TCP_KEEPALIVE_IDLE": 10, "TCP_KEEPALIVE_INTVL": 5,
                  "TCP_KEEPALIVE_CNT": 3}  # fmt: skip
 """ZeroMQ's socket options, by name. They detect a vanished machine within half a minute."""

@@ -14,6 +14,8 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     LOAD_FAILED = "load_failed"
     """The previous model is still loaded, if the binding could keep it."""
+    NO_MEMORY = "no_memory"
+    """The model does not fit beside what is loaded on the machine. The worker is as before."""
     CONTEXT_OVERFLOW = "context_overflow"
     """The prompt does not fit, even without its droppable parts."""
     BINDING_ERROR = "binding_error"

@@ -8,8 +8,9 @@ earlier gateway match no request.
 A conversation:
 
     worker  -> Hello                     gateway -> Welcome, or Refused
-    gateway -> Load(id)                  worker  -> Loaded(id) | Failed(id)
-    gateway -> Generate(id)              worker  -> Chunks*, then one of
+    gateway -> Load(id)                  worker  -> LoadProgress(id)*, then one of
+                                                    Loaded(id) | Failed(id)
+    gateway -> Generate(id)              worker  -> PromptProgress(id)*, Chunks*, then one of
                                                     Finished(id) | Failed(id)
     gateway -> Credit(id)*               while the client reads
     gateway -> Cancel(id)                worker  -> Finished(id, "cancelled"), also for an
@@ -63,6 +64,10 @@ class Hello(Message):
     """Its generations can continue from `Generate.resume`."""
     sandbox: dict[str, str] = field(default_factory=dict)
     """Result of each sandbox measure: "confined…", or "open: " and the reason."""
+    mapped: int = 0
+    """As `Loaded.mapped`, of the model that is already loaded."""
+    models: dict[str, int] = field(default_factory=dict)
+    """Of a worker on another machine: the files in its models folder, and their sizes in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,29 @@ class Loaded(Message):
     """Replaces `Hello.slots`."""
     details: dict[str, str] = field(default_factory=dict)
     """Metadata of the model file: architecture, parameters, quantisation, …"""
+    mapped: int = 0
+    """Bytes of files that the model maps into memory. The system counts them as available,
+    although they are in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress(Message):
+    """Sent at most 4 times a second, if the binding knows how far its load is."""
+
+    id: int
+    fraction: float
+    """Part of the load that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress(Message):
+    """Sent at most 4 times a second, and only before the first token of its generation."""
+
+    id: int
+    done: int
+    """Tokens of the prompt that are computed, with the reused ones."""
+    total: int
+    reused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +227,12 @@ class Load(Message):
     id: int
     model: str
     path: str = ""
-    """The model's file; "" for a model without a file."""
+    """The model's file; "" if it has none, or one that only the worker has."""
     settings: dict[str, str | int | float | bool] = field(default_factory=dict)
     """The binding's part of the configuration."""
+    mapped: int = 0
+    """Bytes of other files that the workers of this machine map: the system counts them as
+    available, but they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +263,8 @@ class Generate(Message):
     holder: str = ""
     """Whose request it is, as an opaque text: the prefix of a prompt is shared within one
     holder only."""
+    progress: bool = False
+    """Send PromptProgress."""
 
 
 @dataclass(frozen=True, slots=True)

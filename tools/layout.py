@@ -68,13 +68,15 @@ LIBRARIES = {
 """Each library, and the packages or modules of `gateway/` that may use it."""
 
 PURE = (
-    "workers.fleet", "workers.handshake",
+    "workers.fleet", "workers.handshake", "workers.untrusted_values",
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
-    "scheduling.quarantine", "scheduling.notices",
+    "scheduling.quarantine", "scheduling.notices", "scheduling.turns", "scheduling.actions",
+    "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
+    "scheduling.fair_queue", "scheduling.affinity",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
-    "models.listing", "validation", "errors",
+    "models.listing", "storage.state", "validation", "errors",
     "socketio.payloads", "socketio.packets", "socketio.encoder", "socketio.replies",
     "socketio.frame_filter",
 )  # fmt: skip

@@ -20,9 +20,10 @@ from worker.arguments import read_arguments
 from worker.binding import Binding
 from worker.binding_loader import BrokenBinding, NoSuchBinding, make_binding
 from worker.link import Link, Refusal
+from worker.models_folder import ModelsFolder
 from worker.outbox import Outbox
 from worker.pump import Pump
-from worker.sandbox.card import answer, requested
+from worker.sandbox.card import answer, read_card, requested
 from worker.sandbox.confine import CONFINED, OF_LINUX, confine
 from worker.sandbox.permissions import SandboxNeeds, prepare
 
@@ -116,6 +117,7 @@ def work(
     outbox = Outbox()
     join_file: JoinFile | None = arguments.join
     models = (arguments.models_path / arguments.binding) if join_file else None
+    card = read_card(arguments.bindings_path / arguments.binding)
     pump = Pump(binding, outbox.put, outbox.full, models)
     link = Link(
         pump,
@@ -127,6 +129,7 @@ def work(
         join_file=join_file,
         secret=lambda: join_file.secret if join_file else _read(secret),
         sandbox=sandbox,
+        models=ModelsFolder(models, card).list if models else dict,
     )
     failures: list[int] = []
 

@@ -7,16 +7,16 @@ called on the model thread, except `interrupt` and `progress`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from protocol.sampling import Sampling
 
 __all__ = [
     "BadRequest", "Binding", "BindingError", "ContextOverflow", "Model", "ModelLost",
-    "ModelNotFound", "Piece", "Request", "Sampling", "Usage",
+    "ModelNotFound", "OutOfMemory", "Piece", "Progress", "Request", "Sampling", "Usage",
 ]  # fmt: skip
 
 
@@ -40,8 +40,20 @@ class ModelLost(BindingError):
     """`load` failed, and the previous model is no longer loaded either."""
 
 
+class OutOfMemory(BindingError):
+    """`load` would take more memory than there is; what was loaded before still is.
+
+    The gateway may then unload a model elsewhere on this machine, and load again.
+    """
+
+
 class ContextOverflow(BindingError):
     """The prompt cannot fit; the message names its tokens and those of the context."""
+
+
+class Progress(Protocol):
+    def __call__(self, fraction: float | None = None) -> None:
+        """`fraction` is the part that is done, 0 to 1; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +63,12 @@ class Model:
     """A regular file, found by the gateway; None for a model without a file."""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """The binding's part of the configuration file."""
-    progress: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    progress: Progress = field(default=lambda fraction=None: None, compare=False, repr=False)
     """Call it regularly during a slow load, from any thread: a load without progress for
     `load_limit` seconds counts as hung."""
+    mapped: int = field(default=0, compare=False)
+    """Bytes of other files that the workers of this machine map into memory. The system counts
+    them as available, although they are in use."""
 
 
 class Piece(NamedTuple):
@@ -72,6 +87,9 @@ class Usage:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     dropped_tokens: int = 0
+    computed_tokens: int = 0
+    """Tokens of the prompt that are computed, with the reused ones: clients are told while a
+    binding counts it up."""
     logprobs: list[list[tuple[int, float]]] = field(default_factory=list)
     """With `sampling.logprobs`: for each token of the answer, except resumed ones, its id and
     log probability, then those of the likeliest tokens at its place, before any sampling."""
@@ -106,6 +124,9 @@ class Binding(ABC):
     context_size: int = 0
     """Maximum number of tokens of prompt and answer together; 0 means no limit. Read after
     `load`."""
+
+    mapped: int = 0
+    """Bytes of files that the model maps into memory; read after `load`."""
 
     resumable: ClassVar[bool] = False
     """Whether the same request always gives the same pieces, or `Request.resume` is honoured."""

@@ -70,7 +70,7 @@ class Link:
     def __init__(
         self, pump: Pump, outbox: Outbox, *, binding: str, slots: Callable[[], int],
         resumable: bool, address: str, secret: Callable[[], str], sandbox: dict[str, str],
-        join_file: JoinFile | None = None,
+        join_file: JoinFile | None = None, models: Callable[[], dict[str, int]] = dict,
     ) -> None:  # fmt: skip
         self._pump = pump
         self._outbox = outbox
@@ -81,6 +81,7 @@ class Link:
         self._secret = secret
         self._sandbox = sandbox
         self._join_file = join_file
+        self._models = models
         self._heartbeat = 0.0
         """Interval in seconds; 0 until the gateway has sent Welcome."""
         self._connected = False
@@ -190,6 +191,8 @@ class Link:
             host=socket.gethostname(),
             resumable=self._resumable,
             sandbox=self._sandbox,
+            mapped=self._pump.mapped,
+            models=self._models(),
         )
         self._try_to_send(encode(hello))
         self._due = time.monotonic() + HELLO_SECONDS

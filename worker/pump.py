@@ -24,6 +24,7 @@ from protocol.messages import (
 )
 from worker.binding import Binding
 from worker.generation import Generation
+from worker.progress import PromptReports
 from worker.unary_jobs import UnaryJob, UnaryJobs
 from worker.unary_requests import UnaryRequest, UnaryRequests, failure
 
@@ -48,13 +49,14 @@ class Pump:
         `models` is the folder of model files, if it is not the gateway's."""
         self._passes = 0
         self._binding = binding
-        self._requests = UnaryRequests(binding, self._tick, models)
+        self._requests = UnaryRequests(binding, self._tick, send, models)
         self._unary = UnaryJobs(self._requests)
         self._send = send
         self._congested = congested
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: deque[Job] = deque()  # taken from the inbox, not started
         self._open: list[Generation] = []
+        self._prompts = PromptReports()
         self._fresh = 0  # the last ones of `_open`, not yet advanced
         self._jobs: dict[int, Job] = {}  # submitted, not answered
         self._busy = False
@@ -114,6 +116,11 @@ class Pump:
         return self._requests.model
 
     @property
+    def mapped(self) -> int:
+        """Bytes of files that the loaded model maps."""
+        return self._requests.mapped
+
+    @property
     def steps(self) -> int:
         """Passes so far, calls of `progress` during loads, and the progress inside native calls.
         The model thread is alive as long as this changes."""
@@ -154,6 +161,8 @@ class Pump:
         whether anything could advance."""
         self._start_jobs()
         advanced = self._pass()
+        if self._prompts and (reports := self._prompts.take(self._open)):
+            self._send(reports)
         if self._unary:
             self._advance_unary()
             advanced = True
@@ -227,6 +236,8 @@ class Pump:
         else:
             self._open.append(generation)
             self._fresh += 1
+            if generation.message.progress:
+                self._prompts.add(generation)
 
     def _pass(self) -> bool:
         """Advance each open generation by one piece. Return whether any could advance."""

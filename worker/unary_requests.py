@@ -6,8 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from protocol.codec import MAX_MAPPED
 from protocol.errors import ErrorCode
 from protocol.messages import (
+    Chunk,
     Detokenize,
     Detokenized,
     Embed,
@@ -27,7 +29,9 @@ from worker.binding import (
     Model,
     ModelLost,
     ModelNotFound,
+    OutOfMemory,
 )
+from worker.progress import LoadReport
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +44,22 @@ Result = TypeVar("Result")
 
 class UnaryRequests:
     def __init__(
-        self, binding: Binding, progress: Callable[[], None], models: Path | None = None
+        self,
+        binding: Binding,
+        tick: Callable[[], None],
+        send: Callable[[list[Chunk | Message]], None],
+        models: Path | None = None,
     ) -> None:
-        """`progress` is called during a load, if the binding supports it. `models` is the
-        folder of model files, if it is not the gateway's."""
+        """`tick` is called, and progress sent, during a load, if the binding supports it.
+        `models` is the folder of model files, if it is not the gateway's."""
         self._models = models
         self.model = ""
         """Name of the loaded model; "" if there is none."""
+        self.mapped = 0
+        """Bytes of files that it maps."""
         self._binding = binding
-        self._progress = progress
+        self._tick = tick
+        self._send = send
         self._loaded: tuple[Model, object] | None = None
 
     def pieces(self, message: UnaryRequest) -> Iterator[Message | None]:
@@ -80,34 +91,42 @@ class UnaryRequests:
                 yield Embedded(id, list(map(float, vector)))
 
     def _path(self, message: Load) -> Path | None:
-        if not message.path:
-            return None
+        """The file to load. A worker with its own folder finds it there by its name, also if
+        the gateway has no such file."""
         if not self._models:
-            return Path(message.path)
+            return Path(message.path) if message.path else None
         if message.model in ("", ".", "..") or "/" in message.model:
-            raise ModelNotFound(f"{message.model!a} is not a file name")
-        return self._models / message.model
+            if message.path:
+                raise ModelNotFound(f"{message.model!a} is not a file name")
+            return None
+        own = self._models / message.model
+        return own if message.path or own.is_file() else None
 
     def _load(self, message: Load) -> Loaded:
         """Does not load the same model twice: a restarted gateway requests it again."""
         path = self._path(message)
-        model = Model(message.model, path, message.settings, self._progress)
+        report = LoadReport(message.id, self._send, self._tick)
+        model = Model(message.model, path, message.settings, report, message.mapped)
         version = _file_version(path)
         if (model, version) != self._loaded:
             log.info("loading %s", message.model)
             try:
                 self._binding.load(model)
             except ModelLost:
-                self.model, self._loaded = "", None
+                self.model, self.mapped, self._loaded = "", 0, None
                 raise
+            finally:
+                report.end()
             self._loaded = model, version
             self.model = message.model
+            self.mapped = min(max(0, int(self._binding.mapped)), MAX_MAPPED)
             log.info("loaded %s", message.model)
         return Loaded(
             message.id,
             self.model,
             self._binding.context_size,
             slots=max(1, self._binding.slots),
+            mapped=self.mapped,
             details={_plain(k): _plain(v) for k, v in self._binding.details().items()},
         )
 
@@ -134,6 +153,8 @@ def failure(id: int, error: Exception, code: ErrorCode = ErrorCode.BINDING_ERROR
             code = ErrorCode.BAD_REQUEST
         case ModelNotFound():
             code = ErrorCode.MODEL_NOT_FOUND
+        case OutOfMemory():
+            code = ErrorCode.NO_MEMORY
         case ContextOverflow():
             code = ErrorCode.CONTEXT_OVERFLOW
         case BindingError():

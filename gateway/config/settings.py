@@ -5,12 +5,14 @@ Each field of `Settings` is a flag, an environment variable and a key of the con
 
 # ruff: noqa: RUF009  (`_setting` is `field`)
 
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from gateway.config import values
-from gateway.config.values import OWN_BINDING_SETTINGS, Scalar
+from gateway.config.binding_settings import MAX_PROCESSES, BindingSettings, ModelSettings
+from gateway.config.values import Scalar
 from gateway.validation import MAX_PREDICT, MAX_PROMPT
 from protocol.run_folder import CHECKOUT
 
@@ -68,8 +70,32 @@ class Settings:
         "context size in tokens, prompt plus answer; 0 leaves it to the binding",
     )  # fmt: skip
     max_queue: int = _setting(
-        values.whole(0, 100_000), 16, "maximum waiting generations; beyond it the answer is `buzzy`"
-    )
+        values.whole(0, 100_000), 16,
+        "maximum waiting generations of one owner for one model; beyond it the answer is `buzzy`",
+    )  # fmt: skip
+    max_waiting: int = _setting(
+        values.whole(0, 100_000), 1000,
+        "maximum waiting generations of all owners for all models",
+    )  # fmt: skip
+    max_models: int = _setting(
+        values.whole(1, MAX_PROCESSES), 3,
+        "maximum models that are loaded at the same time, for bindings with `processes: auto`",
+    )  # fmt: skip
+    park_after: float = _setting(
+        values.seconds_or_no, 1.0,
+        "seconds until an answer that its client does not read gives its slot to others; "
+        "`no` means never",
+    )  # fmt: skip
+    slice: float = _setting(
+        values.seconds_or_no, 10.0,
+        "seconds that a generation runs at least before it takes turns with others; "
+        "`no` means to its end",
+    )  # fmt: skip
+    rejoin_limit: float = _setting(
+        values.seconds, 15.0,
+        "seconds that an answer whose last worker died waits for one that is coming; "
+        "0 means not at all",
+    )  # fmt: skip
     keep_alive: float = _setting(
         values.seconds, 0.0, "seconds until an idle worker is stopped; 0 means never"
     )
@@ -160,29 +186,44 @@ class Settings:
     )  # fmt: skip
     log_level: str = _setting(values.level, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: str = _setting(values.log_format, "text", "text, or json with one object per line")
-    bindings: dict[str, dict[str, Scalar]] = field(default_factory=dict)
+    bindings: Mapping[str, BindingSettings] = field(default_factory=dict)
     """Each binding's part of the config file."""
     given: frozenset[str] = frozenset()
     """Names of explicit settings; the others have their defaults."""
 
     def processes(self, binding: str) -> int:
-        """How many workers the binding may have."""
-        count = self.bindings.get(binding, {}).get("processes", 1)
-        assert isinstance(count, int)
-        return count
+        """How many workers a binding may have; 0 is automatic."""
+        return self._of(binding).processes
+
+    def replicas(self, binding: str, model: str) -> int:
+        """How many workers may hold the model; 0 is automatic."""
+        own = self._of_model(binding, model).replicas
+        return self._of(binding).replicas if own is None else own
+
+    def keep_alive_of(self, binding: str, model: str) -> float:
+        """Seconds until a worker that holds the model and is idle is stopped; 0 is never."""
+        for each in (self._of_model(binding, model).keep_alive, self._of(binding).keep_alive):
+            if each is not None:
+                return each
+        return self.keep_alive
 
     def memory_limit(self, binding: str) -> int:
         """MiB that each of its workers may have; 0 is no limit."""
-        return int(self.bindings.get(binding, {}).get("memory_limit", 0))
+        return self._of(binding).memory_limit
 
     def allowed(self, binding: str) -> str:
         """What of its card's requests the binding gets, separated by commas."""
-        return str(self.bindings.get(binding, {}).get("allow", ""))
+        return self._of(binding).allow
 
     def binding_options(self, binding: str) -> dict[str, Scalar]:
         """Its settings in Load messages: its part of the config file without the gateway's keys."""
-        part = self.bindings.get(binding, {})
-        return {key: value for key, value in part.items() if key not in OWN_BINDING_SETTINGS}
+        return dict(self._of(binding).options)
+
+    def _of(self, binding: str) -> BindingSettings:
+        return self.bindings.get(binding, BindingSettings())
+
+    def _of_model(self, binding: str, model: str) -> ModelSettings:
+        return self._of(binding).models.get(model, ModelSettings())
 
 
 def table() -> list[Field[Any]]:

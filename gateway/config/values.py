@@ -29,7 +29,6 @@ class InvalidSecret(ValueError):
 Scalar = str | int | float | bool
 """What a key of a binding's part of the config file may hold."""
 
-MAX_PROCESSES = 64
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -67,6 +66,24 @@ def whole(low: int, high: int) -> Kind:
     return read
 
 
+def count_or_auto(high: int) -> Kind:
+    """From 1; 0 is `auto`."""
+    count = whole(1, high)
+
+    def read(value: Any, base: Path) -> int:
+        if isinstance(value, str) and value.lower() == "auto":
+            return 0
+        try:
+            found: int = count(value, base)
+        except InvalidValue as error:
+            raise InvalidValue(
+                str(error).replace(" is expected", ", or auto, is expected")
+            ) from None
+        return found
+
+    return read
+
+
 def yes_no(value: Any, base: Path) -> bool:
     words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     answer = value if isinstance(value, bool) else words.get(str(value).lower())
@@ -87,6 +104,16 @@ def seconds(value: Any, base: Path) -> float:
     if not math.isfinite(number) or not 0 <= number <= 1e9:
         raise InvalidValue("a number of seconds, 0 or more, is expected")
     return float(number)
+
+
+def seconds_or_no(value: Any, base: Path) -> float:
+    """0 is `no`."""
+    if value is False or (isinstance(value, str) and value.lower() in ("no", "false")):
+        return 0.0
+    try:
+        return seconds(value, base)
+    except InvalidValue:
+        raise InvalidValue("a number of seconds, or no, is expected") from None
 
 
 def path(value: Any, base: Path) -> Path:
@@ -151,12 +178,3 @@ def permissions(value: Any, base: Path) -> str:
     if not isinstance(listed, list) or not all(each in (*PERMISSIONS, "all") for each in listed):
         raise InvalidValue(f"all, or a list of {', '.join(PERMISSIONS)}, is expected")
     return ",".join(each for each in PERMISSIONS if each in listed or "all" in listed)
-
-
-OWN_BINDING_SETTINGS: dict[str, Kind] = {
-    "processes": whole(1, MAX_PROCESSES),
-    "memory_limit": whole(16, 2**24),
-    "allow": permissions,
-}
-"""Keys of a binding's part that the gateway uses itself: its workers, MiB for each, and what of
-the card's requests they get."""

@@ -66,7 +66,7 @@ def _worker(core: Core, worker: Worker) -> dict[str, Any]:
         "pid": worker.pid,
         "host": worker.host,
         "model": worker.model,
-        "loading": worker.loading or worker.draining,
+        "loading": worker.loading or (worker.draining or ("", ""))[1],
         "slots": worker.slots,
         "running": len(worker.requests) - bool(worker.loading),
         "context": worker.context_size,

@@ -1,29 +1,19 @@
-"""One generation, from its admission to its end."""
+"""One generation: its text so far, its client, and the credit of its worker."""
 
 import asyncio
-import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-from gateway.errors import Busy, LoadFailed, NoWorker, Quarantined, RequestError
 from gateway.inference.listener import Listener
 from gateway.inference.outcomes import Outcome
-from gateway.inference.plan import Plan
+from gateway.inference.plan import CREDIT, Plan
 from gateway.inference.state import GenerationState
 from gateway.observability.metrics import Metrics
-from gateway.scheduling.dispatcher import Dispatcher
-from gateway.scheduling.quarantine import Quarantine
-from gateway.scheduling.quotas import Quota
-from gateway.workers.call import Answer, Call
-from gateway.workers.fleet import Worker
-from gateway.workers.link import Link
+from gateway.scheduling.notices import Notice, PromptProgress
+from gateway.scheduling.turns import Turn
+from gateway.workers.call import Call
 from protocol import messages
-from protocol.errors import ErrorCode
-from protocol.messages import Chunk, FinishReason
-
-log = logging.getLogger(__name__)
+from protocol.messages import Chunk
 
 MAX_AWAY_CHARACTERS = 200_000
 """Characters that a worker may send while the client is disconnected; then it pauses."""
@@ -45,21 +35,26 @@ class Generation:
         self.task: asyncio.Task[None] | None = None
         self._listener: Listener | None = listener
         self._call: Call | None = None
+        self._turn: Turn | None = None
         self._unsent = 0  # tokens whose text was not sent
+        self._unread_since = 0.0  # since when nothing of these was taken; 0 if there are none
+        self._read: asyncio.Event | None = None  # somebody waits until all was sent
         self._length_at_detach = 0  # characters
         self._last_chunk_at = 0.0  # when the last chunk came
 
     def feed(self, call: Call, chunk: Chunk) -> None:
         count = chunk.count
-        self._call = call
         state = self.state
         taken = state.take(chunk.text, chunk.tokens, count)
         if state.full:
             return self.interrupt("the worker's answer is too long")
         if not taken:
             return call.grant(count)
+        now = time.monotonic()
+        self._measure(count, now)
         self._unsent += count
-        self._measure(count)
+        if not self._unread_since and self._unsent:
+            self._note_unread(now)
         if self._listener:
             self._listener.chunk(self.state.id, chunk.text, count, self._grant)
         elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
@@ -68,8 +63,51 @@ class Generation:
     def _grant(self, tokens: int) -> None:
         """Their text was sent: the worker may send so many tokens more."""
         self._unsent -= tokens
+        if self._unread_since:
+            self._note_unread(time.monotonic() if self._unsent else 0.0)
         if self._call:
             self._call.grant(tokens)
+
+    def _note_unread(self, since: float) -> None:
+        self._unread_since = since
+        if self._turn:
+            self._turn.unread_since = since
+        if self._read and not since:
+            self._read.set()
+
+    def begin(self, turn: Turn, call: Call) -> None:
+        """It runs in a worker."""
+        self._turn, self._call = turn, call
+        turn.unread_since = self._unread_since
+
+    def pause(self) -> None:
+        """It runs in no worker, and continues later."""
+        self._turn = self._call = None
+
+    async def until_read(self) -> None:
+        """Return when its client has taken all text so far."""
+        if self._unsent:
+            self._read = asyncio.Event()
+            await self._read.wait()
+            self._read = None
+
+    @property
+    def credit(self) -> int:
+        """Tokens that a worker may send."""
+        return max(1, CREDIT - self._unsent)
+
+    @property
+    def wants_notices(self) -> bool:
+        """Whether its client wants to be told what happens while it waits."""
+        return self._listener is not None and self._listener.wants_notices
+
+    def notify(self, notice: Notice) -> None:
+        if self._listener:
+            self._listener.notice(self.state.id, notice)
+
+    def progressed(self, message: messages.LoadProgress | messages.PromptProgress) -> None:
+        if isinstance(message, messages.PromptProgress):
+            self.notify(PromptProgress(message.done, message.total, message.reused))
 
     def detach(self) -> None:
         """Its client is disconnected and may come back. Text in its send queue is missed."""
@@ -95,11 +133,12 @@ class Generation:
 
     def release(self) -> None:
         """It has ended: only its text and its end are still needed."""
-        self.plan = self._call = None
+        self.plan = self._call = self._turn = None
         self.state.release()
 
-    def _measure(self, tokens: int) -> None:
-        now = time.monotonic()
+    def _measure(self, tokens: int, now: float) -> None:
+        if self._turn and not self._turn.start_seconds:
+            self._turn.start_seconds = now - self._turn.began
         if not self._last_chunk_at:
             self._metrics.first_token.observe(now - self.began)
         elif tokens > 0:
@@ -136,128 +175,3 @@ class Generation:
     def _stop(self) -> None:
         if self.task:
             self.task.cancel()
-
-
-class Generations:
-    """Runs generations in workers."""
-
-    def __init__(
-        self, dispatcher: Dispatcher, link: Link, quarantine: Quarantine, metrics: Metrics
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._link = link
-        self._quarantine = quarantine
-        self._metrics = metrics
-
-    def accept(self, listener: Listener) -> Generation:
-        return Generation(listener, self._metrics)
-
-    def start(
-        self, generation: Generation, planned: Callable[[], Awaitable[Plan]], quota: Quota
-    ) -> asyncio.Task[None]:
-        """Run it in a task of its own; cancelling that cancels the request in the worker."""
-        generation.task = asyncio.create_task(self._run(generation, planned, quota))
-        return generation.task
-
-    async def _run(
-        self, generation: Generation, planned: Callable[[], Awaitable[Plan]], quota: Quota
-    ) -> None:
-        state, metrics = generation.state, self._metrics
-        try:
-            plan = generation.plan = await planned()
-            # Prompts are private: they are logged at level DEBUG only.
-            log.debug("generation %s: %r", state.id, plan.message(0, [], 0))
-            self._check_quarantine(plan)
-            async with quota.admit():
-                answer = await self._answer(generation, plan)
-            if isinstance(answer, messages.Failed):
-                generation.end(state.fail(answer.error, answer.code, state.count))
-            else:
-                self._quarantine.clear(plan.fingerprint)
-                plan.remember(state.text)
-                generation.end(state.finish(answer))
-        except Busy:
-            generation.end(state.refuse())
-        except Quarantined as error:
-            metrics.quarantined += 1
-            generation.end(state.fail(str(error), error.code))
-        except RequestError as error:
-            generation.end(state.fail(str(error)))
-        finally:
-            generation.end(state.fail("the server made a mistake: see its log"))
-            took = time.monotonic() - generation.began
-            metrics.duration.observe(took)
-            end = state.outcome.label if state.outcome else ""
-            metrics.ends[end] += 1
-            log.debug("generation %s %s: %d characters in %.2f s",
-                      state.id, end, state.length, took)  # fmt: skip
-            generation.release()
-
-    def _check_quarantine(self, plan: Plan) -> None:
-        """Raise Quarantined; the log says so once for each request."""
-        fingerprint = plan.fingerprint
-        try:
-            self._quarantine.check(fingerprint, time.monotonic())
-        except Quarantined as error:
-            if self._quarantine.refusals(fingerprint) == 1:
-                why = str(error).removeprefix("this request ")
-                log.warning("request %s to %s %s", fingerprint.digest, fingerprint.model, why)
-            raise
-
-    async def _answer(
-        self, generation: Generation, plan: Plan
-    ) -> messages.Failed | messages.Finished:
-        """Run it in a worker. If that dies, continue in another, from the tokens so far."""
-        state = generation.state
-        lost: messages.Failed | None = None
-        unloaded = False
-        while True:
-            began = time.monotonic()
-            slot = self._dispatcher.slot(plan.binding, plan.model, first=lost is not None)
-            try:
-                async with slot as worker:
-                    self._metrics.queue.observe(time.monotonic() - began)
-                    async with self._link.request(
-                        worker,
-                        lambda id: plan.message(id, state.tokens, state.length),
-                        generation.feed,
-                        plan.fingerprint,
-                    ) as call:
-                        answer = self._end(await call.answer, worker)
-            except (LoadFailed, NoWorker) as error:
-                if lost is None:
-                    raise
-                return replace(lost, error=f"{lost.error}; nobody could go on with it: {error}")
-            match answer:
-                case messages.Failed(code=ErrorCode.NO_MODEL) if not unloaded:
-                    unloaded = True
-                    self._link.fleet.unload(worker)
-                case messages.Failed(code=ErrorCode.WORKER_LOST):
-                    lost = replace(answer, error=f"{answer.error}; {_so_far(state.count)}")
-                    harmless = not self._quarantine.is_quarantined(plan.fingerprint)
-                    resumable = plan.resumable and worker.resumable
-                    if not (harmless and state.fail_over(resumable=resumable)):
-                        return lost
-                    self._metrics.continued += 1
-                    log.warning("generation %s continues from token %d: %s",
-                                state.id, state.count, answer.error)  # fmt: skip
-                case _:
-                    return answer
-
-    def _end(self, answer: Answer, worker: Worker) -> messages.Failed | messages.Finished:
-        if isinstance(answer, messages.Finished) and answer.reason == FinishReason.CANCELLED:
-            # The gateway did not cancel it: the process is being stopped.
-            self._link.fleet.retire(worker, asyncio.get_running_loop().time())
-            how = f"the worker of the binding {worker.binding} was stopped"
-            return messages.Failed(answer.id, ErrorCode.WORKER_LOST, how)
-        if isinstance(answer, messages.Failed | messages.Finished):
-            return answer
-        name = type(answer).__name__
-        how = f"the worker ended a generation with {name}"
-        return messages.Failed(answer.id, ErrorCode.BINDING_ERROR, how)
-
-
-def _so_far(tokens: int) -> str:
-    if not tokens:
-        return "nothing of the answer had come"
-    return f"{tokens} token{'s' * (tokens > 1)} of the answer had come"

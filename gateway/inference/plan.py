@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from gateway.scheduling.affinity import prefixes
 from gateway.scheduling.quarantine import Fingerprint
 from protocol.codec import encode
 from protocol.messages import Generate
@@ -34,8 +35,15 @@ class Plan:
     """Whose request it is: see `Generate.holder`."""
     resumable: bool = True
     """Another worker may continue the answer after a crash."""
+    parkable: bool = True
+    """It may be ended in its worker and continue later."""
+    owner: str = ""
+    """Whose share it counts to in the queue."""
+    session: str = ""
 
-    def message(self, id: int, resume: list[int], skip: int) -> Generate:
+    def message(
+        self, id: int, resume: list[int], skip: int, credit: int = CREDIT, *, progress: bool = False
+    ) -> Generate:
         """`resume` are the token ids so far, `skip` is how many characters the client has."""
         return Generate(
             id,
@@ -46,11 +54,17 @@ class Plan:
             n_predict=self.n_predict,
             stop=self.stop,
             sampling=self.sampling,
-            credit=CREDIT,
+            credit=credit,
             resume=resume,
             skip=skip,
             holder=self.holder,
+            progress=progress,
         )
+
+    def prefixes(self) -> list[bytes]:
+        """Digests of the beginnings of its prompt: see `gateway.scheduling.affinity`."""
+        texts = (self.conditioning, *self.blocks, self.prompt)
+        return prefixes(texts, self.holder, f"{self.binding}/{self.model}")
 
     @property
     def bytes(self) -> int:

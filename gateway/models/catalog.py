@@ -8,13 +8,13 @@ A binding is a folder with a `binding_card.yaml`. Its models are those that its
 import logging
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import ModelNotFound
-from gateway.models.listing import flat, listed, named_models
+from gateway.models.listing import Elsewhere, flat, listed, named_models
 from gateway.storage import untrusted_yaml
 from gateway.storage.folder_cache import (
     Defect,
@@ -27,16 +27,13 @@ from gateway.storage.folder_cache import (
 from gateway.storage.untrusted_files import inside, is_plain, kind
 from gateway.validation import shown
 from protocol.binding_card import CARD, MAX_CARD_BYTES
+from protocol.model_files import is_model
 
 log = logging.getLogger(__name__)
 
 MODELS = "models.yaml"
 ON_REQUEST = "on_request"
 """A file that hides its binding, unless the config file names that binding."""
-NOT_MODELS = frozenset(
-    {".yaml", ".yml", ".md", ".txt", ".json", ".sha256", ".part", ".tmp", ".py", ".pyc"}
-)
-"""Suffixes of files that are no models, for bindings whose card has no `extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +65,15 @@ class Catalog:
     """Each method reads the current state of the folders."""
 
     def __init__(
-        self, bindings_path: Path, models_path: Path, configured: Collection[str] = ()
+        self,
+        bindings_path: Path,
+        models_path: Path,
+        configured: Collection[str] = (),
+        elsewhere: Callable[[str], Elsewhere] = lambda binding: {},
     ) -> None:
-        """`configured` are the bindings that the config file names."""
+        """`configured` are the bindings that the config file names. `elsewhere` returns the
+        models of a binding that other machines have."""
+        self._elsewhere = elsewhere
         self._configured = frozenset(configured)
         self._bindings_path = bindings_path
         self._models_path = models_path
@@ -99,7 +102,19 @@ class Catalog:
     async def models(self, binding: str) -> list[dict[str, Any]]:
         """The value of `available_models`. Raise ModelNotFound for an unknown binding."""
         found = await self._binding(binding)
-        return listed(found.cards.models, found.sizes)
+        return listed(found.cards.models, found.sizes, self._elsewhere(binding))
+
+    async def check_model(self, binding: str, name: str) -> None:
+        """Raise ModelNotFound if the model is neither here nor on another machine."""
+        try:
+            await self.find_model(binding, name)
+        except ModelNotFound:
+            if name not in self._elsewhere(binding):
+                raise
+
+    async def file_size(self, binding: str, name: str) -> int:
+        """Bytes of the model's file; 0 for a model that has none here."""
+        return (await self._binding(binding)).sizes.get(name, 0)
 
     async def find_model(self, binding: str, name: str) -> Path | None:
         """The model's file; None for a model that has none. Raise ModelNotFound."""
@@ -180,13 +195,8 @@ def _find_files(folder: Path, binding: _Binding, defects: Defects) -> None:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
-    extensions = binding.cards.card.get("extensions")
-    if isinstance(extensions, list):
-        extensions = [str(each).lower() for each in extensions]
     for entry in entries:
-        suffix = Path(entry.name).suffix.lower()
-        wanted = suffix in extensions if isinstance(extensions, list) else suffix not in NOT_MODELS
-        if entry.name.startswith(".") or not is_plain(entry.name) or not wanted:
+        if not is_plain(entry.name) or not is_model(entry.name, binding.cards.card):
             continue
         real = inside(Path(entry.path), folder)
         if real is None:

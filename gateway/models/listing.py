@@ -6,6 +6,11 @@ from typing import Any
 MAX_MODELS = 5_000
 MAX_TEXT = 4_000
 MAX_FIELDS = 64
+MAX_HOST = 255
+"""Characters of a machine's name."""
+Elsewhere = Mapping[str, tuple[int, list[str]]]
+"""Models of other machines: name to size in bytes, and the machines' names."""
+_NOWHERE: Elsewhere = {}
 
 DEFAULTS = {
     "icon": "/images/default_model.png",
@@ -37,16 +42,24 @@ def _kept(value: Any) -> Any:
     return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
-def listed(entries: list[dict[str, Any]], files: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The value of `available_models`: each model once, local files without an entry at the end.
+def listed(
+    entries: list[dict[str, Any]], files: Mapping[str, int], elsewhere: Elsewhere = _NOWHERE
+) -> list[dict[str, Any]]:
+    """The value of `available_models`: each model once, files without an entry at the end.
 
-    `files` are the local files, name to size in bytes.
+    `files` are the local files, name to size in bytes. A model that only other machines
+    have names them in `on`.
     """
     models: dict[str, dict[str, Any]] = {}
     for entry in entries:
         models.setdefault(_title(entry), _model(entry, files))
-    for name in sorted(files.keys() - models.keys()):
+    for name in sorted((files.keys() | elsewhere.keys()) - models.keys()):
         models[name] = _model({"filename": name}, files)
+    for name, (size, hosts) in elsewhere.items():
+        model = models[name]
+        if not model["isInstalled"]:
+            model["isInstalled"], model["on"] = True, [host[:MAX_HOST] for host in hosts]
+            model["filesize"] = model["filesize"] or size
     return list(models.values())
 
 

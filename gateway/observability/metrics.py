@@ -49,6 +49,10 @@ class Metrics:
         self.restarts: Counter[str] = Counter()
         self.evicted: Counter[str] = Counter()
         """Sessions for which there was no room, by what they lost."""
+        self.parked: Counter[str] = Counter()
+        """Turns that ended for others, by the reason: `unread` or `turns`."""
+        self.parked_now = 0
+        """Generations that wait for their client to read, in no worker."""
         self.chunks = 0
         self.merged = 0
         self.dropped = 0

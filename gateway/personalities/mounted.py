@@ -15,11 +15,6 @@ class Mounted:
     def __len__(self) -> int:
         return len(self._state.mounted)
 
-    @property
-    def active(self) -> int | None:
-        """Id of the one that was activated last, the default of sessions that activated none."""
-        return self._state.active
-
     async def mount(self, path: str) -> tuple[Personality, int]:
         """Append it; one that is there already keeps its id.
 

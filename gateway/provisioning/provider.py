@@ -30,4 +30,5 @@ class WorkerProvider(Protocol):
         """How it ended, as the end of a sentence; `how` if that is not known in time."""
 
     async def programs(self) -> list[dict[str, Any]] | None:
-        """The worker processes and their states, for /status; None if unknown."""
+        """The worker processes that were ever started, and their states, for /status; None if
+        unknown."""

@@ -164,11 +164,11 @@ class Supervisor:
         idle = [process for process in processes if process["statename"] in NOT_RUNNING]
         if not idle:
             return None
-        # Processes that supervisor gave up are tried last.
-        process = min(idle, key=lambda process: process["statename"] == "FATAL")
-        if process["statename"] == "FATAL":
+        given_up = [process for process in idle if process["statename"] == "FATAL"]
+        for process in given_up:  # the others are the same program, and would fail as it did
             self._clear_backoff(server, process, insist)
-        return self._start_now(server, process)
+        untried = [process for process in idle if process not in given_up]
+        return self._start_now(server, (untried or given_up)[0])
 
     def _start_now(self, server: Any, process: dict[str, Any]) -> int:
         name = _full_name(process)
@@ -210,7 +210,7 @@ class Supervisor:
                 "error": process["spawnerr"],
             }
             for process in server.supervisor.getAllProcessInfo()
-            if process["group"] != "gateway"
+            if process["group"] != "gateway" and process["start"]  # the others were never needed
         ]
 
     def _stop(self, server: Any, worker: Worker) -> bool:

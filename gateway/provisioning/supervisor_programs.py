@@ -9,6 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from gateway.config.binding_settings import AUTO_PROCESSES
 from gateway.config.settings import Settings
 from protocol.run_folder import CHECKOUT
 
@@ -114,7 +115,7 @@ def section(settings: Settings, binding: str) -> str:
         name=binding,
         command=_escaped(shlex.join(command)),
         directory=_escaped(str(CHECKOUT)),
-        processes=settings.processes(binding),
+        processes=settings.processes(binding) or AUTO_PROCESSES,
         startsecs=STARTED,
         retries=RETRIES,
         logs=_escaped(_escaped(str(settings.home / "logs"))),  # names of logs are expanded twice

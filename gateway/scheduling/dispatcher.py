@@ -1,44 +1,41 @@
 """Dispatch requests to workers, and start or load what they need before they can run.
 
-Requests that cannot run yet wait here, in the order in which they came. Whenever
-something changes (a worker joined, a slot was freed, a model was loaded) the queue is
-scheduled once, and its actions are executed.
+Requests that cannot run yet wait in the queue. Whenever something changes (a worker joined,
+a slot was freed, a model was loaded) the queue is scheduled once, and its actions are
+executed; while requests wait, it also looks several times a second who has to give way.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, Protocol
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.provisioning.provider import WorkerProvider
-from gateway.scheduling.notices import Notify
-from gateway.scheduling.quarantine import Fingerprint, Quarantine
-from gateway.scheduling.queue import (
+from gateway.scheduling.actions import (
     Action,
     LoadModel,
+    Park,
     Reject,
-    RequestQueue,
     Serve,
     StartWorker,
-    Waiter,
+    StopWorker,
 )
-from gateway.workers.fleet import Fleet, Worker
+from gateway.scheduling.model_loader import LoadBuilder, ModelLoader
+from gateway.scheduling.notices import Notify
+from gateway.scheduling.policy import Policy
+from gateway.scheduling.quarantine import Fingerprint, Quarantine
+from gateway.scheduling.queue import RequestQueue
+from gateway.scheduling.turns import Turn, Waiter
+from gateway.scheduling.wait_notices import WaitNotices
+from gateway.scheduling.worker_starter import WorkerStarter
+from gateway.workers.fleet import Fleet, Key, Worker
 from gateway.workers.link import DIED, WITHDRAWN, Link
-from protocol.errors import ErrorCode
-from protocol.messages import Failed, Load
 
-log = logging.getLogger(__name__)
-
-RELOAD, RESTART = 2.0, 30.0
-"""Seconds until the next try after the first failed load, or start."""
-MISTAKE = "the server made a mistake: see its log"
-
-
-class LoadBuilder(Protocol):
-    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
-        """From the request's id to its message. Raise LoadFailed for an unknown model."""
+GUEST_SECONDS = 60.0
+"""A worker on another machine that was there less long ago may come back."""
+TICK = 0.05
+"""Seconds between looks who has to give way, while requests wait."""
 
 
 class Dispatcher:
@@ -52,9 +49,9 @@ class Dispatcher:
         provider: WorkerProvider,
         loads: LoadBuilder,
         quarantine: Quarantine,
+        policy: Policy,
         *,
         preload: Callable[[str], str],
-        max_queue: int,
         start_timeout: float = 20.0,
     ) -> None:
         """`preload` returns the model that a new worker of a binding loads without a request; "" is
@@ -64,45 +61,75 @@ class Dispatcher:
         self._provider = provider
         self._loads = loads
         self._quarantine = quarantine
+        self._policy = policy
         self._preload = preload
-        self._start_timeout = start_timeout
-        self._queue = RequestQueue(fleet, max_queue)
-        self.circuits = self._queue.circuits
-        self._ready: dict[Waiter, asyncio.Future[Worker]] = {}
-        self._starting: dict[str, asyncio.Task[None]] = {}
+        self.queue = RequestQueue(fleet, policy, os.cpu_count() or 1)
+        self.circuits = self.queue.circuits
+        self._notices = WaitNotices(fleet, self.queue)
+        self._starter = WorkerStarter(
+            fleet, provider, self.queue, start_timeout, failed=self._fail, changed=self._schedule
+        )
+        self._loader = ModelLoader(
+            fleet, link, loads, self.queue, self._notices,
+            failed=self._fail, changed=self._schedule,
+        )  # fmt: skip
+        self._ready: dict[Waiter, asyncio.Future[Turn | Worker]] = {}
         self.asleep: set[str] = set()
         """Bindings whose workers were stopped because they were idle."""
+        self.evictions: dict[str, int] = {}
+        """Models that were unloaded, by the reason."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._arrivals: dict[str, asyncio.Event] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
-        return self._queue.waiting
+        return self.queue.waiting
 
     @asynccontextmanager
-    async def slot(self, binding: str, model: str, *, first: bool = False) -> AsyncIterator[Worker]:
-        """A worker that holds the model and has room for one request more.
+    async def slot(self, waiter: Waiter) -> AsyncIterator[Turn]:
+        """A turn in a worker that holds the model, until the block ends.
 
-        A request that comes `first` waits before those that never ran, however many wait.
-        Raise Busy at once when too many wait already, LoadFailed or NoWorker when it
-        cannot be had. The request must be sent without waiting for anything else.
+        Raise Busy when too many wait, LoadFailed or NoWorker when a worker cannot be had. The
+        request must be sent without waiting for anything else.
         """
-        yield await self._wait(Waiter(binding, model, slot=True, first=first))
+        if waiter.first and self._expected(waiter.binding):
+            waiter.patient_until = self._now() + self._policy.rejoin_limit
+        turn = await self._wait(waiter)
+        assert isinstance(turn, Turn)
+        try:
+            yield turn
+        finally:
+            self.queue.end_turn(turn)
 
     async def ensure(
         self, binding: str, model: str, *, insist: bool = False, notify: Notify | None = None
     ) -> Worker:
         """Return a worker that holds the model. Running requests are not disturbed. With `insist`
         open circuits are ignored."""
-        return await self._wait(Waiter(binding, model, slot=False, insist=insist))
+        waiter = Waiter(binding=binding, model=model, insist=insist, notify=notify)
+        worker = await self._wait(waiter)
+        assert isinstance(worker, Worker)
+        return worker
 
     async def ensure_worker(self, binding: str) -> None:
         """Return when a worker of the binding has joined. Open circuits are ignored."""
         if not self._fleet.of(binding):
-            await self._wait(Waiter(binding, "", slot=False, insist=True))
+            await self._wait(Waiter(binding=binding, model="", insist=True))
+
+    @contextmanager
+    def unary(self, owner: str, key: Key) -> Iterator[None]:
+        """While a tokenize, detokenize or embed waits or runs. Raise Busy when its owner has too
+        much waiting already."""
+        self.queue.limits.add_unary(owner, key)
+        try:
+            yield
+        finally:
+            self.queue.limits.remove_unary(owner)
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *self._starting.values()]
+        if self._timer:
+            self._timer.cancel()
+        tasks = [*self._tasks, *self._starter.tasks, *self._loader.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -110,26 +137,28 @@ class Dispatcher:
     # What the link reports.
 
     def joined(self, worker: Worker) -> None:
-        self._queue.full.discard(worker.binding)
+        self.queue.full.discard(worker.binding)
         self.asleep.discard(worker.binding)
         self.circuits.close((worker.binding, ""))
-        if arrival := self._arrivals.get(worker.binding):
-            arrival.set()
-        model = self._fleet.take_orphan(worker.binding) or self._preload(worker.binding)
-        if (
-            model
-            and not worker.model
-            and not self._fleet.expected(worker.binding, model)
-            and not self.circuits.open((worker.binding, model), self._now())
-        ):
-            self._execute(self._queue.load(worker, model))
+        self._starter.arrived(worker.binding)
         self._schedule()
+        if worker.model or worker.loading:
+            return
+        model = self._fleet.take_orphan(worker.binding)
+        if not model and not self.queue.wants(worker.binding):
+            model = self._preload(worker.binding)
+        key = worker.binding, model
+        usable = model and worker.has(model) and not self._fleet.expected(*key)
+        if usable and not self.circuits.open(key, self._now()):
+            self._execute(self.queue.load(worker, model, self._now()))
 
     def released(self, worker: Worker) -> None:
         self._schedule()
 
     def lost(self, worker: Worker, how: str) -> None:
-        self._queue.full.discard(worker.binding)
+        self.queue.full.discard(worker.binding)
+        self.queue.changed(worker)
+        self.queue.affinity.forget(worker.identity)
         if worker.retiring:
             self.asleep.add(worker.binding)
         self._spawn(self._examine(worker, how))
@@ -150,119 +179,94 @@ class Dispatcher:
 
     # The queue.
 
-    async def _wait(self, waiter: Waiter) -> Worker:
-        ready: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+    async def _wait(self, waiter: Waiter) -> Turn | Worker:
+        if self._fleet.remote_models(waiter.binding) and waiter.model:
+            waiter.remote_only = not await self._loads.is_local(*waiter.key)
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Turn | Worker] = loop.create_future()
         self._ready[waiter] = ready
-        self._queue.join(waiter)
+        self.queue.join(waiter)
         self._schedule()
+        if overflow := self.queue.overflow(waiter):
+            self._execute(overflow)
         try:
-            if self._queue.too_many(waiter):
-                raise Busy
             return await ready
         except asyncio.CancelledError:
-            asyncio.get_running_loop().call_soon(self._schedule)  # its reserved slot is free again
+            if isinstance(promised := _promised(ready), Turn):
+                self.queue.end_turn(promised)
+            loop.call_soon(self._schedule)  # its reserved slot is free again
             raise
         finally:
             # From here to the request's first frame nothing waits: see `slot`.
             del self._ready[waiter]
-            self._queue.leave(waiter)
-            served = ready.done() and not ready.cancelled() and not ready.exception()
-            if waiter.slot and served:
-                self._fleet.free(ready.result())
+            self.queue.leave(waiter)
+            if promised := _promised(ready):
+                self._free(promised)
 
     def _schedule(self) -> None:
-        for waiter, ready in self._ready.items():
-            if ready.cancelled():  # its task will remove it in a moment
-                self._queue.leave(waiter)
-        for action in self._queue.schedule(self._now()):
+        for action in self.queue.schedule(self._now()):
             self._execute(action)
+        if self._timer is None and self._ready:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for action in self.queue.preempt(self._now()):
+            self._execute(action)
+        self._schedule()
+        self._notices.tell_positions(self._now())
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Serve(waiter, worker):
-                self._ready[waiter].set_result(worker)
+            case Serve(waiter, worker, turn):
+                ready = self._ready[waiter]
+                if not ready.done():
+                    ready.set_result(turn or worker)
+                else:  # cancelled: its task will remove it in a moment
+                    if turn:
+                        self.queue.end_turn(turn)
+                    self._free(turn or worker)
+                    asyncio.get_running_loop().call_soon(self._schedule)
             case Reject(waiter, error):
-                self._ready[waiter].set_exception(error)
+                if not self._ready[waiter].done():
+                    self._ready[waiter].set_exception(error)
             case LoadModel(worker, model):
-                self._spawn(self._load_now(worker, model))
+                self._count_eviction(worker, "another model")
+                self._loader.load(worker, model)
             case StartWorker(binding, insist):
-                self._start_one(binding, insist=insist)
+                self._notices.tell_model((binding, ""), "starting")
+                self._starter.start(binding, insist=insist)
+            case StopWorker(worker):
+                self._count_eviction(worker, "memory")
+                self._spawn(self._stop(worker))
+            case Park(turn):
+                turn.park()
+
+    async def _stop(self, worker: Worker) -> None:
+        if not await self._provider.stop_worker(worker):
+            self.queue.not_stopped(worker)
+            self._link.keep(worker)
 
     def _fail(
         self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
     ) -> None:
-        for rejected in self._queue.reject(error, binding, model, slots=slots):
-            if not self._ready[rejected.waiter].done():
-                self._execute(rejected)
+        for rejected in self.queue.reject(error, binding, model, slots=slots, now=self._now()):
+            self._execute(rejected)
         self._schedule()
 
-    # Loading models and starting workers.
+    def _expected(self, binding: str) -> bool:
+        """Whether a worker on another machine was there a moment ago and may come back."""
+        return self._now() - self._fleet.last_guest.get(binding, float("-inf")) < GUEST_SECONDS
 
-    async def _load_now(self, worker: Worker, model: str) -> None:
-        log.info("worker %s loads %s", worker.name, model)
-        started = self._now()
-        deadly = False
-        try:
-            load = await self._loads.build(worker.binding, model)
-            async with self._link.request(worker, load) as call:
-                answer = await call.answer
-            if isinstance(answer, Failed):
-                deadly = answer.code == ErrorCode.WORKER_LOST and not worker.retiring
-                raise LoadFailed(answer.error)
-        except LoadFailed as error:
-            self._load_failed(worker, model, error, deadly)
-        except Exception:
-            log.exception("worker %s could not be asked to load %s", worker.name, model)
-            self._load_failed(worker, model, LoadFailed(MISTAKE), deadly)
+    def _free(self, promised: Turn | Worker) -> None:
+        if isinstance(promised, Turn):
+            self._fleet.free(promised.worker)
         else:
-            self.circuits.close((worker.binding, model))
-            took = self._now() - started
-            log.info("worker %s holds %s after %.1f s", worker.name, model, took)
-            self._schedule()
+            self._fleet.free(promised, slot=False)
 
-    def _load_failed(self, worker: Worker, model: str, error: LoadFailed, deadly: bool) -> None:
-        self._fleet.load_failed(worker)
-        key = worker.binding, model
-        first_death = deadly and not self.circuits.error(key)  # the load need not be the cause
-        hold = 0.0 if first_death else RELOAD
-        if self.circuits.failed(key, str(error), self._now(), hold, blocks_requests=deadly):
-            log.warning("worker %s could not load %s: %s", worker.name, model, error)
-        self._fail(error, worker.binding, model, slots=not first_death)
-
-    def _start_one(self, binding: str, *, insist: bool) -> None:
-        if binding not in self._starting:
-            self._arrivals[binding] = asyncio.Event()
-            self._starting[binding] = asyncio.create_task(self._start_now(binding, insist))
-
-    async def _start_now(self, binding: str, insist: bool) -> None:
-        try:
-            present = {each.pid for each in self._fleet.of(binding) if not each.remote}
-            async with asyncio.timeout(self._start_timeout):
-                started = await self._provider.start_worker(
-                    binding, self._arrivals[binding], present, insist
-                )
-                if started or not self._fleet.of(binding):
-                    await self._arrivals[binding].wait()
-        except (NoWorker, TimeoutError) as error:
-            started = False
-            late = f"no worker of the binding {binding} answered within {self._start_timeout:g} s"
-            why = str(error) or late
-            if not self._fleet.of(binding):
-                if not isinstance(error, NoWorker) or isinstance(error, StartFailed):
-                    self.circuits.failed(
-                        (binding, ""), why, self._now(), RESTART, blocks_requests=True
-                    )
-                self._fail(NoWorker(why), binding)
-        except Exception:
-            started = False
-            log.exception("a worker of the binding %s could not be started", binding)
-            if not self._fleet.of(binding):
-                self._fail(NoWorker(MISTAKE), binding)
-        finally:
-            del self._starting[binding]
-        if not started:
-            self._queue.full.add(binding)
-        self._schedule()
+    def _count_eviction(self, worker: Worker, why: str) -> None:
+        if worker.model:
+            self.evictions[why] = self.evictions.get(why, 0) + 1
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -271,3 +275,9 @@ class Dispatcher:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _promised(ready: asyncio.Future[Turn | Worker]) -> Turn | Worker | None:
+    """The turn, or the worker, that a request was promised."""
+    served = ready.done() and not ready.cancelled() and not ready.exception()
+    return ready.result() if served else None

@@ -1,153 +1,300 @@
-"""The request queue: order, limit, and the next action for each waiting request.
+"""The request queue: who is served next, and what has to happen before.
 
-There is one queue for all bindings. The dispatcher calls `schedule` on every change and
-executes the actions that it returns. Times come in as arguments, in seconds.
+Each model has a queue of its own. The dispatcher calls `schedule` on every change, and
+`preempt` several times a second while requests wait, and executes the actions that these return.
+A pass costs as much as there are models with waiting requests, whatever the number of these.
+Times come in as arguments, in seconds.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 
-from gateway.errors import LoadFailed, NoWorker
+from gateway.errors import Busy, LoadFailed, NoWorker
+from gateway.scheduling.actions import (
+    Action,
+    LoadModel,
+    Park,
+    Reject,
+    Serve,
+    StartWorker,
+    StopWorker,
+)
+from gateway.scheduling.affinity import Affinity
 from gateway.scheduling.circuit_breaker import CircuitBreaker
-from gateway.scheduling.placement import Step, place, stop_draining
-from gateway.workers.fleet import Fleet, Worker
+from gateway.scheduling.limits import Limits
+from gateway.scheduling.model_queue import ModelQueue
+from gateway.scheduling.placement import Room, Step, replica_for, room_for
+from gateway.scheduling.policy import Policy
+from gateway.scheduling.preemption import displaced, drained, may_switch
+from gateway.scheduling.turns import Turn, Waiter
+from gateway.workers.fleet import Fleet, Key, Worker
 
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """A waiting request."""
-
-    binding: str
-    model: str
-    """"" for any worker of the binding, whatever its model."""
-    slot: bool
-    """It needs a slot, not only a worker that holds the model."""
-    first: bool = False
-    """It ran already and its worker died: it goes to the front, and the limit does not apply."""
-    insist: bool = False
-    """Ignore open circuits: try again although the last try failed a moment ago."""
-
-
-@dataclass(frozen=True, slots=True)
-class Serve:
-    """It has left the queue. With `slot`, a slot of the worker is reserved until it is sent."""
-
-    waiter: Waiter
-    worker: Worker
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """It has left the queue."""
-
-    waiter: Waiter
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class LoadModel:
-    """The worker is marked as loading."""
-
-    worker: Worker
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartWorker:
-    """Start another worker process. Repeated on every scheduling pass until one joins or the
-    binding is `full`."""
-
-    binding: str
-    insist: bool
-
-
-Action = Serve | Reject | LoadModel | StartWorker
+REPLICA_AFTER = 0.2
+"""Seconds that generations wait for a slot before one more worker loads the model."""
 
 
 class RequestQueue:
-    def __init__(self, fleet: Fleet, max_queue: int) -> None:
+    def __init__(self, fleet: Fleet, policy: Policy, cores: int = 1) -> None:
+        """`cores` of this machine."""
         self.circuits = CircuitBreaker()
         """Starts and loads that failed, and are not tried again for a while."""
         self.full: set[str] = set()
         """Bindings whose allowed processes all run: no other can be started."""
+        self.limits = Limits(policy)
+        self.affinity = Affinity()
+        self.affinity_hits = 0
+        """Generations that went where the beginning of their prompt is held."""
+        self.turns: dict[Worker, set[Turn]] = {}
+        """The generations that run, by their worker."""
         self._fleet = fleet
-        self._max_queue = max_queue
-        self._waiters: list[Waiter] = []
+        self._policy = policy
+        self._cores = cores
+        self._queues: dict[Key, ModelQueue] = {}
+        """Those in which something waits; the model that waits longest for a worker first."""
+        self._cramped: dict[Key, tuple[str, set[Worker]]] = {}
+        """Models that did not fit into memory: why, and into which workers."""
+        self._leaving: dict[Key, Worker] = {}
+        """Workers that are being stopped to make room."""
+        self._unstoppable: set[Worker] = set()
+
+    # What waits.
 
     @property
     def waiting(self) -> int:
-        """Requests that want to run."""
-        return sum(waiter.slot for waiter in self._waiters)
+        """Generations that wait for a slot."""
+        return sum(len(queue.generations) for queue in self._queues.values())
+
+    def queues(self) -> Iterator[tuple[Key, ModelQueue]]:
+        """All models for which something waits. They must not change meanwhile."""
+        return iter(self._queues.items())
+
+    def wants(self, binding: str) -> bool:
+        """Whether some request waits for a model of the binding that no worker serves."""
+        return any(
+            key[0] == binding and key[1] and not self._fleet.holders(*key) for key in self._queues
+        )
 
     def join(self, waiter: Waiter) -> None:
-        """Append it; if it is `first`, behind the other `first` ones."""
-        before = sum(each.first for each in self._waiters) if waiter.first else len(self._waiters)
-        self._waiters.insert(before, waiter)
+        self._queues.setdefault(waiter.key, ModelQueue()).add(waiter)
+        self.limits.add(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Remove it, if it still waits."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        queue = self._queues.get(waiter.key)
+        if queue is None or waiter not in queue:
+            return
+        queue.remove(waiter)
+        self.limits.remove(waiter)
+        if not queue:
+            del self._queues[waiter.key]
 
-    def too_many(self, waiter: Waiter) -> bool:
-        """Whether it waits although the queue was full before it joined."""
-        queued = waiter.slot and not waiter.first and waiter in self._waiters
-        return queued and self.waiting > self._max_queue
+    def overflow(self, waiter: Waiter) -> Reject | None:
+        """After a pass over a new waiter: the request that has to go because too many wait.
+
+        If an owner has too many that is the new one. If there are too many of all owners, it is
+        the newest of the owner who has the most.
+        """
+        queue = self._queues.get(waiter.key)
+        if not waiter.limited or queue is None or waiter not in queue:
+            return None
+        if self.limits.exceeded_by(waiter):
+            return self._reject(waiter, Busy())
+        if not self.limits.crowded:
+            return None
+        victim = self._newest_of_largest()
+        return self._reject(victim if victim.limited else waiter, Busy())
+
+    def _newest_of_largest(self) -> Waiter:
+        """Of the owner who has the most waiting for one model."""
+        found: list[tuple[int, Waiter]] = []
+        for queue in self._queues.values():
+            with suppress(IndexError):
+                newest = queue.generations.newest_of_largest()
+                found.append((queue.generations.count(newest.owner), newest))
+        return max(found, key=lambda each: each[0])[1]
+
+    # What happens next.
 
     def schedule(self, now: float) -> list[Action]:
-        """One pass over all waiting requests, in order."""
-        wanted = {(waiter.binding, waiter.model) for waiter in self._waiters}
-        stop_draining(self._fleet, wanted)
-        actions = [self._advance(waiter, now) for waiter in self._waiters]
-        done = {each.waiter for each in actions if isinstance(each, Serve | Reject)}
-        self._waiters = [waiter for waiter in self._waiters if waiter not in done]
-        return [action for action in actions if action]
+        """One pass over all models for which requests wait."""
+        for worker in self._fleet.all():
+            if worker.draining and worker.draining not in self._queues:
+                self._fleet.stop_draining(worker)
+        actions: list[Action] = []
+        for key, queue in list(self._queues.items()):
+            if holders := self._open_holders(key):
+                actions += self._serve(queue, holders, now)
+                if not queue:
+                    del self._queues[key]
+        # Only now: a worker that serves somebody is not idle.
+        for key, queue in list(self._queues.items()):
+            actions += self._take(*self._next_step(key, queue, now), key, queue, now)
+        return actions
 
-    def reject(
-        self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
-    ) -> list[Reject]:
-        """Remove all requests for this model, or with None for any model of the binding. Without
-        `slots`, requests that need a slot stay."""
-        hopeless = [
-            waiter
-            for waiter in self._waiters
-            if waiter.binding == binding
-            and model in (None, waiter.model)
-            and (slots or not waiter.slot)
-        ]
-        for waiter in hopeless:
-            self._waiters.remove(waiter)
-        return [Reject(waiter, error) for waiter in hopeless]
+    def preempt(self, now: float) -> list[Action]:
+        """The turns that end now for those who wait."""
+        chosen: list[Turn] = []
+        for worker in self._fleet.all():
+            if worker.draining:
+                chosen += drained(self._turns_in([worker]), now, self._policy)
+        for key, queue in self._queues.items():
+            if key[1] and (workers := self._open_holders(key)):
+                turns = self._turns_in(workers)
+                # All that is not a steady turn has ended, or ends in a moment.
+                steady = sum(not turn.parking for turn in turns)
+                ending = sum(worker.slots for worker in workers) - steady
+                waiting = queue.generations.peek(len(turns) + max(0, ending))
+                chosen += displaced(turns, waiting, ending, now, self._policy)
+        for turn in chosen:
+            turn.parking = True
+        return [Park(turn) for turn in chosen]
 
-    def load(self, worker: Worker, model: str) -> LoadModel:
-        self._fleet.start_loading(worker, model)
+    def end_turn(self, turn: Turn) -> None:
+        if turns := self.turns.get(turn.worker):
+            turns.discard(turn)
+            if not turns:
+                del self.turns[turn.worker]
+
+    def load(self, worker: Worker, model: str, now: float) -> LoadModel:
+        self._fleet.start_loading(worker, model, now)
         return LoadModel(worker, model)
 
-    def _advance(self, waiter: Waiter, now: float) -> Action | None:
-        binding, model = waiter.binding, waiter.model
-        workers = self._fleet.of(binding)
-        if not model and workers:
-            return Serve(waiter, workers[0])
-        startable = not workers or binding not in self.full
-        step, worker = place(self._fleet, binding, model, slot=waiter.slot, startable=startable)
-        if step in (Step.START, Step.LOAD) and (error := self._open_circuit(waiter, step, now)):
-            return Reject(waiter, error)
-        if step is Step.START:
-            return StartWorker(binding, waiter.insist)
-        if worker and step is Step.LOAD:
-            return self.load(worker, model)
-        if worker and step is Step.SERVE:
-            if waiter.slot:
-                self._fleet.reserve(worker)
-            return Serve(waiter, worker)
-        return None
+    def reject(
+        self, error: Exception, binding: str, model: str | None = None,
+        *, slots: bool = True, now: float = 0.0,
+    ) -> list[Reject]:  # fmt: skip
+        """Remove all requests for this model, or with None for any model of the binding. Without
+        `slots`, generations stay; so do those that are patient."""
+        hopeless = [
+            waiter
+            for key, queue in self._queues.items()
+            if key[0] == binding and model in (None, key[1])
+            for waiter in queue
+            if (slots or not waiter.slot) and waiter.patient_until <= now
+        ]
+        return [self._reject(waiter, error) for waiter in hopeless]
 
-    def _open_circuit(self, waiter: Waiter, step: Step, now: float) -> Exception | None:
+    # What has happened.
+
+    def no_memory(self, worker: Worker, model: str, error: str) -> None:
+        """The model did not fit into memory beside what is loaded; the worker is as before."""
+        _, tried = self._cramped.setdefault((worker.binding, model), (error, set()))
+        tried.add(worker)
+
+    def changed(self, worker: Worker) -> None:
+        """It is gone, or has loaded another model: memory may be free."""
+        self._cramped.clear()
+        self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
+        self._unstoppable.discard(worker)
+
+    def not_stopped(self, worker: Worker) -> None:
+        """It could not be stopped: it serves again, and no other model counts on it."""
+        self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
+        self._unstoppable.add(worker)
+
+    # One model.
+
+    def _open_holders(self, key: Key) -> list[Worker]:
+        """Workers that serve the model and take new requests; any of the binding for ""."""
+        binding, model = key
+        workers = self._fleet.holders(binding, model) if model else self._fleet.of(binding)
+        return [worker for worker in workers if not (worker.draining or worker.retiring)]
+
+    def _next_step(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
+        if not key[1]:
+            return Step.START if self._startable(key, queue) else Step.WAIT, None
+        if self._open_holders(key):
+            return self._replica(key, queue, now)
+        if key in self._leaving:
+            return Step.WAIT, None
+        room = Room(
+            startable=self._startable(key, queue),
+            cramped=self._cramped[key][1] if key in self._cramped else None,
+            stoppable=lambda worker: worker not in self._unstoppable,
+            may_switch=lambda worker: may_switch(
+                worker, self.turns.get(worker, set()), now, self._policy
+            ),
+            now=now,
+        )
+        return room_for(self._fleet, key, self._policy, room)
+
+    def _serve(self, queue: ModelQueue, holders: list[Worker], now: float) -> Iterator[Action]:
+        for waiter in list(queue.others):
+            queue.remove(waiter)
+            worker = min(holders, key=lambda w: w.occupied / w.slots)
+            self._fleet.reserve(worker, slot=False)
+            yield Serve(waiter, worker)
+        while queue.generations and (free := [w for w in holders if w.has_room]):
+            waiter = queue.generations.pop()
+            self.limits.remove(waiter)
+            worker = self._choose(waiter, free) if len(holders) > 1 else free[0]
+            self._fleet.reserve(worker)
+            turn = Turn(waiter, worker, now)
+            self.turns.setdefault(worker, set()).add(turn)
+            yield Serve(waiter, worker, turn)
+        if not queue.generations:
+            queue.full_since = None
+        elif queue.full_since is None:
+            queue.full_since = now
+
+    def _choose(self, waiter: Waiter, free: list[Worker]) -> Worker:
+        """The worker that holds the longest beginning of the prompt, else the least busy one."""
+        prefixes = waiter.prefixes()
+        best = self.affinity.best(prefixes, {worker.identity for worker in free})
+        held = [worker for worker in free if worker.identity == best]
+        self.affinity_hits += bool(held)
+        worker = held[0] if held else min(free, key=lambda w: w.occupied / w.slots)
+        self.affinity.record(prefixes, worker.identity)
+        return worker
+
+    def _replica(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
+        waits = queue.full_since is not None and now - queue.full_since >= REPLICA_AFTER
+        if not waits or self.circuits.open(key, now) or key in self._cramped:
+            return Step.WAIT, None
+        return replica_for(
+            self._fleet, key, self._policy, startable=self._startable(key, queue),
+            cores=self._cores,
+        )  # fmt: skip
+
+    def _startable(self, key: Key, queue: ModelQueue) -> bool:
+        workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
+        remote_only = any(waiter.remote_only for waiter in queue)
+        return not remote_only and (not workers or key[0] not in self.full)
+
+    def _take(
+        self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
+    ) -> list[Action]:
+        insist = any(waiter.insist for waiter in queue.others)
+        if not insist and (error := self._open_circuit(step, key, now)):
+            return list(self.reject(error, *key, now=now))
+        match step, worker:
+            case Step.START, _:
+                return [StartWorker(key[0], insist)]
+            case Step.LOAD, Worker():
+                self._queues[key] = self._queues.pop(key)
+                return [self.load(worker, key[1], now)]
+            case Step.STOP, Worker():
+                self._fleet.retire(worker, now)
+                self._leaving[key] = worker
+                return [StopWorker(worker, key)]
+            case Step.DRAIN, Worker():
+                self._fleet.drain(worker, key)
+            case Step.FAIL, _:
+                return list(self.reject(LoadFailed(self._cramped.pop(key)[0]), *key, now=now))
+        return []
+
+    def _open_circuit(self, step: Step, key: Key, now: float) -> Exception | None:
         """The error of an open circuit, if the step must not be tried now."""
-        if waiter.insist:
+        if step not in (Step.START, Step.LOAD):
             return None
-        if step is Step.START and (
-            why := self.circuits.open_for_requests((waiter.binding, ""), now)
-        ):
+        if step is Step.START and (why := self.circuits.open_for_requests((key[0], ""), now)):
             return NoWorker(why)
-        why = self.circuits.open_for_requests((waiter.binding, waiter.model), now)
+        why = self.circuits.open_for_requests(key, now)
         return LoadFailed(why) if why else None
+
+    def _reject(self, waiter: Waiter, error: Exception) -> Reject:
+        self.leave(waiter)
+        return Reject(waiter, error)
+
+    def _turns_in(self, workers: list[Worker]) -> list[Turn]:
+        return [turn for worker in workers for turn in self.turns.get(worker, ())]

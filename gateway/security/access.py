@@ -41,6 +41,11 @@ class Tokens:
     def guarded(self) -> bool:
         return bool(self._known)
 
+    @property
+    def operators(self) -> list[str]:
+        """Names of holders who choose the server's defaults."""
+        return [holder.name for _, holder in self._known if holder.operator]
+
     def holder(self, value: str) -> TokenHolder | None:
         """The holder of a token, or None. Takes constant time, so it tells nothing about tokens."""
         if not self.guarded:
@@ -87,7 +92,7 @@ def load_tokens(settings: Settings) -> Tokens:
             f"{settings.tokens_file} has no token in it: {HOW_TO_MAKE_ONE}, or remove the file"
         )
     if settings.api_key:
-        tokens.append((settings.api_key, TokenHolder("api_key", running, waiting)))
+        tokens.append((settings.api_key, TokenHolder("api_key", running, waiting, operator=True)))
     for each in ([value for value, _ in tokens], [holder.name for _, holder in tokens]):
         if len(set(each)) < len(each):
             raise BadSetting(f"{settings.tokens_file}: a name or a token is there twice")

@@ -1,4 +1,4 @@
-"""The file of named tokens: one `name token [running=N] [waiting=N]` per line."""
+"""The file of named tokens: one `name token [running=N] [waiting=N] [operator]` per line."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from gateway.storage.untrusted_files import NotPrivate, check_private, is_plain,
 MAX_NAME = 64
 MAX_LIMIT = 100_000
 MAX_BYTES = 1_000_000
+OPERATOR = "operator"
 HOW_TO_MAKE_ONE = "`python -m gateway.keys token NAME` writes one"
 
 
@@ -22,6 +23,13 @@ class TokenHolder:
     """Generations that may run at the same time; 0 is no limit."""
     waiting: int
     """Generations that may wait for these."""
+    operator: bool = False
+    """Its selections become the server's defaults."""
+
+    @property
+    def has_own_defaults(self) -> bool:
+        """Whether its selections become its own defaults, and not the server's."""
+        return bool(self.name) and not self.operator
 
 
 def read_tokens(settings: Settings) -> list[tuple[str, TokenHolder]]:
@@ -57,8 +65,13 @@ def _entry(words: list[str], settings: Settings) -> tuple[str, TokenHolder]:
     if not is_plain(name) or not name.isprintable() or len(name) > MAX_NAME:
         raise InvalidValue(f"the name must be one word of up to {MAX_NAME} characters")
     for each in rest:
+        if each == OPERATOR:
+            continue
         key, _, number = each.partition("=")
         if key not in limits:
-            raise InvalidValue("after the token only running=N and waiting=N are expected")
+            raise InvalidValue(
+                f"after the token only running=N, waiting=N and {OPERATOR} are expected"
+            )
         limits[key] = whole(0, MAX_LIMIT)(number, settings.tokens_file)
-    return token(value, settings.tokens_file), TokenHolder(name, **limits)
+    holder = TokenHolder(name, **limits, operator=OPERATOR in rest)
+    return token(value, settings.tokens_file), holder

@@ -1,4 +1,8 @@
-"""Selections: binding, model and personality of each session, and the server's defaults."""
+"""Selections: binding, model and personality of each session, and the defaults.
+
+A selection is the session's own, and the default of later ones: of the same holder, or of all if
+the holder is an operator or no token is needed.
+"""
 
 from gateway.config.settings import Settings, built_in
 from gateway.errors import ModelNotFound, NothingSelected, PersonalityNotFound
@@ -43,7 +47,11 @@ class Selections:
         """Binding and model, "" for what is not selected."""
         if session.binding is not None:
             return session.binding, session.model or ""
-        return self._state.default
+        return self._state.default_of(_chooser(session))
+
+    def default_personality(self, session: Session) -> int | None:
+        """Id of the active personality of a session that has activated none."""
+        return self._state.active_of(_chooser(session))
 
     def required(self, session: Session) -> tuple[str, str]:
         """Binding and model. Raise NothingSelected."""
@@ -59,10 +67,11 @@ class Selections:
         if name not in self._catalog.binding_names():
             raise ModelNotFound(f"there is no binding named {shown(name)}")
         binding, model = self.of(session)
+        chooser = _chooser(session)
         await self._dispatcher.ensure_worker(name)
         if name != binding:
-            model = self._state.last_model(name)
-        await self._state.change(default_binding=name, default_model=model)
+            model = self._state.last_model(name, chooser)
+        await self._state.change(chooser, default_binding=name, default_model=model)
         session.binding, session.model = name, model
         self._resumption.save(session)
 
@@ -71,9 +80,9 @@ class Selections:
         binding, _ = self.of(session)
         if not binding:
             raise NothingSelected("Please select a binding first")
-        await self._catalog.find_model(binding, name)
+        await self._catalog.check_model(binding, name)
         await self._dispatcher.ensure(binding, name, insist=True, notify=session.notify)
-        await self._state.change(default_binding=binding, default_model=name)
+        await self._state.change(_chooser(session), default_binding=binding, default_model=name)
         session.binding, session.model = binding, name
         self._resumption.save(session)
 
@@ -85,7 +94,13 @@ class Selections:
         if index is None or index >= len(self._mounted):
             raise PersonalityNotFound("Personality ID not valid")
         found = await self._mounted.name(index)
-        await self._state.change(active=index)
+        await self._state.change(_chooser(session), active=index)
         session.active = index
         self._resumption.save(session)
         return found, index
+
+
+def _chooser(session: Session) -> str:
+    """The holder whose defaults the session's selections change; "" is the server."""
+    holder = session.quota.holder
+    return holder.name if holder.has_own_defaults else ""

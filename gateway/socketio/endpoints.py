@@ -213,8 +213,8 @@ class Endpoints:
         return {"embedding": await self._core.unary.embed(*selected, prompt, notify)}
 
     def _selected(self, session: Session) -> tuple[str, str, str]:
-        """Holder, binding and model."""
-        return session.quota.holder.name, *self._core.selections.required(session)
+        """Owner, binding and model."""
+        return session.owner, *self._core.selections.required(session)
 
     # Generations.
 

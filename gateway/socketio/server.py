@@ -121,7 +121,8 @@ class SocketIo:
         running = session.unfinished(resume.id)
         connection = session.connection
         id = running.state.id if running else None
-        connection.event(*replies.session_event(session, self._core.mounted.active, id))
+        default = self._core.selections.default_personality(session)
+        connection.event(*replies.session_event(session, default, id))
         if running:
             running.attach(connection, resume.have if running.state.id == resume.id else 0)
         if session.lost_generation:

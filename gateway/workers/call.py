@@ -12,7 +12,9 @@ from protocol.messages import (
     Failed,
     Finished,
     Loaded,
+    LoadProgress,
     Message,
+    PromptProgress,
     Tokenized,
 )
 
@@ -24,7 +26,9 @@ CREDIT_PORTION = 64
 
 
 class Call:
-    __slots__ = ("_owed", "_send", "answer", "cancelled_at", "feed", "id", "tag", "worker")
+    __slots__ = (
+        "_owed", "_send", "answer", "cancelled_at", "feed", "id", "progress", "tag", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class Call:
         self.worker = worker
         self.feed = feed
         self.tag = tag
+        self.progress: OnProgress = no_progress
+        """Called with what the worker reports meanwhile; must neither wait nor raise."""
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.cancelled_at = 0.0
         self._owed = 0
@@ -52,7 +58,13 @@ class Call:
 
 
 Feed = Callable[[Call, Chunk], None]
+Progress = LoadProgress | PromptProgress
+OnProgress = Callable[[Progress], None]
 
 
 def no_chunks(call: Call, chunk: Chunk) -> None:
     """Ignore it: the request streams nothing, or is over and the worker will know in a moment."""
+
+
+def no_progress(progress: Progress) -> None:
+    """Ignore it: nobody has asked for it, or waits for it any more."""

@@ -38,10 +38,12 @@ class Calls:
         self._released = released
         self._now = now
 
-    def start(self, worker: Worker, feed: Feed, tag: Hashable | None) -> Call:
+    def start(
+        self, worker: Worker, feed: Feed, tag: Hashable | None, *, slot: bool = False
+    ) -> Call:
         call = Call(self._send, next(self._ids), worker, feed, tag)
         self._calls[call.id] = call
-        self._fleet.assign(worker, call.id, self._now())
+        self._fleet.assign(worker, call.id, self._now(), slot=slot)
         return call
 
     def find(self, worker: Worker, id: int) -> Call | None:
@@ -52,7 +54,7 @@ class Calls:
     def end(self, call: Call, answer: Answer) -> None:
         del self._calls[call.id]
         if isinstance(answer, Loaded):
-            self._fleet.loaded(call.worker, answer)
+            self._fleet.loaded(call.worker, answer, self._now())
         self._fleet.release(call.worker, call.id, self._now())
         self._count(call, answer)
         if not call.answer.done():
@@ -65,9 +67,14 @@ class Calls:
         if call.answer.done() and not call.answer.cancelled():
             self._calls.pop(call.id, None)
         else:
-            call.feed, call.cancelled_at = no_chunks, self._now()
+            call.feed = no_chunks
             call.answer.cancel()
-            self._send(call.worker, Cancel(call.id))
+            self.stop(call)
+
+    def stop(self, call: Call) -> None:
+        """Ask the worker to end the request; its last chunks and its answer still come."""
+        call.cancelled_at = self._now()
+        self._send(call.worker, Cancel(call.id))
 
     def reconcile(self, worker: Worker, beat: Heartbeat, patience: float) -> None:
         """End what the worker has lost, and cancel what it runs for nobody.

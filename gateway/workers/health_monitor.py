@@ -27,9 +27,10 @@ class HealthMonitor:
         *,
         stall_limit: float,
         load_limit: float,
-        keep_alive: float,
+        keep_alive: Callable[[Worker], float],
     ) -> None:
-        """`stop_worker` says whether the worker will stop. Limits in seconds, 0 is none."""
+        """`stop_worker` says whether the worker will stop. `keep_alive` returns after how long idle
+        a worker is stopped. Limits in seconds, 0 is none."""
         self._link = link
         self._stop_worker = stop_worker
         self._stall_limit = stall_limit
@@ -56,7 +57,7 @@ class HealthMonitor:
             self._end_silent(worker)
         elif limit and worker.requests and stalled > limit:
             self._link.kill(worker, f"made no progress for {stalled:.0f} s and was ended")
-        elif self._keep_alive and worker.idle and now - worker.used_at > self._keep_alive:
+        elif worker.idle and 0 < self._keep_alive(worker) < now - worker.used_at:
             # No new requests while supervisor is asked. If it refuses, the next try is
             # `keep_alive` later.
             self._link.fleet.retire(worker, now)

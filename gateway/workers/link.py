@@ -9,12 +9,13 @@ from typing import Protocol
 import zmq
 
 from gateway.observability.metrics import Metrics
-from gateway.workers.call import Answer, Call, Feed, no_chunks
+from gateway.workers.call import Answer, Call, Feed, OnProgress, Progress, no_chunks, no_progress
 from gateway.workers.calls import Calls, lost
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.handshake import Handshake, Peer
 from gateway.workers.process_watch import ProcessWatch
 from gateway.workers.strangers import DISMISSAL, Strangers, withdrawn
+from gateway.workers.untrusted_values import check_hello, check_loaded, check_progress
 from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent, peer_of
 from protocol.codec import MAX_ITEMS, decode, encode, ids_of, unsendable
 from protocol.errors import ErrorCode, ProtocolError
@@ -25,6 +26,7 @@ from protocol.messages import (
     Heartbeat,
     Hello,
     Introduce,
+    Loaded,
     Message,
     Quit,
     Refused,
@@ -116,15 +118,19 @@ class Link:
         build: Callable[[int], Message],
         feed: Feed = no_chunks,
         tag: Hashable | None = None,
+        slot: bool = False,
+        progress: OnProgress = no_progress,
     ) -> AsyncIterator[Call]:
-        """Send one request and take its chunks as they come; `call.answer` is its end.
+        """Send one request and take its chunks as they come; `call.answer` is its end. It takes
+        a slot of the worker if it is a generation.
 
-        `feed` is called from the event loop and must neither wait nor raise. Leaving the
-        block before the answer, by error or by cancellation, cancels the request in the
-        worker; its slot is free again when the worker says so. `tag` is the caller's: see
-        `tags`.
+        `feed` and `progress` are called from the event loop and must neither wait nor raise.
+        Leaving the block before the answer, by error or by cancellation, cancels the request
+        in the worker; its slot is free again when the worker says so. `tag` is the caller's:
+        see `tags`.
         """
-        call = self._calls.start(worker, feed, tag)
+        call = self._calls.start(worker, feed, tag, slot=slot)
+        call.progress = progress
         try:
             if self.fleet.find(worker.identity) is worker:
                 self._start(call, build(call.id))
@@ -132,6 +138,7 @@ class Link:
                 call.answer.set_result(lost(call.id, worker, "is gone"))
             yield call
         finally:
+            call.progress = no_progress
             self._calls.leave(call)
 
     def _start(self, call: Call, message: Message) -> None:
@@ -140,6 +147,11 @@ class Link:
             error = f"the request cannot be sent to a worker: {why}"
             return self._calls.end(call, Failed(call.id, ErrorCode.BAD_REQUEST, error))
         self._send_frame(call.worker.identity, frame)
+
+    def stop(self, call: Call) -> None:
+        """Ask the worker to end the request; its last chunks and its answer still come."""
+        if not call.answer.done():
+            self._calls.stop(call)
 
     def send(self, worker: Worker, message: Message) -> None:
         self._send(worker.identity, message)
@@ -166,6 +178,7 @@ class Link:
             if isinstance(message, Hello):
                 if len(frames[0]) > MAX_HELLO:
                     raise ProtocolError(f"a Hello of {len(frames[0])} bytes")
+                check_hello(message)
                 self._welcome(identity, message, peer_of(sender))
             elif worker is None:
                 if answer := self._strangers.answer(identity, self._loop.time()):
@@ -213,10 +226,16 @@ class Link:
                         raise ProtocolError(f"a chunk of {chunk.count} tokens")
                     call.feed(call, chunk)
         elif isinstance(message, Answer):
+            if isinstance(message, Loaded):
+                check_loaded(message)
             if call := self._calls.find(worker, message.id):
                 self._calls.end(call, message)
         elif isinstance(message, Heartbeat):
             self._calls.reconcile(worker, message, self.heartbeat)
+        elif isinstance(message, Progress):
+            check_progress(message)
+            if call := self._calls.find(worker, message.id):
+                call.progress(message)
         else:
             raise ProtocolError(f"{type(message).__name__} is a message to workers")
 
@@ -224,7 +243,7 @@ class Link:
         """Remove a worker at once. Its requests fail later, when it is known how it ended."""
         if watch := self._watches.pop(identity, None):
             watch.stop()
-        if worker := self.fleet.lose(identity):
+        if worker := self.fleet.lose(identity, self._loop.time()):
             log.warning("worker %s %s", worker.name, how)
             self._observer.lost(worker, how)
 

@@ -125,11 +125,12 @@ def test_the_configuration_examples_are_understood(tmp_path: Path) -> None:
     (example,), (breaking,) = blocks(SETTINGS, "yaml"), blocks(OPERATIONS, "yaml")
     (tmp_path / "config.yaml").write_text(breaking)
     settings = load_settings(["--home", str(tmp_path)], {})
-    assert settings.bindings == {"faulty": {"memory_limit": 512}}
+    assert list(settings.bindings) == ["faulty"] and settings.memory_limit("faulty") == 512
     (tmp_path / "config.yaml").write_text(example)
     settings = load_settings(["--home", str(tmp_path)], {})
-    assert settings.port == 9700 and settings.processes("llama_cpp") == 2
-    assert settings.bindings["llama_cpp"]["n_ctx"] == 4096
+    assert settings.port == 9700 and settings.memory_limit("llama_cpp") == 8000
+    assert settings.binding_options("llama_cpp") == {"n_ctx": 4096, "n_gpu_layers": 20}
+    assert settings.keep_alive_of("llama_cpp", "pebble-f16.gguf") == 0
 
 
 def test_the_page_for_operators_lists_every_metric_and_no_other(server: Home) -> None:

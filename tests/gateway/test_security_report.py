@@ -72,6 +72,21 @@ def test_what_is_open_is_said_with_its_reason(tmp_path: Path) -> None:
     assert shown["user"].startswith("open: root")
 
 
+def test_who_chooses_the_defaults_is_named(tmp_path: Path) -> None:
+    def shown(**settings: str) -> str:
+        row = lines_of(tmp_path, None, **settings)["tokens"].removeprefix("confined: required; ")
+        return row.removesuffix(" may change the server's defaults")
+
+    tokens = tmp_path / "tokens"
+    tokens.write_text("alice alice-0123456789abcdef operator\nbob bob-0123456789abcdef\n")
+    tokens.chmod(0o600)
+    assert shown(api_key="carol-0123456789abcdef") == "alice, api_key"
+    tokens.write_text("".join(f"o{n} o{n}-0123456789abcdef operator\n" for n in range(9)))
+    assert shown() == "o0, o1, o2, o3, o4 and 4 more"
+    tokens.write_text("bob bob-0123456789abcdef\n")
+    assert shown() == "nobody"
+
+
 def test_a_remote_worker_forges_no_line(tmp_path: Path) -> None:
     forged = "confined\n  files           confined\x1b[2J"
     shown = lines_of(tmp_path, status_of(**CONFINED, card=forged, **{"\x1b[H": "x" * 10_000}))

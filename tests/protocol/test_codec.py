@@ -40,6 +40,7 @@ OF_ANNOTATION = {
     "list[str]": st.lists(texts, max_size=5),
     "list[float]": st.lists(st.floats(allow_nan=False), max_size=5),
     "list[list[float]]": st.lists(st.lists(st.floats(allow_nan=False), max_size=4), max_size=4),
+    "dict[str, int]": st.dictionaries(texts, ids, max_size=3),
     "dict[str, str]": st.dictionaries(texts, texts, max_size=3),
     "dict[str, str | int | float | bool]": st.dictionaries(texts, settings_values, max_size=3),
     "<class 'protocol.sampling.Sampling'>": samplings,

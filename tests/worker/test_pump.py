@@ -19,7 +19,9 @@ from protocol.messages import (
     Generate,
     Load,
     Loaded,
+    LoadProgress,
     Message,
+    PromptProgress,
     Tokenize,
     Tokenized,
 )
@@ -31,6 +33,7 @@ from worker.binding import (
     ContextOverflow,
     Model,
     ModelNotFound,
+    OutOfMemory,
     Piece,
     Request,
 )
@@ -51,6 +54,8 @@ class Letters(Binding):
     def load(self, model: Model) -> None:
         if model.name == "broken":
             raise BindingError("the file is broken")
+        if model.name == "large":
+            raise OutOfMemory("it needs 2 GiB and 1 GiB are available")
         if model.name == "missing":
             raise ModelNotFound("there is no such file")
         if model.name == "buggy":
@@ -117,7 +122,8 @@ class Script:
 
     @property
     def answers(self) -> list[Message]:
-        return [each for each in self.output if isinstance(each, Message)]
+        progress = (LoadProgress, PromptProgress, Chunk)
+        return [each for each in self.output if not isinstance(each, progress)]
 
     def answer(self, id: int) -> Any:
         (answer,) = [each for each in self.answers if getattr(each, "id", None) == id]
@@ -227,6 +233,7 @@ def test_a_model_is_not_loaded_twice_unless_its_file_changed(tmp_path: Path) -> 
     [
         ("broken", ErrorCode.LOAD_FAILED, "the file is broken"),
         ("missing", ErrorCode.MODEL_NOT_FOUND, "there is no such file"),
+        ("large", ErrorCode.NO_MEMORY, "it needs 2 GiB and 1 GiB are available"),
         ("buggy", ErrorCode.LOAD_FAILED, "ZeroDivisionError: division by zero"),
     ],
 )

@@ -47,18 +47,22 @@ class Permissions:
 
 def requested(folder: Path) -> Permissions:
     """What the card in a binding's folder asks for. A card that cannot be read asks for nothing."""
-    try:
-        with (folder / CARD).open("rb") as file:
-            card = yaml.safe_load(file.read(MAX_CARD_BYTES))
-    except (OSError, ValueError, yaml.YAMLError):
-        return Permissions()
-    if not isinstance(card, dict):
-        return Permissions()
+    card = read_card(folder)
     return Permissions(
         card.get("network") is True,
         tuple(map(str, _as_list(card.get("reads")))),
         tuple(map(str, _as_list(card.get("writes")))),
     )
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card in a binding's folder; {} if it cannot be read."""
+    try:
+        with (folder / CARD).open("rb") as file:
+            card = yaml.safe_load(file.read(MAX_CARD_BYTES))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def answer(asked: Permissions, allowed: Collection[str], binding: str) -> str:

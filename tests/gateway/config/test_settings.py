@@ -38,7 +38,9 @@ def test_the_defaults_are_of_the_checkout_and_of_this_machine_only(
     assert settings.models_path == CHECKOUT / "var" / "models"
     assert settings.binding_name == "llama_cpp" and settings.model_name == "pebble-f16.gguf"
     assert settings.n_predict == 1024 and settings.max_queue == 16
-    assert settings.given == frozenset() and settings.processes("echo") == 1
+    assert settings.given == frozenset() and settings.processes("echo") == 0
+    assert (settings.max_waiting, settings.max_models, settings.rejoin_limit) == (1000, 3, 15.0)
+    assert (settings.park_after, settings.slice) == (1.0, 10.0)
 
 
 def test_flags_win_over_environment_over_config_over_defaults(tmp_path: Path) -> None:
@@ -75,7 +77,8 @@ def test_every_setting_can_be_given_in_each_place(tmp_path: Path) -> None:
             "no_continue": "yes", "poison_time": "7",
             "max_frame": "12345", "max_prompt": "7", "event_rate": "7",
             "load_limit": "7", "resume_window": "7", "ping_interval": "8", "ping_timeout": "6",
-            "keep_discussions": "no",
+            "keep_discussions": "no", "max_waiting": "7", "max_models": "2", "park_after": "no",
+            "slice": "7", "rejoin_limit": "7",
         }.get(setting.name, "thing")  # fmt: skip
         (tmp_path / "empty.yaml").touch()
         (tmp_path / "config.yaml").write_text(f"{setting.name}: {value!r}")
@@ -142,6 +145,23 @@ def test_an_empty_variable_is_unset_but_an_empty_name_selects_nothing(tmp_path: 
         ([], {}, "bindings: {echo: {n: [1]}}", ["bindings.echo in ", "n must be one value"]),
         ([], {}, "bindings: {echo: {processes: 0}}", ["bindings.echo in ", "processes"]),
         ([], {}, "bindings: {echo: {processes: true}}", ["bindings.echo in ", "processes"]),
+        ([], {}, "bindings: {'': {}}", ["bindings in ", "cannot be the name"]),
+        ([], {}, "bindings: {echo: {processes: some}}", ["1 to 64, or auto, is expected, not"]),
+        ([], {}, "bindings: {echo: {replicas: 65}}", ["replicas: a whole", "or auto", "65"]),
+        ([], {}, "bindings: {echo: {keep_alive: soon}}", ["bindings.echo in ", "keep_alive"]),
+        ([], {}, "bindings: {echo: {models: [a]}}", ["models of bindings.echo in ", "a list"]),
+        ([], {}, "bindings: {echo: {models: {'': }}}", ["cannot be the name of a model"]),
+        ([], {}, "bindings: {echo: {models: {a: 7}}}", ["bindings.echo in ", "a: settings are"]),
+        (
+            [],
+            {},
+            "bindings: {echo: {models: {a: {n_ctx: 7}}}}",
+            ["config.yaml: a: a model has keep_alive and replicas here, not 'n_ctx'"],
+        ),
+        ([], {}, "bindings: {echo: {models: {a: {replicas: 0}}}}", ["a: replicas: a whole"]),
+        ([], {}, "bindings: {echo: {models: {a: {keep_alive: -1}}}}", ["a: keep_alive: a number"]),
+        (["--slice", "long"], {}, "", ["--slice: a number of seconds, or no, is expected, not"]),
+        (["--max_models", "0"], {}, "", ["--max_models"]),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_its_source(
@@ -152,14 +172,50 @@ def test_a_bad_value_is_one_sentence_that_names_its_source(
         assert part in sentence
 
 
-def test_a_binding_s_part_is_passed_on(tmp_path: Path) -> None:
-    config = "bindings: {llama_cpp: {n_threads: 1, f16: true, x: null, processes: '2'}, echo: }"
+def test_a_binding_s_part_is_passed_on_without_the_gateway_s_own_keys(tmp_path: Path) -> None:
+    config = """
+        bindings:
+          llama_cpp: {n_threads: 1, f16: true, x: null, processes: '2', replicas: auto,
+            keep_alive: 7, memory_limit: 16, allow: all, models: {a: {keep_alive: 8}, b: }}
+          echo:
+    """
     settings = load(tmp_path, config=config)
-    assert settings.bindings == {
-        "llama_cpp": {"n_threads": 1, "f16": True, "processes": 2},
-        "echo": {},
-    }
+    assert list(settings.bindings) == ["llama_cpp", "echo"]
+    assert settings.binding_options("llama_cpp") == {"n_threads": 1, "f16": True}
+    assert settings.binding_options("echo") == settings.binding_options("else") == {}
     assert settings.processes("llama_cpp") == 2
+
+
+def test_automatic_counts_are_zero(tmp_path: Path) -> None:
+    config = "bindings: {one: {processes: Auto, replicas: 3, models: {a: {replicas: auto}}}}"
+    settings = load(tmp_path, config=config)
+    assert settings.processes("one") == settings.processes("else") == 0
+    assert settings.replicas("one", "a") == settings.replicas("else", "a") == 0
+    assert settings.replicas("one", "b") == 3
+
+
+def test_the_keep_alive_of_a_model_is_before_its_binding_s_and_the_server_s(
+    tmp_path: Path,
+) -> None:
+    config = """
+        keep_alive: 1
+        bindings:
+          one: {keep_alive: 2, models: {a: {keep_alive: 3}, b: {keep_alive: 0}, c: {replicas: 1}}}
+          two: {models: {a: {keep_alive: 4.5}}}
+    """
+    settings = load(tmp_path, config=config)
+    found = [settings.keep_alive_of("one", model) for model in ("a", "b", "c", "")]
+    assert found == [3, 0, 2, 2]
+    assert [settings.keep_alive_of("two", model) for model in ("a", "b")] == [4.5, 1]
+    assert settings.keep_alive_of("three", "a") == 1
+
+
+@pytest.mark.parametrize("written", ["no", "'no'", "0", "false", "0.0"])
+def test_parking_and_slices_can_be_switched_off(tmp_path: Path, written: str) -> None:
+    settings = load(tmp_path, config=f"park_after: {written}\nslice: {written}\n")
+    assert (settings.park_after, settings.slice) == (0, 0)
+    settings = load(tmp_path, "--park-after", "2", LOLLMS_SLICE="No")
+    assert (settings.park_after, settings.slice) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def busy(fleet: Fleet, worker: Worker) -> None:
         ("m", None, "idle"),
         ("", None, "empty"),
         ("m", busy, "busy"),
-        ("m", lambda fleet, one: fleet.start_loading(one, "n"), "loading"),
+        ("m", lambda fleet, one: fleet.start_loading(one, "n", 0), "loading"),
         ("m", lambda fleet, one: fleet.drain(one, "n"), "draining"),
         ("m", lambda fleet, one: fleet.retire(one, NOW), "stopping"),
     ],

@@ -1,8 +1,8 @@
 """Whose tokenize and embed requests are in a worker, where one holder sends very many."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,10 @@ class Worker:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, asyncio.Future[Tokenized]]] = []
+
+    @contextmanager
+    def unary(self, owner: str, key: tuple[str, str]) -> Iterator[None]:
+        yield
 
     async def ensure(self, binding: str, model: str, *, notify: Notify | None) -> "Worker":
         if notify:

@@ -139,6 +139,30 @@ def test_models_have_every_field_and_the_contract_s_defaults(folders: Folders) -
     json.dumps(listed, allow_nan=False)
 
 
+def test_models_of_other_machines_are_listed_and_can_be_selected(folders: Folders) -> None:
+    folders.binding("a", models="- {filename: named.gguf, license: MIT}\n- {filename: nowhere}")
+    folders.model("a", "here.gguf", b"12345")
+    there = {name: (7, ["rack", "far"]) for name in ("here.gguf", "named.gguf", "there.gguf")}
+    catalog = Catalog(folders.bindings, folders.models, elsewhere={"a": there}.__getitem__)
+    models = {model["title"]: model for model in asyncio.run(catalog.models("a"))}
+    assert list(models) == ["named.gguf", "nowhere", "here.gguf", "there.gguf"]
+    assert models["here.gguf"].keys() == FIELDS and models["here.gguf"]["filesize"] == 5
+    assert models["nowhere"].keys() == FIELDS and not models["nowhere"]["isInstalled"]
+    for name in ("named.gguf", "there.gguf"):
+        assert models[name].keys() == FIELDS | {"on"}
+        assert models[name]["on"] == ["rack", "far"] and models[name]["filesize"] == 7
+        assert models[name]["isInstalled"]
+        asyncio.run(catalog.check_model("a", name))
+        with pytest.raises(ModelNotFound):
+            asyncio.run(catalog.find_model("a", name))
+    assert models["named.gguf"]["license"] == "MIT"
+    asyncio.run(catalog.check_model("a", "here.gguf"))
+    with pytest.raises(ModelNotFound, match="not installed"):
+        asyncio.run(catalog.check_model("a", "nowhere"))
+    with pytest.raises(ModelNotFound, match="no model named"):
+        asyncio.run(catalog.check_model("a", "other"))
+
+
 def test_a_card_says_which_files_are_models(folders: Folders) -> None:
     folders.binding("a", card="extensions: ['.Gguf']")
     folders.binding("b", card="extensions: []")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
+from gateway.config.binding_settings import AUTO_PROCESSES
 from gateway.config.loading import load_settings
 from gateway.config.settings import Settings
 from gateway.provisioning.post_mortem import ending_of
@@ -66,7 +67,7 @@ def test_a_tail_that_begins_after_the_spawn_says_nothing() -> None:
 def test_a_section_survives_supervisor_s_own_reading(tmp_path: Path, name: str) -> None:
     settings = settings_in(tmp_path / name)
     (tmp_path / name / "logs").mkdir(parents=True)
-    (program,) = read_by_supervisor(tmp_path, section(settings, "echo"))
+    program, *_ = read_by_supervisor(tmp_path, section(settings, "echo"))
     assert shlex.split(program.command) == [
         sys.executable, "-m", "worker", "echo", "--home", str(tmp_path / name),
         "--bindings_path", str(settings.bindings_path),
@@ -87,10 +88,17 @@ def test_a_pool_has_as_many_processes_as_the_config_says(tmp_path: Path) -> None
     assert [program.name for program in programs] == ["echo_00", "echo_01", "echo_02"]
 
 
+def test_an_automatic_pool_has_room_and_starts_nothing_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    programs = read_by_supervisor(tmp_path, section(settings_in(tmp_path), "echo"))
+    assert len(programs) == AUTO_PROCESSES
+    assert not any(program.autostart for program in programs)
+
+
 def test_a_worker_is_told_what_of_its_card_s_requests_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("bindings: {echo: {allow: [writes, network]}}\n")
     (tmp_path / "logs").mkdir()
-    (program,) = read_by_supervisor(tmp_path, section(settings_in(tmp_path), "echo"))
+    program, *_ = read_by_supervisor(tmp_path, section(settings_in(tmp_path), "echo"))
     command = shlex.split(program.command)
     assert command[command.index("--allow") + 1] == "network,writes"
 

@@ -10,7 +10,9 @@ import pytest
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
+from gateway.scheduling.turns import Waiter
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.link import WITHDRAWN
 from protocol.messages import Failed, Hello, Load, Loaded
@@ -35,7 +37,7 @@ class Workers:
 
     @contextlib.asynccontextmanager
     async def request(
-        self, worker: Worker, build: Callable[[int], Load]
+        self, worker: Worker, build: Callable[[int], Load], progress: Any = None
     ) -> AsyncIterator[SimpleNamespace]:
         self._ids += 1
         load = build(self._ids)
@@ -55,7 +57,7 @@ class Workers:
         if reason := self.broken.get(load.model):
             return Failed(load.id, "binding_error", reason)
         answer = Loaded(load.id, load.model, 0, slots=worker.slots)
-        self.fleet.loaded(worker, answer)
+        self.fleet.loaded(worker, answer, 0)
         return answer
 
     def fail(self, worker: Worker, how: str) -> None:
@@ -69,7 +71,9 @@ class Workers:
 class Scene:
     """A dispatcher, the provider that starts its workers, and the messages that load models."""
 
-    def __init__(self, processes: int = 0, slots: int = 1, max_queue: int = 4) -> None:
+    def __init__(
+        self, processes: int = 0, slots: int = 1, max_queue: int = 4, slice: float = 0
+    ) -> None:
         self.fleet = Fleet()
         self.started = 0
         self.processes = processes
@@ -84,8 +88,9 @@ class Scene:
         link: Any = self.workers
         here: Any = self
         self.dispatcher = Dispatcher(
-            self.fleet, link, here, here, self.quarantine, preload=lambda binding: self.wanted,
-            max_queue=max_queue, start_timeout=0.2,
+            self.fleet, link, here, here, self.quarantine,
+            Policy(max_queue=max_queue, slice=slice), preload=lambda binding: self.wanted,
+            start_timeout=0.2,
         )  # fmt: skip
 
     async def start_worker(self, binding: str, _: Any, present: set[int], *__: Any) -> bool:
@@ -103,7 +108,10 @@ class Scene:
     async def post_mortem(self, worker: Worker, how: str) -> str:
         return f"{how} of SIGSEGV"
 
-    async def build(self, binding: str, model: str) -> Callable[[int], Load]:
+    async def is_local(self, binding: str, model: str) -> bool:
+        return True
+
+    async def build(self, worker: Worker, model: str) -> Callable[[int], Load]:
         if model == "missing":
             raise LoadFailed("there is no such model")
         if "message" in self.mistakes:
@@ -132,8 +140,10 @@ class Held:
 
     async def _run(self) -> None:
         fleet = self._scene.fleet
-        async with self._scene.dispatcher.slot("b", self._model) as worker:
-            fleet.assign(worker, id(self), 0)
+        waiter = Waiter(binding="b", model=self._model, slot=True)
+        async with self._scene.dispatcher.slot(waiter) as turn:
+            worker = turn.worker
+            fleet.assign(worker, id(self), 0, slot=True)
             self.on.set_result(worker)
             try:
                 await self._go.wait()
@@ -405,7 +415,7 @@ def test_a_busy_worker_is_drained_and_the_requests_that_came_meanwhile_come_afte
         await running.runs()
         other = asyncio.create_task(here.dispatcher.ensure("b", "n"))
         await settled()
-        assert worker.draining == "n"
+        assert worker.draining == ("b", "n")
         late = here.hold("m")
         await settled()
         assert not late.on.done()
@@ -425,12 +435,12 @@ def test_draining_ends_when_who_wanted_it_leaves() -> None:
         await running.runs()
         other = asyncio.create_task(here.dispatcher.ensure("b", "n"))
         await settled()
-        assert worker.draining == "n"
+        assert worker.draining == ("b", "n")
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
         second = here.hold("m")
         await second.runs()
-        assert worker.draining == "" and here.workers.loads == []
+        assert worker.draining is None and here.workers.loads == []
         await running.let_go()
         await second.let_go()
 

@@ -45,6 +45,16 @@ def test_tokens_are_added_to_a_private_file(tmp_path: Path) -> None:
     assert holder and holder.name == "bob" and len(path.read_text().splitlines()) == 2
 
 
+def test_a_token_for_an_operator(tmp_path: Path) -> None:
+    alice = keys(tmp_path, "token", "alice", "--operator").stdout.strip()
+    bob = keys(tmp_path, "token", "bob").stdout.strip()
+    access = load_tokens(load_settings(["--home", str(tmp_path)], {}))
+    holders = access.holder(alice), access.holder(bob)
+    assert [each and (each.name, each.operator) for each in holders] == [
+        ("alice", True), ("bob", False),
+    ]  # fmt: skip
+
+
 def test_what_it_will_not_do_is_one_sentence(tmp_path: Path) -> None:
     keys(tmp_path, "token", "alice")
     for name, said in (("alice", "already"), ("a b", "one word"), ("#a", "one word")):

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +99,8 @@ class Session:
         if not self.running:
             self.generations.append(Generation(self.queue, self.metrics))
             self.call = Call()
+            turn, call = SimpleNamespace(unread_since=0.0, start_seconds=1.0), self.call
+            self.generations[-1].begin(turn, call)  # type: ignore[arg-type]
         generation = self.generations[-1]
         for _ in range(min(self.random.choice((1, 1, 1, 40)), self.call.credit)):
             count = min(self.random.choice((1, 1, 3)), self.call.credit)

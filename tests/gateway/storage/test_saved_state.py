@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import StateNotSaved
 from gateway.storage.atomic_file import MAX_KEPT_ASIDE
-from gateway.storage.saved_state import MAX_MOUNTED, SavedState
+from gateway.storage.saved_state import SavedState
+from gateway.storage.state import MAX_HOLDERS, MAX_MOUNTED
 
 
 def everything(state: SavedState) -> object:
@@ -20,6 +21,10 @@ def everything(state: SavedState) -> object:
         state.default_binding, state.default_model, state.mounted, state.active,
         state.last_model("echo"),
     )  # fmt: skip
+
+
+def of(state: SavedState, holder: str) -> object:
+    return *state.default_of(holder), state.active_of(holder), state.last_model("echo", holder)
 
 
 async def filled(path: Path) -> SavedState:
@@ -52,6 +57,60 @@ def test_each_binding_remembers_its_model(tmp_path: Path) -> None:
         assert state.last_model("echo") == "lorem"
         assert state.last_model("llama_cpp") == "pebble"
         assert state.last_model("other") == ""
+
+    asyncio.run(scenario())
+
+
+def test_a_holder_s_defaults_are_before_the_server_s_and_nobody_else_s(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+
+    async def scenario() -> None:
+        state = await filled(path)
+        await state.change("alice", default_binding="single", default_model="two")
+        await state.change("bob", active=0)
+        for read in (state, SavedState(path)):
+            assert of(read, "alice") == ("single", "two", 1, "lorem")
+            assert of(read, "bob") == ("echo", "lorem", 0, "lorem")
+            assert of(read, "carol") == of(read, "") == ("echo", "lorem", 1, "lorem")
+            assert read.last_model("single", "alice") == "two"
+            assert read.last_model("single", "bob") == read.last_model("single") == ""
+            assert read.model_to_preload("echo") == "lorem"
+        await state.change(default_model="other")
+        await state.change("alice", default_binding="echo", default_model="")
+        assert of(state, "alice") == ("echo", "", 1, "other")
+        assert of(state, "bob") == ("echo", "other", 0, "other")
+
+    asyncio.run(scenario())
+
+
+def test_a_state_of_an_earlier_version_is_read_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state.json").write_text(
+        """{
+ "default_binding": "echo",
+ "default_model": "lorem",
+ "mounted": ["a/b", "c/d"],
+ "active": 1,
+ "models": {"echo": "lorem"}
+}"""
+    )
+    state = SavedState(tmp_path / "state.json")
+    assert everything(state) == ("echo", "lorem", ("a/b", "c/d"), 1, "lorem")
+    assert not caplog.records and not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_the_holder_whose_last_selection_is_the_oldest_is_forgotten(tmp_path: Path) -> None:
+    holders = {f"h{n}": {"default_binding": "b", "default_model": "m"} for n in range(MAX_HOLDERS)}
+    (tmp_path / "state.json").write_text(json.dumps({"holders": holders}))
+
+    async def scenario() -> None:
+        state = SavedState(tmp_path / "state.json")
+        await state.change("h0", default_binding="b", default_model="m")  # the same again
+        await state.change("new", default_binding="b", default_model="m")
+        for read in (state, SavedState(tmp_path / "state.json")):
+            known = [name for name in (*holders, "new") if read.default_of(name) == ("b", "m")]
+            assert known == ["h0", *list(holders)[2:], "new"]
 
     asyncio.run(scenario())
 
@@ -137,6 +196,8 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
         b'{"mounted": ["a", "a"]}', b'{"mounted": [1]}', b'{"active": true}', b'{"active": 0}',
         b'{"active": -1, "mounted": ["a"]}', b'{"default_model": null}', b'{"models": []}',
         b'{"models": {"a": 1}}', b"1" * 6000, b" " * 2**23,
+        b'{"holders": []}', b'{"holders": {"a": 1}}', b'{"holders": {"a": {"active": 0}}}',
+        b'{"holders": {"a": {"default_model": 1}}}', b'{"holders": {"a": {"models": [1]}}}',
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_kept_aside_and_the_backup_serves(
@@ -182,7 +243,11 @@ def test_a_fifo_or_a_folder_in_its_place_does_not_hang(tmp_path: Path) -> None:
     | st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    ).map(lambda value: json.dumps({"mounted": value, "active": value}).encode())
+    ).map(
+        lambda value: json.dumps(
+            {"mounted": value, "active": value, "holders": {"a": {"models": value}}}
+        ).encode()
+    )
 )
 def test_any_content_gives_a_state_that_can_be_changed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "state.json"

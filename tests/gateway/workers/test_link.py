@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import zmq
 import zmq.asyncio
 
 from gateway.observability.metrics import Metrics
+from gateway.workers.call import Progress
 from gateway.workers.fleet import Fleet, Worker
 from gateway.workers.handshake import Handshake
 from gateway.workers.link import DIED, Call, Link
@@ -31,7 +33,11 @@ from protocol.messages import (
     Heartbeat,
     Hello,
     Introduce,
+    Load,
+    Loaded,
+    LoadProgress,
     Message,
+    PromptProgress,
     Refused,
     Tokenize,
     Tokenized,
@@ -282,6 +288,67 @@ def test_answers_to_another_s_request_are_nothing(tmp_path: Path) -> None:
                     assert await call.answer == Finished(id, "stop", 2)
             await here.serves(good, worker)
             assert got == ["mine ", "own"]
+
+    run(scenario())
+
+
+def test_progress_reaches_whoever_waits_for_the_request(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with place(tmp_path) as here:
+            peer, worker = await here.worker()
+            other, _ = await here.worker("other")
+            got: list[Progress] = []
+            async with here.link.request(
+                worker, lambda id: Load(id, "m"), progress=got.append
+            ) as call:
+                await peer.receive()
+                await other.send(LoadProgress(call.id, 0.25))  # not its request
+                await other.send(LoadProgress(call.id + 1, 0.25))
+                await here.serves(other, here.fleet.find(other.identity))  # type: ignore[arg-type]
+                await peer.send(LoadProgress(call.id, 0.5))
+                await peer.send(PromptProgress(call.id, 3, 9, 1))
+                await peer.send(Loaded(call.id, "m", 0, mapped=7))
+                async with asyncio.timeout(PATIENCE):
+                    await call.answer
+            assert got == [LoadProgress(call.id, 0.5), PromptProgress(call.id, 3, 9, 1)]
+
+    run(scenario())
+
+
+def test_progress_of_a_request_that_was_left_is_dropped(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with place(tmp_path) as here:
+            peer, worker = await here.worker()
+            got: list[Progress] = []
+            async with here.link.request(
+                worker, lambda id: Generate(id, "x", progress=True), progress=got.append
+            ) as call:
+                await peer.receive()
+            assert isinstance(await peer.receive(), Cancel)
+            await peer.send(PromptProgress(call.id, 1, 2, 0))
+            await peer.send(Finished(call.id, "cancelled", 0))
+            await here.serves(peer, worker)
+            assert got == []
+
+    run(scenario())
+
+
+def test_impossible_progress_ends_its_request_and_not_the_worker(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with place(tmp_path) as here:
+            peer, worker = await here.worker()
+            got: list[Progress] = []
+            async with here.link.request(
+                worker, lambda id: Load(id, "m"), progress=got.append
+            ) as call:
+                await peer.receive()
+                await peer.send(LoadProgress(call.id, math.nan))
+                async with asyncio.timeout(PATIENCE):
+                    answer = await call.answer
+            assert isinstance(answer, Failed) and "cannot be read" in answer.error
+            assert isinstance(await peer.receive(), Cancel)
+            assert got == []
+            await here.serves(peer, worker)
 
     run(scenario())
 

@@ -42,7 +42,11 @@ async def watched(folder: Path, stall_limit: float = 0.0) -> AsyncIterator[Place
     async with place(folder, heartbeat=BEAT, remote=remote) as here:
         here.gateway_key, here.remote_address = public, remote.address
         health = HealthMonitor(
-            here.link, stays, stall_limit=stall_limit, load_limit=0.0, keep_alive=0.0
+            here.link,
+            stays,
+            stall_limit=stall_limit,
+            load_limit=0.0,
+            keep_alive=lambda worker: 0.0,
         )
         task = asyncio.create_task(health.run())
         try:

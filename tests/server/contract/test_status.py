@@ -45,6 +45,7 @@ def test_it_says_who_works_on_what(supervised: Home) -> None:
             assert before["selected"] == {"binding": "echo", "model": "lorem-10ms"}
             assert before["pid"] == supervised.gateway_pid() and before["uptime"] > 0
             running = [p for p in before["programs"] if p["pid"]]
+            assert all(p["since"] < 1e6 for p in before["programs"]), "some never started"
             assert [(p["binding"], p["pid"]) for p in running] == [("echo", worker["pid"])]
 
             await connected.emit("generate_text", {"prompt": "x", "n_predicts": 5000})

@@ -110,6 +110,8 @@ def test_one_that_supervisor_gave_up_is_left_alone_for_a_while(server: Home) -> 
     began = time.monotonic()
     assert "exit code 3 (its last words: no engine on board)" in refusal(server, "given_up")
     assert time.monotonic() - began < 1.0
+    other = asked(server, lambda s: s.supervisor.getProcessInfo("given_up:given_up_01"))
+    assert not other["start"], "it is the same program, and would fail as well"
 
 
 def test_a_binding_that_was_mended_is_found_by_supervisor_s_next_try(server: Home) -> None:

@@ -49,15 +49,24 @@ def test_each_token_has_its_holder_and_its_limits(tmp_path: Path) -> None:
     assert access.guarded and access.own_token
     assert access.holder(ALICE) == TokenHolder("alice", 3, 4)
     assert access.holder(BOB) == TokenHolder("bob", 1, 0)
-    assert access.holder("carol-0123456789abcdef") == TokenHolder("api_key", 3, 4)
+    assert access.holder("carol-0123456789abcdef") == TokenHolder("api_key", 3, 4, operator=True)
     for wrong in ("", ALICE[:-1], ALICE + "x", ALICE.upper(), "\ud800", "x" * 100_000):
         assert access.holder(wrong) is None
+
+
+def test_operators_are_named_in_the_file(tmp_path: Path) -> None:
+    tokens(tmp_path, f"alice {ALICE} operator running=1\nbob {BOB} # operator\n")
+    access = opened(tmp_path)
+    assert access.holder(ALICE) == TokenHolder("alice", 1, 4, operator=True)
+    assert access.holder(BOB) == TokenHolder("bob", 0, 4)
+    assert [access.holder(each).has_own_defaults for each in (ALICE, BOB)] == [False, True]
 
 
 def test_without_tokens_everybody_is_the_same_holder(tmp_path: Path) -> None:
     access = opened(tmp_path)
     assert not access.guarded and access.own_token == ""
     assert access.holder("") == access.holder("whatever") == TokenHolder("", 0, 4)
+    assert not access.holder("").has_own_defaults
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o660])
@@ -73,6 +82,10 @@ def test_a_tokens_file_that_others_can_read_is_refused(tmp_path: Path, mode: int
         (f"# bob {BOB}\n\n", "has no token"),
         (f"{BOB}\n", "line 1: a name and a token"),
         (f"\nbob {BOB} {BOB}\n", "line 2: after the token"),
+        (
+            f"bob {BOB} operator=1\n",
+            "line 1: after the token only running=N, waiting=N and operator",
+        ),
         (f"bob {BOB}é\n", "line 1: a token may have"),
         (f"bob {'b' * 1001}\n", "line 1: a token is expected"),
         (f"bob {BOB} running=-1\n", "a whole number"),

@@ -1,0 +1,86 @@
+"""A waiting request; and its turn, the time of a generation in a slot of a worker."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.scheduling.notices import Notify
+from gateway.scheduling.policy import Policy
+from gateway.workers.fleet import Key, Worker
+
+COST_FACTOR = 4
+"""A turn lasts so many times what it cost to begin it: at most a fifth of the time is lost."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Waiter:
+    """A waiting request."""
+
+    binding: str
+    model: str
+    """"" for any worker of the binding, whatever its model."""
+    slot: bool = False
+    """It is a generation, and needs a slot. Others need only a worker that holds the model."""
+    owner: str = ""
+    """Whose share it counts to."""
+    session: str = ""
+    """Inside an owner, turns go round by session."""
+    first: bool = False
+    """Its worker died: it goes to the front, and limits do not apply."""
+    admitted: bool = False
+    """It ran already and was parked: limits do not apply."""
+    insist: bool = False
+    """Ignore open circuits: try again although the last try failed a moment ago."""
+    parkable: bool = False
+    """It can be ended in its worker and continue later."""
+    remote_only: bool = False
+    """Only workers on other machines have the model."""
+    prefixes: Callable[[], list[bytes]] = list
+    """Digests of the beginnings of its prompt: see `gateway.scheduling.affinity`."""
+    patient_until: float = 0.0
+    """It waits until then although no worker can be had now: one is expected."""
+    notify: Notify | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.binding, self.model
+
+    @property
+    def limited(self) -> bool:
+        """Whether it counts against the limits of the queue."""
+        return self.slot and not (self.first or self.admitted)
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """Its generation writes `unread_since` and `start_seconds`."""
+
+    waiter: Waiter
+    worker: Worker
+    began: float
+    unread_since: float = 0.0
+    """Since when the client has taken nothing of what waits for it; 0 if nothing waits."""
+    start_seconds: float = 0.0
+    """From `began` to the first token: about what it costs to continue after parking."""
+    parking: bool = False
+    """It is being ended in the worker."""
+    park: Callable[[], None] = lambda: None
+    """End it in the worker. Set while the request runs."""
+
+    @property
+    def owner(self) -> str:
+        return self.waiter.owner
+
+    @property
+    def parkable(self) -> bool:
+        return self.waiter.parkable and self.worker.resumable and not self.parking
+
+    def stalled(self, now: float, policy: Policy) -> bool:
+        """Its client does not read: whoever waits may have its slot at once."""
+        waits = bool(self.unread_since and policy.park_after)
+        return waits and now - self.unread_since >= policy.park_after
+
+    def past_slice(self, now: float, policy: Policy, load_seconds: float = 0.0) -> bool:
+        """It ran for its slice, and long enough for what it cost to begin, with a load if it must
+        be loaded again."""
+        cost = max(self.start_seconds, load_seconds)
+        return bool(policy.slice) and now - self.began >= max(policy.slice, COST_FACTOR * cost)

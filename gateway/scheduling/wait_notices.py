@@ -1,0 +1,67 @@
+"""Tell requests that wait what they wait for: their place in the queue, and the model's state."""
+
+from collections.abc import Iterator
+
+from gateway.scheduling.model_queue import ModelQueue
+from gateway.scheduling.notices import ModelStatus, Queued
+from gateway.scheduling.queue import RequestQueue
+from gateway.scheduling.turns import Waiter
+from gateway.workers.fleet import Fleet, Key
+
+PERIOD = 1.0
+"""Seconds between the places in the queue that one request is told."""
+
+
+class WaitNotices:
+    """Costs nothing for requests that did not ask for it."""
+
+    def __init__(self, fleet: Fleet, queue: RequestQueue) -> None:
+        self._fleet = fleet
+        self._queue = queue
+        self._told: dict[Waiter, Queued] = {}
+        self._next = 0.0
+
+    def tell_model(
+        self, key: Key, state: str, progress: float | None = None, error: str = ""
+    ) -> None:
+        """The model, or with "" any of the binding, is in this state."""
+        for waiter in self._listening():
+            if waiter.binding == key[0] and key[1] in ("", waiter.model):
+                assert waiter.notify
+                waiter.notify(ModelStatus(waiter.binding, waiter.model, state, progress, error))
+
+    def tell_positions(self, now: float) -> None:
+        """Tell who waits its place, if it has changed; at most once in PERIOD."""
+        if now < self._next:
+            return
+        self._next = now + PERIOD
+        before, self._told = self._told, {}
+        for key, queue in self._queue.queues():
+            why = self._why(key)
+            for position, waiter in self._places(queue):
+                notice = Queued(position, len(queue.generations), why)
+                self._told[waiter] = notice
+                if before.get(waiter) != notice and waiter.notify:
+                    waiter.notify(notice)
+
+    def _places(self, queue: ModelQueue) -> Iterator[tuple[int, Waiter]]:
+        """Of those who want to know."""
+        if not any(waiter.notify for waiter in queue.generations):
+            return
+        for position, waiter in enumerate(queue.generations, 1):
+            if waiter.notify:
+                yield position, waiter
+
+    def _why(self, key: Key) -> str:
+        binding, model = key
+        workers = self._fleet.of(binding)
+        if any(worker.loading == model for worker in workers):
+            return f"{model} is being loaded"
+        if any(worker.draining == key for worker in self._fleet.all()):
+            return f"other models take turns with {model}"
+        if self._fleet.holders(*key):
+            return "all slots are in use"
+        return f"a worker for {model} is needed"
+
+    def _listening(self) -> list[Waiter]:
+        return [each for _, queue in self._queue.queues() for each in queue if each.notify]
