@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from worker.binding import Binding, Model, OutOfMemory, Piece, Request
+from worker.binding import Binding, BindingError, Model, OutOfMemory, Piece, Request
 
 ROOM = 8
 
@@ -13,6 +13,8 @@ class Hungry(Binding):
 
     def load(self, model: Model) -> None:
         size = int(model.name)
+        if size > ROOM:
+            raise BindingError(f"it needs {size} of {ROOM}")
         if model.mapped + size > ROOM:
             raise OutOfMemory(f"it needs {size} and {ROOM - model.mapped} of {ROOM} are free")
         self.mapped = size
