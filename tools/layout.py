@@ -68,7 +68,7 @@ LIBRARIES = {
 """Each library, and the packages or modules of `gateway/` that may use it."""
 
 PURE = (
-    "workers.fleet", "workers.handshake", "workers.untrusted_values",
+    "workers.fleet", "workers.worker", "workers.handshake", "workers.untrusted_values",
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
     "scheduling.quarantine", "scheduling.notices", "scheduling.turns", "scheduling.actions",
     "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
