@@ -234,8 +234,8 @@ class Dispatcher:
                 self._count_eviction(worker, "another model")
                 self._loader.load(worker, model)
             case StartWorker(binding, insist):
-                self._notices.tell_model((binding, ""), "starting")
-                self._starter.start(binding, insist=insist)
+                if self._starter.start(binding, insist=insist):
+                    self._notices.tell_model((binding, ""), "starting")
             case StopWorker(worker):
                 self._count_eviction(worker, "memory")
                 self._spawn(self._stop(worker))
