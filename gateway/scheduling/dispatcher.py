@@ -186,6 +186,7 @@ class Dispatcher:
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
         self._ready[waiter] = ready
         self.queue.join(waiter)
+        self._notices.waits(waiter)
         self._schedule()
         if overflow := self.queue.overflow(waiter):
             self._execute(overflow)
