@@ -147,10 +147,8 @@ class Dispatcher:
         model = self._fleet.take_orphan(worker.binding)
         if not model and not self.queue.wants(worker.binding):
             model = self._preload(worker.binding)
-        key = worker.binding, model
-        usable = model and worker.has(model) and not self._fleet.expected(*key)
-        if usable and not self.circuits.open(key, self._now()):
-            self._execute(self.queue.load(worker, model, self._now()))
+        for action in self.queue.load_unasked(worker, model, self._now()):
+            self._execute(action)
 
     def released(self, worker: Worker) -> None:
         self._schedule()
@@ -158,7 +156,7 @@ class Dispatcher:
     def lost(self, worker: Worker, how: str) -> None:
         self.queue.full.discard(worker.binding)
         self.queue.changed(worker)
-        self.queue.affinity.forget(worker.identity)
+        self.queue.affinity.forget(worker)
         if worker.retiring:
             self.asleep.add(worker.binding)
         self._spawn(self._examine(worker, how))
