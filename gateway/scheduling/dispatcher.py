@@ -92,8 +92,8 @@ class Dispatcher:
         Raise Busy when too many wait, LoadFailed or NoWorker when a worker cannot be had. The
         request must be sent without waiting for anything else.
         """
-        if waiter.first and self._expected(waiter.binding):
-            waiter.patient_until = self._now() + self._policy.rejoin_limit
+        patient = waiter.first and self._expected(waiter.binding)
+        waiter.patient_until = self._now() + self._policy.rejoin_limit if patient else 0.0
         turn = await self._wait(waiter)
         assert isinstance(turn, Turn)
         try:

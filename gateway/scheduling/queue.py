@@ -29,6 +29,8 @@ from gateway.scheduling.turns import Turn, Waiter
 from gateway.scheduling.worker_choice import WorkerChoice, least_busy
 from gateway.workers.fleet import Fleet, Key, Worker
 
+RETRY = 2.0
+"""Seconds until a model that did not fit into memory is tried again, the first time."""
 REPLICA_AFTER = 0.2
 """Seconds that generations wait for a slot before one more worker loads the model."""
 
@@ -215,7 +217,7 @@ class RequestQueue:
                 worker, self.turns.get(worker, set()), now, self._policy
             ),
             now=now,
-            remote_only=any(waiter.remote_only for waiter in queue),
+            remote_only=queue.remote_only,
         )
         return room_for(self._fleet, key, self._policy, room)
 
@@ -226,7 +228,7 @@ class RequestQueue:
             self._fleet.reserve(worker, slot=False)
             yield Serve(waiter, worker)
         while queue.generations and (free := [w for w in holders if w.has_room]):
-            waiter = queue.generations.pop()
+            waiter = queue.pop()
             self.limits.remove(waiter)
             worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
@@ -249,18 +251,16 @@ class RequestQueue:
 
     def _startable(self, key: Key, queue: ModelQueue) -> bool:
         workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
-        remote_only = any(waiter.remote_only for waiter in queue)
-        return not remote_only and (not workers or key[0] not in self.full)
+        return not queue.remote_only and (not workers or key[0] not in self.full)
 
     def _take(
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
     ) -> list[Action]:
-        insist = any(waiter.insist for waiter in queue.others)
-        if not insist and (error := self._open_circuit(step, key, now)):
+        if not queue.insists and (error := self._open_circuit(step, key, queue, now)):
             return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
-                return [StartWorker(key[0], insist)]
+                return [StartWorker(key[0], queue.insists)]
             case Step.LOAD, Worker():
                 return [self.load(worker, key[1], now)]
             case Step.STOP, Worker():
@@ -271,17 +271,25 @@ class RequestQueue:
             case Step.DRAIN, Worker():
                 self._fleet.drain(worker, key)
             case Step.FAIL, _:
-                return list(self.reject(LoadFailed(self._cramped.pop(key)[0]), *key, now=now))
+                why, _ = self._cramped.pop(key)
+                self.circuits.failed(key, why, now, RETRY, blocks_requests=True)
+                return list(self.reject(LoadFailed(why), *key, now=now))
+            case Step.GONE, _:
+                error = NoWorker(f"no machine that has the model {key[1]} is connected")
+                return list(self.reject(error, *key, now=now))
         return []
 
-    def _open_circuit(self, step: Step, key: Key, now: float) -> Exception | None:
-        """The error of an open circuit, if the step must not be tried now."""
-        if step not in (Step.START, Step.LOAD):
-            return None
-        if step is Step.START and (why := self.circuits.open_for_requests((key[0], ""), now)):
-            return NoWorker(why)
-        why = self.circuits.open_for_requests(key, now)
-        return LoadFailed(why) if why else None
+    def _open_circuit(
+        self, step: Step, key: Key, queue: ModelQueue, now: float
+    ) -> Exception | None:
+        """The error of an open circuit, if the step must not be tried now. Who is patient waits
+        for something better than a try that failed a moment ago."""
+        why = self.circuits.open if queue.patient else self.circuits.open_for_requests
+        if step is Step.START and (error := why((key[0], ""), now)):
+            return NoWorker(error)
+        if step in (Step.START, Step.LOAD) and (error := why(key, now)):
+            return LoadFailed(error)
+        return None
 
     def _reject(self, waiter: Waiter, error: Exception) -> Reject:
         self.leave(waiter)

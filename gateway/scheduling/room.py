@@ -59,6 +59,8 @@ class _Search:
             self._pool = self._replaceable()
 
     def next_step(self) -> tuple[Step, Worker | None]:
+        if self._room.remote_only and not self._ours:
+            return Step.GONE, None
         if any(worker.loading == self._key[1] for worker in self._ours):
             return Step.WAIT, None
         for worker in self._workers:
