@@ -14,9 +14,10 @@ class Crowded(Echo):
     def load(self, model: Model) -> None:
         if model.name != "late":
             return super().load(model)
-        end = time.monotonic() + LOAD_SECONDS
+        seconds = float(model.settings.get("load_seconds", LOAD_SECONDS))
+        end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            model.progress(1 - left / LOAD_SECONDS)
+            model.progress(1 - left / seconds)
             time.sleep(0.05)
         self.model, self.pace = "lorem", 0.0
 
