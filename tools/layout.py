@@ -72,7 +72,7 @@ PURE = (
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
     "scheduling.quarantine", "scheduling.notices", "scheduling.turns", "scheduling.actions",
     "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
-    "scheduling.fair_queue", "scheduling.affinity",
+    "scheduling.fair_queue", "scheduling.affinity", "scheduling.idle_limit", "scheduling.asleep",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",

@@ -41,7 +41,7 @@ async def status(core: Core, counted: Gauges) -> dict[str, Any]:
         },
         "tokens": core.quotas.status(),
         "workers": [_worker(core, worker) for worker in core.link.fleet.all()],
-        "asleep": sorted(dispatcher.asleep),
+        "asleep": sorted(map("/".join, dispatcher.asleep)),
         "programs": await core.provider.programs(),
         "restarts": dict(sorted(metrics.restarts.items())),
         "generations": dict(sorted(metrics.ends.items())),

@@ -49,6 +49,9 @@ class Metrics:
         self.restarts: Counter[str] = Counter()
         self.evicted: Counter[str] = Counter()
         """Sessions for which there was no room, by what they lost."""
+        self.unloaded: Counter[str] = Counter()
+        """Models that workers gave up on purpose, by the reason: `another model`, `memory` or
+        `idle`."""
         self.parked: Counter[str] = Counter()
         """Turns that ended for others, by the reason: `unread` or `turns`."""
         self.parked_now = 0
