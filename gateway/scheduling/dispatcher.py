@@ -270,7 +270,7 @@ class Dispatcher:
 
     async def _stopped(self, worker: Worker, why: str) -> bool:
         stopped = await self._provider.stop_worker(worker)
-        self._metrics.unloaded[why] += bool(stopped and worker.model)
+        self._metrics.models_evicted[why] += bool(stopped and worker.model)
         return stopped
 
     def _now(self) -> float:

@@ -91,7 +91,7 @@ class ModelLoader:
             log.exception("worker %s could not be asked to load %s", worker.name, model)
             self._load_failed(worker, model, LoadFailed(MISTAKE), code)
         else:
-            self._metrics.unloaded["another model"] += bool(worker.previous)
+            self._metrics.models_evicted["another model"] += bool(worker.previous)
             self._queue.circuits.close(key)
             self._queue.changed(worker)
             self._queue.affinity.forget(worker.identity)

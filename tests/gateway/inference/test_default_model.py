@@ -31,7 +31,7 @@ def test_one_that_was_replaced_is_ready_and_one_that_is_missing_is_not() -> None
         here.workers.go.set()
         await other.runs()
         assert ready.unready() == "" and here.dispatcher.asleep == {("b", "m")}
-        assert here.metrics.unloaded["another model"] == 1
+        assert here.metrics.models_evicted["another model"] == 1
         lost(here, worker)
         assert ready.unready() == "", "the other model is missing, not this one"
         await other.let_go()

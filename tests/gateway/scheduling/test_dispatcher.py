@@ -193,6 +193,20 @@ def test_an_empty_worker_loads_once_for_all_who_wait() -> None:
     scene(test)
 
 
+def test_a_load_in_progress_is_listed_until_it_ends() -> None:
+    async def test(here: Scene) -> None:
+        worker = here.join("w")
+        here.workers.go.clear()
+        loads = [asyncio.create_task(here.dispatcher.ensure("b", "m"))]
+        await settled()
+        assert here.dispatcher.loader.progress == {worker: None}
+        here.workers.go.set()
+        await asyncio.gather(*loads)
+        assert here.dispatcher.loader.progress == {}
+
+    scene(test)
+
+
 def test_one_process_is_started_for_all_who_wait() -> None:
     async def test(here: Scene) -> None:
         await asyncio.gather(*(here.dispatcher.ensure("b", "m") for _ in range(5)))
