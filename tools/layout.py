@@ -73,7 +73,7 @@ PURE = (
     "scheduling.quarantine", "scheduling.notices", "scheduling.turns", "scheduling.actions",
     "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
     "scheduling.fair_queue", "scheduling.affinity", "scheduling.room",
-    "scheduling.worker_choice",
+    "scheduling.worker_choice", "scheduling.idle_limit", "scheduling.asleep", "scheduling.census",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",
