@@ -93,8 +93,8 @@ class Dispatcher:
         Raise Busy when too many wait, LoadFailed or NoWorker when a worker cannot be had. The
         request must be sent without waiting for anything else.
         """
-        if waiter.first and self._expected(waiter.binding):
-            waiter.patient_until = self._now() + self._policy.rejoin_limit
+        patient = waiter.first and self._expected(waiter.binding)
+        waiter.patient_until = self._now() + self._policy.rejoin_limit if patient else 0.0
         turn = await self._wait(waiter)
         assert isinstance(turn, Turn)
         try:
@@ -152,10 +152,8 @@ class Dispatcher:
         model = self._fleet.take_orphan(worker.binding)
         if not model and not self.queue.wants(worker.binding):
             model = self._preload(worker.binding)
-        key = worker.binding, model
-        usable = model and worker.has(model) and not self._fleet.expected(*key)
-        if usable and not self.circuits.open(key, self._now()):
-            self._execute(self.queue.load(worker, model, self._now()))
+        for action in self.queue.load_unasked(worker, model, self._now()):
+            self._execute(action)
 
     def released(self, worker: Worker) -> None:
         self._schedule()
@@ -163,7 +161,7 @@ class Dispatcher:
     def lost(self, worker: Worker, how: str) -> None:
         self.queue.full.discard(worker.binding)
         self.queue.changed(worker)
-        self.queue.affinity.forget(worker.identity)
+        self.queue.affinity.forget(worker)
         self.asleep.lost(worker)
         self._spawn(self._examine(worker, how))
 
@@ -190,6 +188,7 @@ class Dispatcher:
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
         self._ready[waiter] = ready
         self.queue.join(waiter)
+        self._notices.waits(waiter)
         self._schedule()
         if overflow := self.queue.overflow(waiter):
             self._execute(overflow)
@@ -238,8 +237,8 @@ class Dispatcher:
                 self.asleep.unloaded(worker)
                 self.loader.load(worker, model)
             case StartWorker(binding, insist):
-                self._notices.tell_model((binding, ""), "starting")
-                self._starter.start(binding, insist=insist)
+                if self._starter.start(binding, insist=insist):
+                    self._notices.tell_model((binding, ""), "starting")
             case StopWorker(worker):
                 self._spawn(self._stop(worker))
             case Park(turn):

@@ -4,18 +4,12 @@ An owner that comes back after its last item was popped or removed joins the rou
 it gains nothing by coming again, and waits at most one turn of each other owner.
 """
 
-import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
-
-Rank = tuple[int, int, str]
-"""Minus the count of an owner's items, minus the number of its newest one, and the owner."""
-SPARE_RANKS = 64
-"""Outdated ranks that are kept beside two for each owner, before all of them go."""
 
 
 class Share(Generic[T]):
@@ -24,30 +18,22 @@ class Share(Generic[T]):
     def __init__(self) -> None:
         self.sessions: OrderedDict[str, OrderedDict[T, None]] = OrderedDict()
         """By session, the one whose turn is next first. None is empty."""
-        self.numbers: OrderedDict[T, int] = OrderedDict()
-        """All items, oldest first, with their numbers in the order of all pushes."""
 
-    def add(self, item: T, session: str, number: int) -> None:
-        self.numbers[item] = number
+    def add(self, item: T, session: str) -> None:
         self.sessions.setdefault(session, OrderedDict())[item] = None
 
     def remove(self, item: T, session: str) -> None:
-        del self.numbers[item]
         items = self.sessions[session]
         del items[item]
         if not items:
             del self.sessions[session]
-
-    @property
-    def newest(self) -> T:
-        return next(reversed(self.numbers))
 
     def __iter__(self) -> Iterator[T]:
         return _in_turns(self.sessions.values())
 
 
 class FairQueue(Generic[T]):
-    """A change costs amortised O(log n). An item is in the queue at most once."""
+    """A change costs amortised O(1). An item is in the queue at most once."""
 
     def __init__(self) -> None:
         # OrderedDict, because the first key of a dict is far away after many deletions.
@@ -57,17 +43,11 @@ class FairQueue(Generic[T]):
         self._places: dict[T, tuple[str, str]] = {}
         """Owner and session of all items."""
         self._counts: Counter[str] = Counter()
-        self._pushed = 0
-        self._ranks: list[Rank] = []
-        """A heap: the present rank of each owner in the round, and outdated ones."""
 
     def push(self, item: T, owner: str, session: str) -> None:
         """Put it behind the others of its session. Raise ValueError if it is there already."""
         self._place(item, owner, session)
-        self._pushed += 1
-        share = self._shares.setdefault(owner, Share())
-        share.add(item, session, self._pushed)
-        self._rank(owner, share)
+        self._shares.setdefault(owner, Share()).add(item, session)
 
     def push_front(self, item: T, owner: str, session: str) -> None:
         """Put it before the whole round, behind others that were put there: it costs its owner
@@ -99,9 +79,7 @@ class FairQueue(Generic[T]):
             return
         share = self._shares[owner]
         share.remove(item, session)
-        if share.numbers:
-            self._rank(owner, share)
-        else:
+        if not share.sessions:
             del self._shares[owner]
 
     def peek(self, count: int) -> list[T]:
@@ -116,18 +94,6 @@ class FairQueue(Generic[T]):
     def counts(self) -> Mapping[str, int]:
         """How many items each owner has that has any."""
         return self._counts
-
-    def newest_of_largest(self) -> T:
-        """The newest item of the owner that has the most in the round; of several such owners,
-        the one whose newest is newest. Items in front do not count and are never returned.
-        Nothing is removed. Raise IndexError if there is nothing behind the front."""
-        while self._ranks:
-            rank = self._ranks[0]
-            share = self._shares.get(rank[2])
-            if share and rank == self._rank_of(rank[2], share):
-                return share.newest
-            heapq.heappop(self._ranks)
-        raise IndexError("nothing waits in the round")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -145,16 +111,6 @@ class FairQueue(Generic[T]):
             raise ValueError("the item is in the queue already")
         self._places[item] = owner, session
         self._counts[owner] += 1
-
-    def _rank(self, owner: str, share: Share[T]) -> None:
-        """The owner's items have changed."""
-        heapq.heappush(self._ranks, self._rank_of(owner, share))
-        if len(self._ranks) > 2 * len(self._shares) + SPARE_RANKS:
-            self._ranks = [self._rank_of(*each) for each in self._shares.items()]
-            heapq.heapify(self._ranks)
-
-    def _rank_of(self, owner: str, share: Share[T]) -> Rank:
-        return -len(share.numbers), -share.numbers[share.newest], owner
 
 
 def _in_turns(members: Iterable[Iterable[T]]) -> Iterator[T]:

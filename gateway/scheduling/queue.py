@@ -7,7 +7,6 @@ Times come in as arguments, in seconds.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
@@ -19,16 +18,19 @@ from gateway.scheduling.actions import (
     StartWorker,
     StopWorker,
 )
-from gateway.scheduling.affinity import Affinity
 from gateway.scheduling.circuit_breaker import CircuitBreaker
 from gateway.scheduling.limits import Limits
 from gateway.scheduling.model_queue import ModelQueue
-from gateway.scheduling.placement import Room, Step, replica_for, room_for
+from gateway.scheduling.placement import Step, is_limited, replica_for
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.preemption import displaced, drained, may_switch
+from gateway.scheduling.room import Room, room_for
 from gateway.scheduling.turns import Turn, Waiter
+from gateway.scheduling.worker_choice import WorkerChoice, least_busy
 from gateway.workers.fleet import Fleet, Key, Worker
 
+RETRY = 2.0
+"""Seconds until a model that did not fit into memory is tried again, the first time."""
 REPLICA_AFTER = 0.2
 """Seconds that generations wait for a slot before one more worker loads the model."""
 
@@ -41,9 +43,7 @@ class RequestQueue:
         self.full: set[str] = set()
         """Bindings whose allowed processes all run: no other can be started."""
         self.limits = Limits(policy)
-        self.affinity = Affinity()
-        self.affinity_hits = 0
-        """Generations that went where the beginning of their prompt is held."""
+        self.affinity = WorkerChoice()
         self.turns: dict[Worker, set[Turn]] = {}
         """The generations that run, by their worker."""
         self._fleet = fleet
@@ -101,24 +101,15 @@ class RequestQueue:
             return self._reject(waiter, Busy())
         if not self.limits.crowded:
             return None
-        victim = self._newest_of_largest()
-        return self._reject(victim if victim.limited else waiter, Busy())
-
-    def _newest_of_largest(self) -> Waiter:
-        """Of the owner who has the most waiting for one model."""
-        found: list[tuple[int, Waiter]] = []
-        for queue in self._queues.values():
-            with suppress(IndexError):
-                newest = queue.generations.newest_of_largest()
-                found.append((queue.generations.count(newest.owner), newest))
-        return max(found, key=lambda each: each[0])[1]
+        return self._reject(self.limits.newest_of_largest(), Busy())
 
     # What happens next.
 
     def schedule(self, now: float) -> list[Action]:
         """One pass over all models for which requests wait."""
         for worker in self._fleet.all():
-            if worker.draining and worker.draining not in self._queues:
+            wanted = worker.draining
+            if wanted and (wanted not in self._queues or self._open_holders(wanted)):
                 self._fleet.stop_draining(worker)
         actions: list[Action] = []
         for key, queue in list(self._queues.items()):
@@ -155,6 +146,14 @@ class RequestQueue:
             if not turns:
                 del self.turns[turn.worker]
 
+    def load_unasked(self, worker: Worker, model: str, now: float) -> list[LoadModel]:
+        """Load a model that nobody waits for, if a new worker has nothing better to do."""
+        key = worker.binding, model
+        if not (model and worker.has(model)) or self._fleet.expected(*key):
+            return []
+        limited = not worker.remote and is_limited(self._fleet, worker.binding, self._policy)
+        return [] if limited or self.circuits.open(key, now) else [self.load(worker, model, now)]
+
     def load(self, worker: Worker, model: str, now: float) -> LoadModel:
         self._fleet.start_loading(worker, model, now)
         return LoadModel(worker, model)
@@ -184,12 +183,15 @@ class RequestQueue:
     def changed(self, worker: Worker) -> None:
         """It is gone, or has loaded another model: memory may be free."""
         self._cramped.clear()
+        if worker.key in self._queues and self._fleet.find(worker.identity) is worker:
+            self._queues[worker.key] = self._queues.pop(worker.key)  # it has had its turn
         self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
         self._unstoppable.discard(worker)
 
     def not_stopped(self, worker: Worker) -> None:
         """It could not be stopped: it serves again, and no other model counts on it."""
         self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
+        self._fleet.stop_draining(worker)
         self._unstoppable.add(worker)
 
     # One model.
@@ -215,19 +217,20 @@ class RequestQueue:
                 worker, self.turns.get(worker, set()), now, self._policy
             ),
             now=now,
+            remote_only=queue.remote_only,
         )
         return room_for(self._fleet, key, self._policy, room)
 
     def _serve(self, queue: ModelQueue, holders: list[Worker], now: float) -> Iterator[Action]:
         for waiter in list(queue.others):
             queue.remove(waiter)
-            worker = min(holders, key=lambda w: w.occupied / w.slots)
+            worker = least_busy(holders)
             self._fleet.reserve(worker, slot=False)
             yield Serve(waiter, worker)
         while queue.generations and (free := [w for w in holders if w.has_room]):
-            waiter = queue.generations.pop()
+            waiter = queue.pop()
             self.limits.remove(waiter)
-            worker = self._choose(waiter, free) if len(holders) > 1 else free[0]
+            worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
             turn = Turn(waiter, worker, now)
             self.turns.setdefault(worker, set()).add(turn)
@@ -236,16 +239,6 @@ class RequestQueue:
             queue.full_since = None
         elif queue.full_since is None:
             queue.full_since = now
-
-    def _choose(self, waiter: Waiter, free: list[Worker]) -> Worker:
-        """The worker that holds the longest beginning of the prompt, else the least busy one."""
-        prefixes = waiter.prefixes()
-        best = self.affinity.best(prefixes, {worker.identity for worker in free})
-        held = [worker for worker in free if worker.identity == best]
-        self.affinity_hits += bool(held)
-        worker = held[0] if held else min(free, key=lambda w: w.occupied / w.slots)
-        self.affinity.record(prefixes, worker.identity)
-        return worker
 
     def _replica(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
         waits = queue.full_since is not None and now - queue.full_since >= REPLICA_AFTER
@@ -258,39 +251,45 @@ class RequestQueue:
 
     def _startable(self, key: Key, queue: ModelQueue) -> bool:
         workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
-        remote_only = any(waiter.remote_only for waiter in queue)
-        return not remote_only and (not workers or key[0] not in self.full)
+        return not queue.remote_only and (not workers or key[0] not in self.full)
 
     def _take(
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
     ) -> list[Action]:
-        insist = any(waiter.insist for waiter in queue.others)
-        if not insist and (error := self._open_circuit(step, key, now)):
+        if not queue.insists and (error := self._open_circuit(step, key, queue, now)):
             return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
-                return [StartWorker(key[0], insist)]
+                return [StartWorker(key[0], queue.insists)]
             case Step.LOAD, Worker():
-                self._queues[key] = self._queues.pop(key)
                 return [self.load(worker, key[1], now)]
             case Step.STOP, Worker():
+                self._fleet.drain(worker, key)
                 self._fleet.retire(worker, now)
                 self._leaving[key] = worker
                 return [StopWorker(worker, key)]
             case Step.DRAIN, Worker():
                 self._fleet.drain(worker, key)
             case Step.FAIL, _:
-                return list(self.reject(LoadFailed(self._cramped.pop(key)[0]), *key, now=now))
+                why, _ = self._cramped.pop(key)
+                self.circuits.failed(key, why, now, RETRY, blocks_requests=True)
+                return list(self.reject(LoadFailed(why), *key, now=now))
+            case Step.GONE, _:
+                error = NoWorker(f"no machine that has the model {key[1]} is connected")
+                return list(self.reject(error, *key, now=now))
         return []
 
-    def _open_circuit(self, step: Step, key: Key, now: float) -> Exception | None:
-        """The error of an open circuit, if the step must not be tried now."""
-        if step not in (Step.START, Step.LOAD):
-            return None
-        if step is Step.START and (why := self.circuits.open_for_requests((key[0], ""), now)):
-            return NoWorker(why)
-        why = self.circuits.open_for_requests(key, now)
-        return LoadFailed(why) if why else None
+    def _open_circuit(
+        self, step: Step, key: Key, queue: ModelQueue, now: float
+    ) -> Exception | None:
+        """The error of an open circuit, if the step must not be tried now. Who is patient waits
+        for something better than a try that failed a moment ago."""
+        why = self.circuits.open if queue.patient else self.circuits.open_for_requests
+        if step is Step.START and (error := why((key[0], ""), now)):
+            return NoWorker(error)
+        if step in (Step.START, Step.LOAD) and (error := why(key, now)):
+            return LoadFailed(error)
+        return None
 
     def _reject(self, waiter: Waiter, error: Exception) -> Reject:
         self.leave(waiter)

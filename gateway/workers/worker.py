@@ -1,4 +1,4 @@
-"""A worker that has joined: what it holds and runs. `gateway.workers.fleet` alone changes it."""
+"""A worker that has joined: what it holds and runs. `workers.fleet` alone changes it."""
 
 from dataclasses import dataclass, field
 

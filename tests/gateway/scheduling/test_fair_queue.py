@@ -69,15 +69,6 @@ def test_what_is_pushed_to_the_front_comes_first_and_costs_its_owner_no_turn() -
     assert queue.count("a") == 0
 
 
-def test_the_newest_of_the_largest_owner_is_named_and_not_removed() -> None:
-    queue = queue_of("ax1", "bx1", "ax2", "bx2")
-    queue.push_front("ax0", "a", "x")
-    assert queue.newest_of_largest() == "bx2"
-    queue.remove("bx1")
-    assert queue.newest_of_largest() == "ax2"
-    assert len(queue) == 4
-
-
 def test_an_item_cannot_be_pushed_twice_and_a_stranger_is_removed_silently() -> None:
     queue = queue_of("ax")
     with pytest.raises(ValueError):
@@ -91,8 +82,6 @@ def test_an_item_cannot_be_pushed_twice_and_a_stranger_is_removed_silently() -> 
 def test_an_empty_queue_has_nothing_to_give() -> None:
     queue = FairQueue[str]()
     queue.push_front("ax", "a", "x")
-    with pytest.raises(IndexError):
-        queue.newest_of_largest()
     queue.pop()
     with pytest.raises(IndexError):
         queue.pop()
@@ -169,12 +158,6 @@ class Model(RuleBasedStateMachine):
             sessions[:] = [each for each in sessions if each[1]]
         self.round = [each for each in self.round if each[1]]
 
-    @precondition(lambda self: self.round)
-    @rule()
-    def newest_of_largest(self) -> None:
-        largest = max(self.round, key=lambda each: (len(self.of(each[0])), max(self.of(each[0]))))
-        assert self.queue.newest_of_largest() == max(self.of(largest[0]))
-
     @invariant()
     def agrees(self) -> None:
         order = self.order()
@@ -203,7 +186,7 @@ def turn_over(waiters: int, owners: int) -> float:
         queue.push(item, f"owner {item % owners}", f"session {item % 7}")
         queue.remove(item)
         queue.push(item, f"owner {item * 31 % owners}", "")
-        queue.remove(queue.newest_of_largest())
+        queue.remove(next(iter(queue)))
         queue.push_front(-item, f"owner {item % owners}", "")
         queue.pop()
         queue.push(-item, f"owner {item % owners}", "")

@@ -1,0 +1,147 @@
+"""What is always so, and how long one waits at most."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from gateway.errors import Busy
+from gateway.scheduling.actions import Reject
+from gateway.scheduling.turns import COST_FACTOR, Waiter
+from tests.support.sharing.clients import Connection, Generation
+from tests.support.sharing.server import TICK, Server
+from tests.support.sharing.world import World
+
+
+def bound(world: World, *, connections: int, longest: float, disturbances: int = 0) -> float:
+    """Seconds that a request waits at most for a slot in a worker that holds its model.
+
+    Before a request come at most all requests of other connections, each once, because turns go
+    round: so many `rounds` of turns, with `slots` turns in each. A model keeps its worker for
+    `turn` seconds at least; then its turns end, each of which has begun at most so long ago, or
+    cannot be parked and is over after the `longest` request. Then the next model is loaded, for
+    which at worst every model in memory had to make room. At worst all models take turns in
+    each round. Each death, failed load or failed start costs one more change of the model.
+    """
+    policy = world.policy
+    cost = COST_FACTOR * max(world.load + 2 * world.latency, world.prompt + 3 * world.latency)
+    turn = max(policy.slice, cost) if policy.slice else longest
+    give_way = 2 * turn + longest + world.latency + 2 * TICK
+    change = give_way + world.stop + world.start + world.load + 6 * world.latency
+    rounds = math.ceil(connections / world.slots)
+    return (rounds * len(world.models) + disturbances) * change
+
+
+def jain(shares: Iterable[float]) -> float:
+    """Jain's fairness index: 1 if all have the same, 1/n if one has all."""
+    values = list(shares)
+    return sum(values) ** 2 / (len(values) * sum(value**2 for value in values))
+
+
+class Checks:
+    """Asserts after every pass of the scheduler what is always so."""
+
+    def __init__(self, server: Server, connections: list[Connection]) -> None:
+        self._server = server
+        self._connections = connections
+        self.passes = 0
+        server.after_schedule = self._passed
+        server.on_overflow = self._overflow
+
+    def _passed(self) -> None:
+        self.passes += 1
+        self._work_is_conserved()
+        if self.passes % 4 == 0:
+            self._no_slot_is_lost()
+            if not self._server.joining:
+                self._limits_hold()
+
+    def _work_is_conserved(self) -> None:
+        server = self._server
+        for key, queue in server.queue.queues():
+            if key[1] and len(queue):
+                for worker in server.fleet.holders(*key):
+                    assert worker.draining or not queue.others
+                    assert not (queue.generations and worker.has_room), (key, worker)
+
+    def _no_slot_is_lost(self) -> None:
+        server = self._server
+        reserved = Counter(each.worker for each in server.promised.values() if each.turn)
+        promised = Counter(each.worker for each in server.promised.values() if not each.turn)
+        for worker in server.fleet.all():
+            runs = server.runs.get(worker, {})
+            load = {server.loads[worker]} if worker in server.loads else set()
+            generations = {id for id, run in runs.items() if isinstance(run, Generation)}
+            assert worker.requests == set(runs) | load
+            assert worker.generations == generations
+            assert (worker.reserved, worker.promised) == (reserved[worker], promised[worker])
+            assert worker.occupied <= worker.slots
+            assert not (worker.loading and (runs or worker.occupied or worker.promised))
+        turns = {turn for turns in server.queue.turns.values() for turn in turns}
+        running = {r.turn for c in self._connections for r in c.requests[-1:] if r.turn}
+        assert turns == running | {each.turn for each in server.promised.values() if each.turn}
+        for turn in turns:
+            assert not turn.parking or (turn.waiter.parkable and turn.worker.resumable)
+
+    def _limits_hold(self) -> None:
+        server, policy = self._server, self._server.world.policy
+        limited = [
+            waiter
+            for _, queue in server.queue.queues()
+            for waiter in queue.generations
+            if waiter.limited
+        ]
+        assert server.queue.limits.total == len(limited) <= policy.max_waiting
+        counts = Counter((waiter.owner, waiter.key) for waiter in limited)
+        assert all(count <= policy.max_queue for count in counts.values())
+        held = {
+            (worker.binding, worker.loading or worker.model)
+            for worker in server.fleet.all()
+            if not (worker.remote or worker.retiring or policy.processes(worker.binding))
+        }
+        models = sum(bool(model) for _, model in held)
+        assert models <= policy.max_models or server.world.refused_stops
+
+    def _overflow(self, newest: Waiter, reject: Reject) -> None:
+        """Called before it is executed."""
+        assert isinstance(reject.error, Busy) and reject.waiter.limited
+        if reject.waiter is newest:
+            return
+        counts: Counter[str] = Counter()
+        for _, queue in self._server.queue.queues():
+            for owner in {waiter.owner for waiter in queue.generations}:
+                mine = sum(each.limited and each.owner == owner for each in queue.generations)
+                counts[owner] = max(counts[owner], mine)
+        counts[reject.waiter.owner] += 1  # it has left already
+        assert counts[reject.waiter.owner] >= max(counts.values()) - 1
+
+    @property
+    def steps(self) -> int:
+        return self._server.clock.events
+
+    def nobody_starved(self) -> float:
+        """Return the longest wait, as a share of the bound."""
+        connections = len(self._connections)
+        longest = self._server.world.unary + max(
+            (request.most_seconds for each in self._connections for request in each.requests),
+            default=0.0,
+        )
+        worst = 0.0
+        for waiter, seconds, disturbances in self._server.waited:
+            limit = bound(
+                self._server.world, connections=connections, longest=longest,
+                disturbances=disturbances,
+            )  # fmt: skip
+            assert seconds <= limit, (waiter, seconds, limit)
+            worst = max(worst, seconds / limit)
+        return worst
+
+    def all_has_ended(self) -> None:
+        server = self._server
+        for connection in self._connections:
+            for request in connection.requests:
+                assert request.outcome, request
+        assert not (server.ready or server.promised or server.queue.turns)
+        assert not list(server.queue.queues()) and not server.queue.limits.total
+        for worker in server.fleet.all():
+            assert worker.idle and not worker.draining, worker
+        self._no_slot_is_lost()
