@@ -236,8 +236,8 @@ class Dispatcher:
             case LoadModel(worker, model):
                 self.asleep.unloaded(worker)
                 self.loader.load(worker, model)
-            case StartWorker(binding, insist):
-                if self._starter.start(binding, insist=insist):
+            case StartWorker(binding, insist, patient):
+                if self._starter.start(binding, insist=insist, patient=patient):
                     self._notices.tell_model((binding, ""), "starting")
             case StopWorker(worker):
                 self._spawn(self._stop(worker))

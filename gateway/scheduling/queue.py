@@ -260,7 +260,7 @@ class RequestQueue:
             return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
-                return [StartWorker(key[0], queue.insists)]
+                return [StartWorker(key[0], queue.insists, queue.patient)]
             case Step.LOAD, Worker():
                 return [self.load(worker, key[1], now)]
             case Step.STOP, Worker():

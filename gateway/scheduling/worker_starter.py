@@ -52,11 +52,12 @@ class WorkerStarter:
         if arrival := self._arrivals.get(binding):
             arrival.set()
 
-    def start(self, binding: str, *, insist: bool) -> bool:
+    def start(self, binding: str, *, insist: bool, patient: bool = False) -> bool:
         """Start one, unless that is under way. With `insist`, also if the last ones died. Return
         whether this is a new start."""
         now = asyncio.get_running_loop().time()
-        if binding in self._starting or now < self._not_before.get(binding, 0.0):
+        early = patient and now < self._not_before.get(binding, 0.0)
+        if binding in self._starting or early:
             return False
         self._arrivals[binding] = asyncio.Event()
         self._starting[binding] = asyncio.create_task(self._start_now(binding, insist))
