@@ -52,7 +52,7 @@ class DefaultModel:
             return "the server is stopping"
         fleet, dispatcher = self._link.fleet, self._dispatcher
         holders = fleet.holders(binding, model)
-        if (binding, model) in dispatcher.asleep or not all(map(self._link.silent, holders)):
+        if self._asleep(binding, model) or not all(map(self._link.silent, holders)):
             return ""
         if holders:
             return f"the worker that holds {model} does not answer"
@@ -68,5 +68,9 @@ class DefaultModel:
         model."""
         workers = self._link.fleet.of(binding)
         occupied = any(worker.model or worker.loading for worker in workers)
-        asleep = (binding, model) in self._dispatcher.asleep
-        return bool(binding and model) and not (occupied or asleep)
+        return bool(binding and model) and not (occupied or self._asleep(binding, model))
+
+    def _asleep(self, binding: str, model: str) -> bool:
+        """It was unloaded on purpose, and nothing is known that would keep it from being loaded."""
+        key = binding, model
+        return key in self._dispatcher.asleep and not self._dispatcher.circuits.error(key)

@@ -45,6 +45,9 @@ def test_one_that_does_not_load_any_more_is_not_ready() -> None:
         here.fleet.retire(worker, 0)
         lost(here, worker)
         assert default(here).unready() == ""
+        here.dispatcher.circuits.failed(("b", "m"), "too large", 0, 2, blocks_requests=True)
+        assert default(here).unready() == "too large"
+        here.dispatcher.circuits.close(("b", "m"))
         here.workers.broken["m"] = "the file is damaged"
         held = here.hold("m")
         await settled()
