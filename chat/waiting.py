@@ -54,7 +54,7 @@ class Waiting:
         if not self._turn:
             return reason
         if not reason:
-            return f"waiting for {self._why or 'its turn'}: {self._turn}"
+            return f"{self._turn}: {self._why}" if self._why else self._turn
         return reason if self._turn.startswith("next") else f"{reason}, {self._turn}"
 
     def _queued(self, data: dict[str, Any]) -> None:

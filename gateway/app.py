@@ -20,6 +20,7 @@ from gateway.personalities.mounted import Mounted
 from gateway.personalities.zoo import Zoo
 from gateway.provisioning.supervisor import Supervisor
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.idle_limit import idle_limit
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Quarantine
 from gateway.scheduling.quotas import Quotas
@@ -81,12 +82,15 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         loads = LoadMessages(catalog, settings, fleet)
         policy = _policy(settings)
         dispatcher = Dispatcher(
-            fleet, link, provider, loads, quarantine, policy, preload=state.model_to_preload
-        )
+            fleet, link, provider, loads, quarantine, policy, metrics,
+            preload=state.model_to_preload,
+        )  # fmt: skip
         health = HealthMonitor(
-            link, provider.stop_worker,
+            link, dispatcher.stop_idle,
             stall_limit=settings.stall_limit, load_limit=settings.load_limit,
-            keep_alive=lambda worker: settings.keep_alive_of(worker.binding, worker.model),
+            keep_alive=lambda worker: idle_limit(
+                fleet, worker, policy, settings.keep_alive_of(worker.binding, worker.model)
+            ),
         )  # fmt: skip
         key_watch = KeyWatch(link, keys.has_entry)
         # What clients use.
@@ -103,6 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             default=DefaultModel(lambda: state.default, dispatcher, link),
             link=link, dispatcher=dispatcher, quarantine=quarantine, provider=provider,
         )  # fmt: skip
+        await selections.choose_default(settings)
         frontends = [SocketIo(core, flusher, access)]
         async with (
             link.serving(dispatcher),
@@ -110,12 +115,11 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             _closing(sessions),
             flusher,
             http_server(core, access, tls, frontends),
-        ):
-            await selections.choose_default(settings)
-            async with _background(
+            _background(
                 core.default.keep_loaded(), health.run(), key_watch.run(), metrics.watch_loop()
-            ):
-                yield core
+            ),
+        ):
+            yield core
 
 
 def _policy(settings: Settings) -> Policy:

@@ -68,12 +68,13 @@ LIBRARIES = {
 """Each library, and the packages or modules of `gateway/` that may use it."""
 
 PURE = (
-    "workers.fleet", "workers.handshake", "workers.untrusted_values",
+    "workers.fleet", "workers.worker", "workers.handshake", "workers.untrusted_values",
     "scheduling.placement", "scheduling.policy", "scheduling.queue", "scheduling.circuit_breaker",
     "scheduling.quarantine", "scheduling.notices", "scheduling.turns", "scheduling.actions",
     "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
     "scheduling.fair_queue", "scheduling.affinity", "scheduling.room",
-    "scheduling.worker_choice", "scheduling.shortage",
+    "scheduling.worker_choice", "scheduling.idle_limit", "scheduling.asleep", "scheduling.census",
+    "scheduling.shortage",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",

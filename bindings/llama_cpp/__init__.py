@@ -109,14 +109,15 @@ class LlamaCpp(Binding):
             stretched=settings.stretched,
             kept_memory=settings.kept_memory,
         )
+        whole = memory_plan.whole()
         if not self._model or available is None:
-            return plan, memory_plan.check(plan, available)
+            return plan, memory_plan.check(plan, available, whole=whole)
         freed, mapped = self._model.plan.total, self._model.mapped
         if self._model.path == model.path:  # both have the same pages
             freed -= mapped
         else:
             available -= mapped
-        return plan, memory_plan.check(plan, available, freed=freed)
+        return plan, memory_plan.check(plan, available, freed=freed, whole=whole)
 
     def generate(self, request: Request) -> Iterator[Piece]:
         engine = self._loaded()

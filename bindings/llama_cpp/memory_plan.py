@@ -120,13 +120,20 @@ def token_bytes(header: Header, type_k: str, type_v: str) -> float:
     return layers * kv_heads * (key * BLOCK_BYTES[type_k] + value * BLOCK_BYTES[type_v])
 
 
-def check(plan: MemoryPlan, available: int | None, *, freed: int = 0) -> bool:
-    """True if it fits beside the loaded model, False if instead of it, else OutOfMemory."""
+def check(
+    plan: MemoryPlan, available: int | None, *, freed: int = 0, whole: int | None = None
+) -> bool:
+    """True if it fits beside the loaded model, False if instead of it.
+
+    Otherwise raise OutOfMemory; or BindingError if it takes more than the `whole` memory, so
+    that no other model is unloaded in vain.
+    """
     if available is None or plan.total <= available:
         return True
     if plan.total <= available + freed:
         return False
-    raise OutOfMemory(
+    error = BindingError if whole is not None and plan.total > whole else OutOfMemory
+    raise error(
         f"the model needs about {_size(plan.total)} ({_size(plan.weights)} of weights, "
         f"{_size(plan.kv_cache)} for {plan.cells} tokens) and {_size(available + freed)} are "
         "available; a smaller n_ctx or parallel takes less"
@@ -162,6 +169,19 @@ def available(
     """
     found = [_meminfo(meminfo, mapped), _cgroup(cgroup, mapped)]
     return min((room for room in found if room is not None), default=None)
+
+
+def whole(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Bytes of memory that the machine, or the control group, has in all."""
+    limits = [_number(_read(meminfo), "MemTotal: *") * 1024]
+    limits += [
+        int(text)
+        for name in ("memory.max", "memory/memory.limit_in_bytes")
+        if (text := _read(cgroup / name).strip()).isdigit()
+    ]
+    return min((limit for limit in limits if 0 < limit < 2**60), default=None)
 
 
 def _meminfo(path: Path, mapped: int) -> int | None:

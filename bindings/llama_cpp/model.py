@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from worker.binding import BindingError, Progress
+from worker.binding import BindingError, OutOfMemory, Progress
 
 from . import library_log
 from .gguf_header import Header
@@ -71,7 +71,7 @@ class LlamaModel:
         self.model = api.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.model:
             why = library_log.first_error("no reason given")
-            raise BindingError(f"{path.name} cannot be loaded: {why}")
+            raise _error(f"{path.name} cannot be loaded: {why}")
         self.mapped = _mapped(settings, plan.weights)
         """Bytes of the file that are used where they are mapped."""
         try:
@@ -101,7 +101,7 @@ class LlamaModel:
         context = api.llama_init_from_model(self.model, parameters)
         if not context:
             why = library_log.first_error("perhaps too little memory")
-            raise BindingError(f"no context can be made for {name}: {why}")
+            raise _error(f"no context can be made for {name}: {why}")
         return context
 
     def _apply_adapters(self) -> None:
@@ -220,3 +220,8 @@ def _context_params(settings: Settings, plan: MemoryPlan) -> Any:
     parameters.rope_freq_scale = settings.rope_freq_scale
     parameters.no_perf = True
     return parameters
+
+
+def _error(text: str) -> BindingError:
+    """A failed allocation says so, on all of ggml's devices: with less loaded it may succeed."""
+    return OutOfMemory(text) if "out of memory" in text.lower() else BindingError(text)

@@ -6,10 +6,11 @@ the health monitor ends it.
 
 import os
 import time
+from dataclasses import asdict
 from typing import Any
 
 from gateway.core import Core
-from gateway.observability.prometheus import Gauges
+from gateway.scheduling.census import Census
 from gateway.workers.fleet import Worker
 
 STALL_FRACTION = 0.25
@@ -18,8 +19,9 @@ STALL_SECONDS = 15.0
 """The same in seconds, when there is no stall limit."""
 
 
-async def status(core: Core, counted: Gauges) -> dict[str, Any]:
-    """The object. It has no texts of users and no tokens; of paths, those that a card names."""
+async def status(core: Core, counted: Census) -> dict[str, Any]:
+    """The object. It has no texts, addresses or tokens of users; of paths, those that a card
+    names."""
     now = time.monotonic()
     binding, model = core.default.selected()
     stopping = core.sessions.draining
@@ -32,23 +34,51 @@ async def status(core: Core, counted: Gauges) -> dict[str, Any]:
         "pid": os.getpid(),
         "uptime": round(now - core.began, 1),
         "stopping": stopping,
-        "clients": counted.sessions,
+        "clients": len(core.sessions.connected),
         "away": len(core.sessions.resumption.away),
         "queue": {
             "running": counted.running,
-            "waiting": counted.waiting,
-            "most_waiting": core.settings.max_queue,
+            "waiting": dispatcher.waiting,
+            "parked": metrics.parked_now.total(),
+            "max_waiting": core.settings.max_waiting,
+            "max_queue": core.settings.max_queue,
         },
+        "slots": {
+            "total": sum(share.slots for share in counted.models.values()),
+            "used": sum(share.used for share in counted.models.values()),
+        },
+        "models": [
+            {"binding": binding, "model": model, **asdict(share)}
+            for (binding, model), share in sorted(counted.models.items())
+        ],
+        "loads": _loads(core, now),
+        "holders": {name: asdict(share) for name, share in sorted(counted.holders.items())},
+        "addresses": {"count": counted.addresses, **asdict(counted.nameless)},
         "tokens": core.quotas.status(),
         "workers": [_worker(core, worker) for worker in core.link.fleet.all()],
-        "asleep": sorted(dispatcher.asleep),
+        "asleep": sorted(map("/".join, dispatcher.asleep)),
         "programs": await core.provider.programs(),
+        "evictions": dict(sorted(metrics.models_evicted.items())),
+        "affinity_hits": dispatcher.queue.affinity.hits,
         "restarts": dict(sorted(metrics.restarts.items())),
         "generations": dict(sorted(metrics.ends.items())),
         "continued": metrics.continued,
         "circuits": dispatcher.circuits.status(now),
         "poison": core.quarantine.status(now),
     }
+
+
+def _loads(core: Core, now: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "binding": worker.binding,
+            "model": worker.loading,
+            "worker": worker.name,
+            "progress": progress,
+            "seconds": round(now - worker.loading_since, 1),
+        }
+        for worker, progress in core.dispatcher.loader.progress.items()
+    ]
 
 
 def _worker(core: Core, worker: Worker) -> dict[str, Any]:
@@ -67,6 +97,7 @@ def _worker(core: Core, worker: Worker) -> dict[str, Any]:
         "host": worker.host,
         "model": worker.model,
         "loading": worker.loading or (worker.draining or ("", ""))[1],
+        "surplus": bool(worker.model) and core.link.fleet.surplus(worker),
         "slots": worker.slots,
         "running": len(worker.requests) - bool(worker.loading),
         "context": worker.context_size,

@@ -52,7 +52,7 @@ class DefaultModel:
             return "the server is stopping"
         fleet, dispatcher = self._link.fleet, self._dispatcher
         holders = fleet.holders(binding, model)
-        if binding in dispatcher.asleep or not all(map(self._link.silent, holders)):
+        if self._asleep(binding, model) or not all(map(self._link.silent, holders)):
             return ""
         if holders:
             return f"the worker that holds {model} does not answer"
@@ -64,7 +64,13 @@ class DefaultModel:
         return f"no worker of the binding {binding} holds {model}"
 
     def _missing(self, binding: str, model: str) -> bool:
-        """No worker holds it, and loading it would unload no other model."""
+        """No worker holds it, it was not unloaded on purpose, and loading it would unload no other
+        model."""
         workers = self._link.fleet.of(binding)
-        occupied = binding in self._dispatcher.asleep or any(w.model or w.loading for w in workers)
-        return bool(binding and model) and not occupied
+        occupied = any(worker.model or worker.loading for worker in workers)
+        return bool(binding and model) and not (occupied or self._asleep(binding, model))
+
+    def _asleep(self, binding: str, model: str) -> bool:
+        """It was unloaded on purpose, and nothing is known that would keep it from being loaded."""
+        key = binding, model
+        return key in self._dispatcher.asleep and not self._dispatcher.circuits.error(key)

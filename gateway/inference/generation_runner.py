@@ -25,7 +25,7 @@ from protocol.messages import FinishReason
 log = logging.getLogger(__name__)
 
 UNREAD = "its text is not read"
-TURNS = "others had their turn"
+TURNS = "others have their turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,8 @@ class Generations:
         """Return when it may wait for its next turn."""
         why = "unread" if stalled else "turns"
         self._metrics.parked[why] += 1
-        self._metrics.parked_now += 1
+        parked = self._metrics.parked_now
+        parked[turn.owner] += 1
         log.debug(
             "generation %s is parked at token %d", generation.state.id, generation.state.count
         )
@@ -185,7 +186,9 @@ class Generations:
             if stalled:
                 await generation.until_read()
         finally:
-            self._metrics.parked_now -= 1
+            parked[turn.owner] -= 1
+            if not parked[turn.owner]:
+                del parked[turn.owner]
 
     def _end(self, answer: Answer, turn: Turn) -> messages.Failed | messages.Finished | Parked:
         worker = turn.worker

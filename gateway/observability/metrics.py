@@ -49,10 +49,13 @@ class Metrics:
         self.restarts: Counter[str] = Counter()
         self.evicted: Counter[str] = Counter()
         """Sessions for which there was no room, by what they lost."""
+        self.models_evicted: Counter[str] = Counter()
+        """Models that workers gave up on purpose, by the reason: `another model`, `memory` or
+        `idle`."""
         self.parked: Counter[str] = Counter()
         """Turns that ended for others, by the reason: `unread` or `turns`."""
-        self.parked_now = 0
-        """Generations that wait for their client to read, in no worker."""
+        self.parked_now: Counter[str] = Counter()
+        """Generations that wait for their client to read, in no worker, by whose they are."""
         self.chunks = 0
         self.merged = 0
         self.dropped = 0

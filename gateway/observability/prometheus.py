@@ -1,7 +1,7 @@
 """The Prometheus exporter: counters and gauges as GET /metrics shows them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,6 +18,9 @@ from gateway.observability.metrics import Metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+Labels = tuple[str, ...]
+"""The values of the labels, in their order."""
+
 
 @dataclass(slots=True)
 class Gauges:
@@ -30,6 +33,28 @@ class Gauges:
     away_bytes: int = 0
     workers: Counter[str] = field(default_factory=Counter)
     """Up, by binding."""
+    parked: int = 0
+    owners: int = 0
+    affinity_hits: int = 0
+    by_model: Mapping[str, Counter[Labels]] = field(default_factory=dict)
+    """For each name in BY_MODEL the values of the models."""
+    by_holder: Mapping[str, Counter[Labels]] = field(default_factory=dict)
+    """For each name in BY_HOLDER the values of the tokens' holders."""
+
+
+BY_MODEL = {
+    "slots": "generations that the workers of a model can run at the same time",
+    "slots_used": "of these, those in use",
+    "model_waiting": "generations that wait for a slot",
+    "replicas": "workers that hold the model",
+    "replicas_surplus": "of these, those that can be spared",
+    "models_loading": "workers that load the model",
+}
+BY_HOLDER = {
+    "holder_running": "generations that a worker has, by the holder of the token",
+    "holder_waiting": "generations that wait for a slot, by the holder of the token",
+    "holder_parked": "generations that wait for their client to read, by the holder of the token",
+}
 
 
 class Exporter(Collector):
@@ -51,6 +76,12 @@ class Exporter(Collector):
         yield _gauge("requests_waiting", "generations that wait for a worker", now.waiting)
         yield _gauge("sessions_away", "sessions that are kept without a client", now.away)
         yield _gauge("away_bytes", "of what is kept for these", now.away_bytes)
+        yield _gauge("requests_parked", "generations whose clients do not read", now.parked)
+        yield _gauge("owners", "holders of tokens, or addresses, that have generations", now.owners)
+        for name, meaning in BY_MODEL.items():
+            yield _by(name, meaning, ["binding", "model"], now.by_model.get(name, Counter()))
+        for name, meaning in BY_HOLDER.items():
+            yield _by(name, meaning, ["holder"], now.by_holder.get(name, Counter()))
         evicted = "sessions that lost what was kept, for want of room, by what it was"
         yield _labelled(
             CounterMetricFamily("lollms_sessions_evicted", evicted, labels=["reason"]),
@@ -63,6 +94,11 @@ class Exporter(Collector):
         yield _labelled(
             CounterMetricFamily("lollms_requests", "generations, by their end", labels=["end"]),
             counted.ends,
+        )
+        unloaded = "models that were unloaded on purpose, by the reason"
+        yield _labelled(
+            CounterMetricFamily("lollms_models_evicted", unloaded, labels=["reason"]),
+            counted.models_evicted,
         )
         parked = "turns that a generation ended for others, by the reason; it continued later"
         yield _labelled(
@@ -86,6 +122,7 @@ class Exporter(Collector):
                 f"lollms_{name}_seconds", meaning, buckets=seconds.buckets(), sum_value=seconds.sum
             )
         for name, meaning, count in (
+            ("affinity_hits", "that went where their beginning is held", now.affinity_hits),
             ("chunks_sent", "text_chunk events written", counted.chunks),
             ("chunks_merged", "chunks that left as part of another", counted.merged),
             ("generations_continued", "that went on after their worker died", counted.continued),
@@ -101,6 +138,13 @@ class Exporter(Collector):
 
 def _gauge(name: str, meaning: str, value: int) -> Metric:
     return GaugeMetricFamily(f"lollms_{name}", meaning, value=value)
+
+
+def _by(name: str, meaning: str, labels: Sequence[str], values: Mapping[Labels, int]) -> Metric:
+    family = GaugeMetricFamily(f"lollms_{name}", meaning, labels=labels)
+    for each, value in sorted(values.items()):
+        family.add_metric(each, value)
+    return family
 
 
 def _labelled(

@@ -38,6 +38,8 @@ class StartWorker:
 
     binding: str
     insist: bool
+    patient: bool = False
+    """Nobody minds if it is tried a little later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,12 +75,16 @@ class CircuitBreaker:
         circuit = self._circuits.get(key)
         return self.open(key, now) if circuit and circuit.blocks_requests else ""
 
-    def refusal(self, key: Key, now: float, *, start: bool) -> RequestError | None:
-        """The error for requests that would need a load, or with `start` a new process."""
-        if start and (why := self.open_for_requests((key[0], ""), now)):
-            return NoWorker(why)
-        why = self.open_for_requests(key, now)
-        return LoadFailed(why) if why else None
+    def refusal(
+        self, key: Key, now: float, *, start: bool, patient: bool = False
+    ) -> RequestError | None:
+        """The error for requests that need a load, or with `start` a new process. Who is patient
+        waits for something better than a try that failed a moment ago."""
+        why = self.open if patient else self.open_for_requests
+        if start and (error := why((key[0], ""), now)):
+            return NoWorker(error)
+        error = why(key, now)
+        return LoadFailed(error) if error else None
 
     def error(self, key: Key) -> str:
         """The last error; "" after a success."""

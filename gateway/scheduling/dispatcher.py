@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from gateway.observability.metrics import Metrics
 from gateway.provisioning.provider import WorkerProvider
 from gateway.scheduling.actions import (
     Action,
@@ -21,6 +22,7 @@ from gateway.scheduling.actions import (
     StartWorker,
     StopWorker,
 )
+from gateway.scheduling.asleep import Asleep
 from gateway.scheduling.model_loader import LoadBuilder, ModelLoader
 from gateway.scheduling.notices import Notify
 from gateway.scheduling.policy import Policy
@@ -50,6 +52,7 @@ class Dispatcher:
         loads: LoadBuilder,
         quarantine: Quarantine,
         policy: Policy,
+        metrics: Metrics,
         *,
         preload: Callable[[str], str],
         start_timeout: float = 20.0,
@@ -62,6 +65,7 @@ class Dispatcher:
         self._loads = loads
         self._quarantine = quarantine
         self._policy = policy
+        self._metrics = metrics
         self._preload = preload
         self.queue = RequestQueue(fleet, policy, os.cpu_count() or 1)
         self.circuits = self.queue.circuits
@@ -69,15 +73,12 @@ class Dispatcher:
         self._starter = WorkerStarter(
             fleet, provider, self.queue, start_timeout, failed=self._fail, changed=self._schedule
         )
-        self._loader = ModelLoader(
-            fleet, link, loads, self.queue, self._notices,
+        self.loader = ModelLoader(
+            fleet, link, loads, self.queue, self._notices, metrics,
             failed=self._fail, changed=self._schedule,
         )  # fmt: skip
         self._ready: dict[Waiter, asyncio.Future[Turn | Worker]] = {}
-        self.asleep: set[str] = set()
-        """Bindings whose workers were stopped because they were idle."""
-        self.evictions: dict[str, int] = {}
-        """Models that were unloaded, by the reason."""
+        self.asleep = Asleep(fleet)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -92,8 +93,8 @@ class Dispatcher:
         Raise Busy when too many wait, LoadFailed or NoWorker when a worker cannot be had. The
         request must be sent without waiting for anything else.
         """
-        if waiter.first and self._expected(waiter.binding):
-            waiter.patient_until = self._now() + self._policy.rejoin_limit
+        patient = waiter.first and self._expected(waiter.binding)
+        waiter.patient_until = self._now() + self._policy.rejoin_limit if patient else 0.0
         turn = await self._wait(waiter)
         assert isinstance(turn, Turn)
         try:
@@ -126,10 +127,14 @@ class Dispatcher:
         finally:
             self.queue.limits.remove_unary(owner)
 
+    async def stop_idle(self, worker: Worker) -> bool:
+        """Whether the worker, which was idle for long and is marked as retiring, will stop."""
+        return await self._stopped(worker, "idle")
+
     async def close(self) -> None:
         if self._timer:
             self._timer.cancel()
-        tasks = [*self._tasks, *self._starter.tasks, *self._loader.tasks]
+        tasks = [*self._tasks, *self._starter.tasks, *self.loader.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +143,7 @@ class Dispatcher:
 
     def joined(self, worker: Worker) -> None:
         self.queue.full.discard(worker.binding)
-        self.asleep.discard(worker.binding)
+        self.asleep.joined(worker)
         self.circuits.close((worker.binding, ""))
         self._starter.arrived(worker.binding)
         self._schedule()
@@ -157,8 +162,7 @@ class Dispatcher:
         self.queue.full.discard(worker.binding)
         self.queue.changed(worker)
         self.queue.affinity.forget(worker)
-        if worker.retiring:
-            self.asleep.add(worker.binding)
+        self.asleep.lost(worker)
         self._spawn(self._examine(worker, how))
 
     async def _examine(self, worker: Worker, how: str) -> None:
@@ -184,6 +188,7 @@ class Dispatcher:
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
         self._ready[waiter] = ready
         self.queue.join(waiter)
+        self._notices.waits(waiter)
         self._schedule()
         if overflow := self.queue.overflow(waiter):
             self._execute(overflow)
@@ -229,25 +234,25 @@ class Dispatcher:
                 if not self._ready[waiter].done():
                     self._ready[waiter].set_exception(error)
             case LoadModel(worker, model):
-                self._count_eviction(worker, "another model")
-                self._loader.load(worker, model)
-            case StartWorker(binding, insist):
-                self._notices.tell_model((binding, ""), "starting")
-                self._starter.start(binding, insist=insist)
+                self.asleep.unloaded(worker)
+                self.loader.load(worker, model)
+            case StartWorker(binding, insist, patient):
+                if self._starter.start(binding, insist=insist, patient=patient):
+                    self._notices.tell_model((binding, ""), "starting")
             case StopWorker(worker):
-                self._count_eviction(worker, "memory")
                 self._spawn(self._stop(worker))
             case Park(turn):
                 turn.park()
 
     async def _stop(self, worker: Worker) -> None:
-        if not await self._provider.stop_worker(worker):
+        if not await self._stopped(worker, "memory"):
             self.queue.not_stopped(worker)
             self._link.keep(worker)
 
     def _fail(
         self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
     ) -> None:
+        self.asleep.failed(binding, model)
         for rejected in self.queue.reject(error, binding, model, slots=slots, now=self._now()):
             self._execute(rejected)
         self._schedule()
@@ -262,9 +267,10 @@ class Dispatcher:
         else:
             self._fleet.free(promised, slot=False)
 
-    def _count_eviction(self, worker: Worker, why: str) -> None:
-        if worker.model:
-            self.evictions[why] = self.evictions.get(why, 0) + 1
+    async def _stopped(self, worker: Worker, why: str) -> bool:
+        stopped = await self._provider.stop_worker(worker)
+        self._metrics.models_evicted[why] += bool(stopped and worker.model)
+        return stopped
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

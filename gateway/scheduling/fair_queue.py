@@ -7,7 +7,7 @@ gains nor loses anything. Who is new joins the round at its end.
 
 from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -141,6 +141,11 @@ class FairQueue(Generic[T]):
     def count(self, owner: str) -> int:
         """How many items the owner has, those in front included."""
         return self._counts.get(owner, 0)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many items each owner has that has any."""
+        return self._counts
 
     def __len__(self) -> int:
         return len(self._places)

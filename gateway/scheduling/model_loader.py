@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import LoadFailed
+from gateway.observability.metrics import Metrics
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.wait_notices import WaitNotices
 from gateway.workers.fleet import Fleet, Worker
@@ -45,17 +46,21 @@ class ModelLoader:
         loads: LoadBuilder,
         queue: RequestQueue,
         notices: WaitNotices,
+        metrics: Metrics,
         *,
         failed: Failure,
         changed: Callable[[], None],
     ) -> None:
         """`changed` is called when the queue should be scheduled."""
         self.tasks: set[asyncio.Task[None]] = set()
+        self.progress: dict[Worker, float | None] = {}
+        """Of each load, the part that is done; None if the binding does not tell."""
         self._fleet = fleet
         self._link = link
         self._loads = loads
         self._queue = queue
         self._notices = notices
+        self._metrics = metrics
         self._failed = failed
         self._changed = changed
 
@@ -70,6 +75,7 @@ class ModelLoader:
         key = worker.binding, model
         self._notices.tell_model(key, "loading")
         code = ""
+        self.progress[worker] = None
         try:
             load = await self._loads.build(worker, model)
             async with self._link.request(
@@ -85,15 +91,19 @@ class ModelLoader:
             log.exception("worker %s could not be asked to load %s", worker.name, model)
             self._load_failed(worker, model, LoadFailed(MISTAKE), code)
         else:
+            self._metrics.models_evicted["another model"] += bool(worker.previous)
             self._queue.circuits.close(key)
             self._queue.changed(worker)
             self._queue.affinity.forget(worker)
             log.info("worker %s holds %s after %.1f s", worker.name, model, worker.load_seconds)
             self._notices.tell_model(key, "loaded")
             self._changed()
+        finally:
+            del self.progress[worker]
 
     def _progress(self, worker: Worker, model: str, message: LoadProgress | PromptProgress) -> None:
         if isinstance(message, LoadProgress):
+            self.progress[worker] = message.fraction
             self._notices.tell_model((worker.binding, model), "loading", message.fraction)
 
     def _load_failed(self, worker: Worker, model: str, error: LoadFailed, code: str) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from gateway.scheduling.fair_queue import FairQueue
 from gateway.scheduling.turns import Waiter
 
+_MARKS = ("insist", "remote_only", "patient_until")
+"""Attributes of requests, of which the queue knows how many have them."""
+
 
 class ModelQueue:
     def __init__(self) -> None:
@@ -13,8 +16,24 @@ class ModelQueue:
         self.others: OrderedDict[Waiter, None] = OrderedDict()
         self.full_since: float | None = None
         """Since when generations wait although workers serve the model."""
+        self._marks = dict.fromkeys(_MARKS, 0)  # how many requests have each
+
+    @property
+    def insists(self) -> bool:
+        """Some request ignores open circuits."""
+        return self._marks["insist"] > 0
+
+    @property
+    def remote_only(self) -> bool:
+        return self._marks["remote_only"] > 0
+
+    @property
+    def patient(self) -> bool:
+        """All requests wait for a worker that may come by itself."""
+        return self._marks["patient_until"] == len(self)
 
     def add(self, waiter: Waiter) -> None:
+        self._mark(waiter, 1)
         if not waiter.slot:
             self.others[waiter] = None
         elif waiter.first:
@@ -24,8 +43,16 @@ class ModelQueue:
 
     def remove(self, waiter: Waiter) -> None:
         """Silently nothing if it does not wait."""
-        self.generations.remove(waiter)
-        self.others.pop(waiter, None)
+        if waiter in self:
+            self._mark(waiter, -1)
+            self.generations.remove(waiter)
+            self.others.pop(waiter, None)
+
+    def pop(self) -> Waiter:
+        """The next generation."""
+        waiter = self.generations.pop()
+        self._mark(waiter, -1)
+        return waiter
 
     def __contains__(self, waiter: Waiter) -> bool:
         return waiter in self.others or waiter in self.generations
@@ -37,3 +64,8 @@ class ModelQueue:
         """The others first, then the generations in their order."""
         yield from self.others
         yield from self.generations
+
+    def _mark(self, waiter: Waiter, step: int) -> None:
+        for mark in _MARKS:
+            if getattr(waiter, mark):
+                self._marks[mark] += step

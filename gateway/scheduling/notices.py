@@ -13,7 +13,7 @@ class Queued:
     waiting: int
     """Requests that wait for the same model."""
     why: str
-    """What it waits for. It completes the sentence "it waits for …"."""
+    """A clause, such as "all slots are in use"."""
     eta: float | None = None
     """Seconds until its turn, estimated; None if nothing is known."""
 
@@ -46,7 +46,7 @@ class Paused:
     """The generation gave its slot away; it continues later, with the same text."""
 
     why: str
-    """A clause, such as "others have their turn"."""
+    """A clause, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Continued:
     """It has a slot again."""
 
     why: str
-    """A clause, as in `Paused`."""
+    """A clause, too."""
 
 
 Notice = Queued | ModelStatus | PromptProgress | Paused | Continued

@@ -15,6 +15,7 @@ class Step(Enum):
     DRAIN = auto()  # the busy worker has to make room
     WAIT = auto()  # something else must end first
     FAIL = auto()  # there is not enough memory, whatever is unloaded
+    GONE = auto()  # no worker can have the model
 
 
 def replica_for(

@@ -8,7 +8,7 @@ Times come in as arguments, in seconds.
 
 from collections.abc import Iterator
 
-from gateway.errors import Busy, LoadFailed
+from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
     Action,
     LoadModel,
@@ -30,11 +30,10 @@ from gateway.scheduling.turns import Turn, Turns, Waiter
 from gateway.scheduling.worker_choice import WorkerChoice, least_busy
 from gateway.workers.fleet import Fleet, Key, Worker
 
+RETRY = 2.0
+"""Seconds until a model that did not fit into memory is tried again, the first time."""
 REPLICA_AFTER = 0.2
 """Seconds that generations wait for a slot before one more worker loads the model."""
-
-TOO_LARGE = 30.0
-"""Seconds until models have to go again for one that did not fit into memory even alone."""
 
 
 class RequestQueue:
@@ -230,7 +229,8 @@ class RequestQueue:
                 worker, self.turns.of([worker]), now, self._policy
             ),
             now=now,
-            remote_only=held or any(waiter.remote_only for waiter in queue),
+            held=held,
+            remote_only=queue.remote_only,
         )
         return room_for(self._fleet, key, self._policy, room)
 
@@ -241,7 +241,7 @@ class RequestQueue:
             self._fleet.reserve(worker, slot=False)
             yield Serve(waiter, worker)
         while queue.generations and (free := [w for w in holders if w.has_room]):
-            waiter = queue.generations.pop()
+            waiter = queue.pop()
             self.limits.remove(waiter)
             worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
@@ -262,20 +262,19 @@ class RequestQueue:
 
     def _startable(self, key: Key, queue: ModelQueue) -> bool:
         workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
-        remote_only = any(waiter.remote_only for waiter in queue)
-        return not remote_only and (not workers or key[0] not in self.full)
+        return not queue.remote_only and (not workers or key[0] not in self.full)
 
     def _take(
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
     ) -> list[Action]:
-        insist = any(waiter.insist for waiter in queue.others)
-        if not insist and step in (Step.START, Step.LOAD):
-            error = self.circuits.refusal(key, now, start=step is Step.START)
+        if not queue.insists and step in (Step.START, Step.LOAD):
+            start = step is Step.START
+            error = self.circuits.refusal(key, now, start=start, patient=queue.patient)
             if error:
                 return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
-                return [StartWorker(key[0], insist)]
+                return [StartWorker(key[0], queue.insists, queue.patient)]
             case Step.LOAD, Worker():
                 return [self.load(worker, key[1], now)]
             case Step.STOP, Worker():
@@ -287,8 +286,11 @@ class RequestQueue:
                 self._fleet.drain(worker, key)
             case Step.FAIL, _:
                 why = self._shortage.end(key)
-                self.circuits.failed(key, why, now, TOO_LARGE, blocks_requests=True)
+                self.circuits.failed(key, why, now, RETRY, blocks_requests=True)
                 return list(self.reject(LoadFailed(why), *key, now=now))
+            case Step.GONE, _:
+                error = NoWorker(f"no machine that has the model {key[1]} is connected")
+                return list(self.reject(error, *key, now=now))
         return []
 
     def _reject(self, waiter: Waiter, error: Exception) -> Reject:

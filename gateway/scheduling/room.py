@@ -22,7 +22,9 @@ class Room:
     """Whether a busy worker may make room."""
     now: float
     remote_only: bool = False
-    """Only workers on other machines can be had for it."""
+    """Only workers on other machines have the model."""
+    held: bool = False
+    """What becomes free on this machine is for another model."""
 
 
 def room_for(fleet: Fleet, key: Key, policy: Policy, room: Room) -> tuple[Step, Worker | None]:
@@ -43,12 +45,12 @@ class _Search:
             worker
             for worker in self._workers
             if worker.binding == key[0] and worker.has(key[1])
-            and (worker.remote or not room.remote_only)
+            and (worker.remote or not (room.remote_only or room.held))
         ]  # fmt: skip
         self._tried = room.tried
         self._tight = any(not worker.remote for worker in self._tried)
         """The memory of this machine is short."""
-        self._limited = not room.remote_only and is_limited(fleet, key[0], policy)
+        self._limited = not (room.remote_only or room.held) and is_limited(fleet, key[0], policy)
         """As many models are loaded here as may be."""
         self._spare = policy.max_models - loaded_models(fleet, policy)
         self._pool = self._replaceable()
@@ -58,6 +60,8 @@ class _Search:
             self._pool = self._replaceable()
 
     def next_step(self) -> tuple[Step, Worker | None]:
+        if self._room.remote_only and not self._ours:
+            return Step.GONE, None
         if any(worker.loading == self._key[1] for worker in self._ours):
             return Step.WAIT, None
         for worker in self._workers:

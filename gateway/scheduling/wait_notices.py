@@ -1,4 +1,4 @@
-"""Tell requests that wait what they wait for: their place in the queue, and the model's state."""
+"""Tell waiting requests what they wait for: their place in the queue, the model's state."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Waiter
 from gateway.workers.fleet import Fleet, Key
 
+LOADING = "loading"
 PERIOD = 1.0
 """Seconds between the places in the queue that one request is told."""
 
@@ -18,20 +19,32 @@ class WaitNotices:
     def __init__(self, fleet: Fleet, queue: RequestQueue) -> None:
         self._fleet = fleet
         self._queue = queue
-        self._told: dict[Waiter, Queued] = {}
+        self._told: dict[Waiter, tuple[Queued, float]] = {}
+        """What each request was told, and when."""
         self._next = 0.0
+        self._loading: dict[Key, dict[Waiter, None]] = {}
+        """Who was told of a load."""
+
+    def waits(self, waiter: Waiter) -> None:
+        """It has joined the queue: it is told its place soon."""
+        if waiter.notify:
+            self._next = 0.0
 
     def tell_model(
         self, key: Key, state: str, progress: float | None = None, error: str = ""
     ) -> None:
         """The model, or with "" any of the binding, is in this state."""
-        for waiter in self._listening():
-            if waiter.binding == key[0] and key[1] in ("", waiter.model):
-                assert waiter.notify
-                waiter.notify(ModelStatus(waiter.binding, waiter.model, state, progress, error))
+        waiting = [w for w in self._listening() if w.binding == key[0] and key[1] in ("", w.model)]
+        # Whoever was told of the load has left the queue when it has ended.
+        listeners = self._loading.pop(key, {}) | dict.fromkeys(waiting)
+        for waiter in listeners:
+            assert waiter.notify
+            waiter.notify(ModelStatus(waiter.binding, waiter.model, state, progress, error))
+        if state == LOADING and listeners:
+            self._loading[key] = listeners
 
     def tell_positions(self, now: float) -> None:
-        """Tell who waits its place, if it has changed; at most once in PERIOD."""
+        """Tell who waits its place, if it has changed; each request at most once in PERIOD."""
         if now < self._next:
             return
         self._next = now + PERIOD
@@ -40,8 +53,11 @@ class WaitNotices:
             why = self._why(key)
             for position, waiter in self._places(queue):
                 notice = Queued(position, len(queue.generations), why)
-                self._told[waiter] = notice
-                if before.get(waiter) != notice and waiter.notify:
+                last, at = before.get(waiter, (None, now - PERIOD))
+                if last == notice or now - at < PERIOD or not waiter.notify:
+                    self._told[waiter] = last or notice, at
+                else:
+                    self._told[waiter] = notice, now
                     waiter.notify(notice)
 
     def _places(self, queue: ModelQueue) -> Iterator[tuple[int, Waiter]]:

@@ -52,12 +52,16 @@ class WorkerStarter:
         if arrival := self._arrivals.get(binding):
             arrival.set()
 
-    def start(self, binding: str, *, insist: bool) -> None:
-        """Start one, unless that is under way. With `insist`, also if the last ones died."""
+    def start(self, binding: str, *, insist: bool, patient: bool = False) -> bool:
+        """Start one, unless that is under way. With `insist`, also if the last ones died. Return
+        whether this is a new start."""
         now = asyncio.get_running_loop().time()
-        if binding not in self._starting and now >= self._not_before.get(binding, 0.0):
-            self._arrivals[binding] = asyncio.Event()
-            self._starting[binding] = asyncio.create_task(self._start_now(binding, insist))
+        early = patient and now < self._not_before.get(binding, 0.0)
+        if binding in self._starting or early:
+            return False
+        self._arrivals[binding] = asyncio.Event()
+        self._starting[binding] = asyncio.create_task(self._start_now(binding, insist))
+        return True
 
     async def _start_now(self, binding: str, insist: bool) -> None:
         try:

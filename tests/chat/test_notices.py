@@ -24,8 +24,8 @@ from tests.support.terminal import chatting
 
 MODEL = "pebble-f16.gguf"
 BEFORE: list[Notice] = [
-    Queued(2, 3, "a free slot"),
-    Queued(1, 2, "a free slot"),
+    Queued(2, 3, "all slots are in use"),
+    Queued(1, 2, "all slots are in use"),
     ModelStatus("llama_cpp", MODEL, "starting"),
     *(ModelStatus("llama_cpp", MODEL, "loading", part / 10) for part in range(11)),
     ModelStatus("llama_cpp", MODEL, "loaded"),
@@ -33,7 +33,7 @@ BEFORE: list[Notice] = [
 ]
 BETWEEN: list[Notice] = [
     Paused("others have their turn"),
-    Queued(2, 2, "a free slot"),
+    Queued(2, 2, "all slots are in use"),
     Continued("a slot is free"),
 ]
 
@@ -105,7 +105,7 @@ def test_a_terminal_shows_each_notice_and_keeps_the_text_alone(
             terminal.type("hello\n")
             answered = terminal.until("fox\r\n> ")
             for shown in (
-                "waiting for a free slot: 2nd in line", "waiting for a free slot: next in line",
+                "2nd in line: all slots are in use", "next in line: all slots are in use",
                 f"starting a worker for {MODEL}", f"loading {MODEL}  [##########] 100 %",
                 "reading the prompt  [#####-----] 50 %  (600 of 1,200 tokens)",
                 "paused: others have their turn", "paused: others have their turn, 2nd in line",

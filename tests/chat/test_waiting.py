@@ -18,7 +18,7 @@ from gateway.scheduling.notices import (
 )
 from gateway.socketio.replies import notice_event
 
-SECOND = Queued(2, 4, "a free slot")
+SECOND = Queued(2, 4, "all slots are in use")
 LOADING = ModelStatus("llama_cpp", "pebble-f16.gguf", "loading", 0.52)
 LOADED = ModelStatus("llama_cpp", "pebble-f16.gguf", "loaded")
 
@@ -34,12 +34,12 @@ def line(*notices: Notice) -> str:
     ("notices", "shown"),
     [
         ([], ""),
-        ([Queued(1, 1, "a worker")], "waiting for a worker: next in line"),
-        ([SECOND], "waiting for a free slot: 2nd in line"),
-        ([Queued(3, 4, "", 41.6)], "waiting for its turn: 3rd in line, about 42 s"),
-        ([Queued(1111, 2000, "a free slot", 600)],
-         "waiting for a free slot: 1,111th in line, about 10 min"),
-        ([Queued(21, 30, "a slot", 0.2)], "waiting for a slot: 21st in line"),
+        ([Queued(1, 1, "a worker is needed")], "next in line: a worker is needed"),
+        ([SECOND], "2nd in line: all slots are in use"),
+        ([Queued(3, 4, "", 41.6)], "3rd in line, about 42 s"),
+        ([Queued(1111, 2000, "all slots are in use", 600)],
+         "1,111th in line, about 10 min: all slots are in use"),
+        ([Queued(21, 30, "m is busy", 0.2)], "21st in line: m is busy"),
         ([ModelStatus("echo", "", "starting")], "starting a worker of echo"),
         ([ModelStatus("echo", "lorem", "starting")], "starting a worker for lorem"),
         ([ModelStatus("echo", "lorem", "loading")], "loading lorem …"),
@@ -48,16 +48,17 @@ def line(*notices: Notice) -> str:
         ([ModelStatus("b", "m", "failed", error="no\nmemory")],
          "m could not be loaded: no memory"),
         ([LOADING, SECOND], "loading pebble-f16.gguf  [#####-----] 52 %, 2nd in line"),
-        ([LOADING, Queued(1, 1, "the model")], "loading pebble-f16.gguf  [#####-----] 52 %"),
-        ([SECOND, LOADING, LOADED], "waiting for a free slot: 2nd in line"),
+        ([LOADING, Queued(1, 1, "m is being loaded")],
+         "loading pebble-f16.gguf  [#####-----] 52 %"),
+        ([SECOND, LOADING, LOADED], "2nd in line: all slots are in use"),
         ([LOADING, LOADED], ""),
         ([SECOND, LOADING, PromptProgress(1200, 3000, 0)],
          "reading the prompt  [####------] 40 %  (1,200 of 3,000 tokens)"),
         ([SECOND, PromptProgress(3000, 3000, 0)], ""),
         ([PromptProgress(2950, 3000, 2940)], ""),
         ([PromptProgress(5, 20, 0)], ""),
-        ([PromptProgress(1200, 3000, 0), Queued(1, 2, "a worker")],
-         "waiting for a worker: next in line"),
+        ([PromptProgress(1200, 3000, 0), Queued(1, 2, "m is needed")],
+         "next in line: m is needed"),
         ([SECOND, Paused("others have their turn")], "paused: others have their turn"),
         ([Paused("others have their turn"), SECOND],
          "paused: others have their turn, 2nd in line"),
@@ -75,7 +76,7 @@ def test_a_long_name_is_cut() -> None:
 
 def test_what_was_said_is_forgotten_with_the_next_request() -> None:
     waiting = Waiting()
-    waiting.take("queue", {"position": 3, "why": "a free slot"})
+    waiting.take("queue", {"position": 3, "why": "all slots are in use"})
     waiting.clear()
     assert waiting.line == ""
 

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.random_model import Shape, write
 from bindings.llama_cpp.gguf_header import Header, read
-from bindings.llama_cpp.memory_plan import MemoryPlan, available, check, plan, token_bytes
+from bindings.llama_cpp.memory_plan import MemoryPlan, available, check, plan, token_bytes, whole
 from tests.bindings.llama_cpp.conftest import PEBBLE
-from worker.binding import OutOfMemory
+from worker.binding import BindingError, OutOfMemory
 
 MIB = 2**20
 SMALL = Header(
@@ -79,7 +79,21 @@ def test_beside_instead_or_not_at_all() -> None:
     assert check(wanted, 1000 * MIB)
     assert not check(wanted, 500 * MIB, freed=500 * MIB)
     with pytest.raises(OutOfMemory, match=r"1000 MiB \(600 MiB .*400 MiB .* 900 MiB"):
-        check(wanted, 500 * MIB, freed=400 * MIB)
+        check(wanted, 500 * MIB, freed=400 * MIB, whole=1000 * MIB)
+    with pytest.raises(BindingError, match="900 MiB") as never:
+        check(wanted, 500 * MIB, freed=400 * MIB, whole=999 * MIB)
+    assert not isinstance(never.value, OutOfMemory), "no other model is unloaded for it"
+
+
+def test_the_whole_memory_is_that_of_the_machine_or_of_its_control_group(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       1024 kB\nMemFree: 1 kB\n")
+    assert whole(meminfo, tmp_path) == MIB
+    (tmp_path / "memory.max").write_text("4096\n")
+    assert whole(meminfo, tmp_path) == 4096
+    (tmp_path / "memory.max").write_text("max\n")
+    assert whole(meminfo, tmp_path) == MIB
+    assert whole(tmp_path / "none", tmp_path) is None
 
 
 def test_available_is_the_smaller_of_machine_and_control_group(tmp_path: Path) -> None:

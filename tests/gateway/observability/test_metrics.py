@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.observability.metrics import SECONDS, Histogram, Metrics
-from gateway.observability.prometheus import Exporter, Gauges
+from gateway.observability.prometheus import BY_HOLDER, BY_MODEL, Exporter, Gauges
 
 HISTOGRAMS = (
     "time_to_first_token", "time_between_tokens", "request_duration", "queue_time",
@@ -15,7 +15,7 @@ HISTOGRAMS = (
 )  # fmt: skip
 COUNTERS = (
     "chunks_sent", "chunks_merged", "clients_dropped", "prompt_tokens", "reused_tokens",
-    "generated_tokens",
+    "generated_tokens", "affinity_hits", "models_evicted", "generations_parked",
 )  # fmt: skip
 
 
@@ -38,7 +38,10 @@ def test_everything_is_there_before_anything_happened() -> None:
         assert families[f"lollms_{name}_seconds"].type == "histogram"
     for name in COUNTERS:
         assert families[f"lollms_{name}"].type == "counter"
-    for name in ("sessions", "requests_running", "requests_waiting", "workers_up"):
+    for name in (
+        "sessions", "requests_running", "requests_waiting", "requests_parked", "workers_up",
+        "owners", *BY_MODEL, *BY_HOLDER,
+    ):  # fmt: skip
         assert families[f"lollms_{name}"].type == "gauge"
     assert all(family.documentation for family in families.values())
 
@@ -72,6 +75,23 @@ def test_what_is_counted_is_read() -> None:
     assert value(metrics, "lollms_time_to_first_token_seconds_count") == 1
     assert value(metrics, "lollms_time_to_first_token_seconds_bucket", le="0.2") == 0
     assert value(metrics, "lollms_time_to_first_token_seconds_bucket", le="0.5") == 1
+
+
+def test_values_of_models_and_holders_have_their_labels() -> None:
+    metrics = Metrics()
+    metrics.models_evicted["memory"] += 1
+    now = Gauges(
+        parked=2, owners=3, affinity_hits=4,
+        by_model={"slots": Counter({("echo", 'a "model"'): 8}), "replicas": Counter()},
+        by_holder={"holder_waiting": Counter({("alice",): 5})},
+    )  # fmt: skip
+    assert value(metrics, "lollms_slots", now, binding="echo", model='a "model"') == 8
+    assert value(metrics, "lollms_holder_waiting", now, holder="alice") == 5
+    assert value(metrics, "lollms_requests_parked", now) == 2
+    assert value(metrics, "lollms_owners", now) == 3
+    assert value(metrics, "lollms_affinity_hits_total", now) == 4
+    assert value(metrics, "lollms_models_evicted_total", reason="memory") == 1
+    assert read(metrics, now)["lollms_replicas"].samples == []
 
 
 @pytest.mark.parametrize(

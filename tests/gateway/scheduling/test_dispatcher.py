@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
+from gateway.observability.metrics import Metrics
 from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
@@ -85,12 +86,13 @@ class Scene:
         self.present: set[int] = set()
         """Pids that the provider was told of."""
         self.quarantine = Quarantine(100)
+        self.metrics = Metrics()
         link: Any = self.workers
         here: Any = self
         self.dispatcher = Dispatcher(
             self.fleet, link, here, here, self.quarantine,
-            Policy(max_queue=max_queue, slice=slice), preload=lambda binding: self.wanted,
-            start_timeout=0.2,
+            Policy(max_queue=max_queue, slice=slice), self.metrics,
+            preload=lambda binding: self.wanted, start_timeout=0.2,
         )  # fmt: skip
 
     async def start_worker(self, binding: str, _: Any, present: set[int], *__: Any) -> bool:
@@ -187,6 +189,20 @@ def test_an_empty_worker_loads_once_for_all_who_wait() -> None:
         worker = here.join("w")
         got = await asyncio.gather(*(here.dispatcher.ensure("b", "m") for _ in range(5)))
         assert got == [worker] * 5 and here.workers.loads == [("w", "m")]
+
+    scene(test)
+
+
+def test_a_load_in_progress_is_listed_until_it_ends() -> None:
+    async def test(here: Scene) -> None:
+        worker = here.join("w")
+        here.workers.go.clear()
+        loads = [asyncio.create_task(here.dispatcher.ensure("b", "m"))]
+        await settled()
+        assert here.dispatcher.loader.progress == {worker: None}
+        here.workers.go.set()
+        await asyncio.gather(*loads)
+        assert here.dispatcher.loader.progress == {}
 
     scene(test)
 
@@ -481,14 +497,14 @@ def test_a_worker_is_an_answer_where_no_model_is_asked_for() -> None:
     scene(test, processes=2)
 
 
-def test_a_worker_that_retired_leaves_its_binding_asleep_until_the_next_one() -> None:
+def test_a_worker_that_retired_leaves_its_model_asleep_until_it_is_loaded_again() -> None:
     async def test(here: Scene) -> None:
         worker = here.join("w", "m")
         here.fleet.retire(worker, 0)
         here.fleet.lose(worker.identity)
         here.dispatcher.lost(worker, "died")
         await settled()
-        assert here.dispatcher.asleep == {"b"}
+        assert here.dispatcher.asleep == {("b", "m")}
         await here.dispatcher.ensure("b", "m")
         assert here.dispatcher.asleep == set() and here.started == 1
 

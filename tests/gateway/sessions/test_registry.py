@@ -67,25 +67,23 @@ def test_a_session_hears_notices_by_the_connection_that_asked_for_them() -> None
     async def scenario() -> None:
         sessions, quota = Sessions(60.0, None, Metrics()), Quota(TokenHolder("", 0, 0))
 
-        async def arrive(
-            sid: str, token: str, *, wants_notices: bool
-        ) -> tuple[Session, Connection]:
-            connection = Connection(wants_notices=wants_notices)
+        async def arrive(sid: str, token: str, *, asks: bool) -> tuple[Session, Connection]:
+            connection = Connection(wants_notices=asks)
             fresh = Session(sid, connection, quota, RateLimit(0), resumable=True)
             return await sessions.arrive(fresh, token), connection
 
-        session, first = await arrive("1", "", wants_notices=True)
+        session, first = await arrive("1", "", asks=True)
         notify = session.notify
         assert session.events and notify
         notify(Paused("one"))
         sessions.leave(session)
         assert not session.events and session.notify is None
         notify(Paused("away"))
-        again, second = await arrive("2", session.token, wants_notices=True)
+        again, second = await arrive("2", session.token, asks=True)
         assert again is session and session.events
         notify(Paused("two"))
         assert first.notices == [("", Paused("one"))] and second.notices == [("", Paused("two"))]
-        again, _ = await arrive("3", session.token, wants_notices=False)
+        again, _ = await arrive("3", session.token, asks=False)
         assert again is session and not session.events and session.notify is None
         await sessions.close()
 

@@ -285,7 +285,7 @@ def test_who_reads_no_notices_is_kept_and_who_reads_no_replies_behind_them_is_dr
         queue = SendQueue(connection, flusher, notices=True)
         connection.stalled = True
         for position in range(20, 0, -1):  # for three times as long as it may stall
-            queue.notice("a", Queued(position, 20, "a free slot"))
+            queue.notice("a", Queued(position, 20, "all slots are in use"))
             await asyncio.sleep(0.015)
         assert queue.waiting == 1 and queue.unsettled and not connection.dropped
         queue.event("reply", {})

@@ -70,8 +70,8 @@ def test_log_probabilities_are_those_that_are_numbers_and_only_if_there_are_any(
 @pytest.mark.parametrize(
     ("notice", "name", "data"),
     [
-        (Queued(2, 5, "a free slot", 12.345), "queue",
-         {"id": "x", "position": 2, "waiting": 5, "why": "a free slot", "eta": 12.3}),
+        (Queued(2, 5, "all slots are in use", 12.345), "queue",
+         {"id": "x", "position": 2, "waiting": 5, "why": "all slots are in use", "eta": 12.3}),
         (Queued(1, 1, "a worker"), "queue",
          {"id": "x", "position": 1, "waiting": 1, "why": "a worker"}),
         (ModelStatus("b", "m", "loading", 2 / 3), "model_status",

@@ -223,7 +223,7 @@ def test_what_json_has_not_is_refused() -> None:
 
 
 def queued(position: int) -> Queued:
-    return Queued(position, 9, "a free slot")
+    return Queued(position, 9, "all slots are in use")
 
 
 def notices(items: Sequence[Item]) -> list[tuple[str, object]]:

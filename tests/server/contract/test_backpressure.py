@@ -40,8 +40,9 @@ def memory(pid: int) -> int:
 
 
 def metric(server: Home, name: str) -> float:
-    found = re.findall(rf"^lollms_{name}(?:{{.*}})? (\S+)$", server.http("/metrics")[1], re.M)
-    return sum(map(float, found))
+    """The sum over all labels."""
+    metrics = server.http("/metrics")[1]
+    return sum(map(float, re.findall(rf"^lollms_{name}(?:{{.*}})? (\S+)$", metrics, re.MULTILINE)))
 
 
 @pytest.fixture(scope="module", params=["yes", "no"])

@@ -33,6 +33,10 @@ def status(server: Home) -> dict[str, Any]:
     return answer
 
 
+def metrics(server: Home) -> str:
+    return server.http("/metrics")[1]
+
+
 def test_it_says_who_works_on_what(supervised: Home) -> None:
     async def scenario() -> None:
         async with client(supervised) as connected:
@@ -53,7 +57,18 @@ def test_it_says_who_works_on_what(supervised: Home) -> None:
             during = await asyncio.to_thread(status, supervised)
             [worker] = during["workers"]
             assert (worker["state"], worker["running"]) == ("busy", 1)
-            assert during["queue"]["running"] == 1
+            queue = during["queue"]
+            assert (queue["running"], queue["waiting"], queue["parked"]) == (1, 0, 0)
+            assert (queue["max_waiting"], queue["max_queue"]) == (1000, 16)
+            assert during["slots"] == {"total": worker["slots"], "used": 1}
+            assert during["models"] == [{
+                "binding": "echo", "model": "lorem-10ms", "workers": [worker["name"]],
+                "surplus": [], "slots": worker["slots"], "used": 1, "loading": 0, "waiting": 0,
+            }]  # fmt: skip
+            assert during["holders"] == {} and during["loads"] == during["asleep"] == []
+            assert during["addresses"] == {"count": 1, "running": 1, "waiting": 0, "parked": 0}
+            texts = [json.dumps(during), await asyncio.to_thread(metrics, supervised)]
+            assert not any("127.0.0.1" in text for text in texts), "whose it is, is not told"
             await connected.emit("cancel_generation")
             await connected.next("text_generated")
 

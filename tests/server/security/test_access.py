@@ -303,6 +303,9 @@ def test_a_token_has_its_share_and_takes_nothing_from_another(guarded: Home) -> 
             assert not [name for name, _ in two.events if name == "text_chunk"]
             tokens = json.loads(guarded.http("/status")[1])["tokens"]
             assert tokens["bob"] == {"running": 1, "waiting": 1}
+            holders = json.loads(guarded.http("/status")[1])["holders"]
+            assert holders == {"bob": {"running": 1, "waiting": 0, "parked": 0}}
+            assert 'lollms_holder_running{holder="bob"} 1.0' in guarded.http("/metrics")[1]
             await one.emit("cancel_generation")
             await two.next("text_chunk")  # the next one has begun
             await three.emit("generate_text", long)

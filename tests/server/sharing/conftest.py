@@ -3,21 +3,24 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from tests.server.contract.conftest import gathered
 from tests.server.contract.test_backpressure import metric
 from tests.support.engineio_lines import SteppedClient, stepped_client
-from tests.support.harness import Home
+from tests.support.harness import ROOT, Home
 
+SHARING_BINDINGS = ROOT / "tests" / "support" / "sharing_bindings"
 MANY = 1_000_000
 """Tokens of an answer that does not end during a test."""
 
 
 @pytest.fixture(scope="module")
 def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return gathered(tmp_path_factory.mktemp("bindings"))
+    folder = gathered(tmp_path_factory.mktemp("bindings"))
+    return Path(copytree(SHARING_BINDINGS, folder, dirs_exist_ok=True))
 
 
 @asynccontextmanager

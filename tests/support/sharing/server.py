@@ -141,8 +141,8 @@ class Server:
                     self.clock.after(0, lambda: request.reject(error))
             case LoadModel(worker, model):
                 self.clock.after(self.soon(), lambda: self._begin_load(worker, model))
-            case StartWorker(binding, _):
-                self.machines.start(binding)
+            case StartWorker(binding, _, patient):
+                self.machines.start(binding, patient=patient)
             case StopWorker(worker):
                 self.clock.after(self.soon(), lambda: self.machines.stop(worker))
             case Park(turn):

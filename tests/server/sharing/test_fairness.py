@@ -1,0 +1,121 @@
+"""One holder with many greedy connections does not displace another, and nor does a crowd."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.server.contract.test_backpressure import prompt
+from tests.server.contract.test_generation import ends_once, select
+from tests.server.security.test_access import ALICE, BOB, tokens
+from tests.support.closed_loop import closed_loop, until_begun
+from tests.support.harness import Home, client, home, names, run, until
+
+GREEDY = 90
+ALONE, SECONDS = 0.6, 1.6
+"""Of the measurements without and with the others."""
+GUARANTEED = 0.4
+"""Of the fair half, which others leave to one client at least."""
+SLICE = 0.15
+
+WORKLOADS = [
+    pytest.param("narrow", "lorem-2ms", 10, id="one slot, short answers"),
+    pytest.param("narrow", "lorem-2ms", 100_000, id="one slot, endless answers"),
+    pytest.param("echo", "lorem-10ms", 20, id="64 slots, short answers"),
+    pytest.param("echo", "lorem-10ms", 100_000, id="64 slots, endless answers"),
+]
+
+
+def opened(folder: Path, bindings: Path) -> Iterator[Home]:
+    with home(
+        folder, bindings_path=str(bindings), binding_name="echo", model_name="lorem-10ms",
+        slice=str(SLICE), drain_limit="1",
+    ) as server:  # fmt: skip
+        server.gateway()
+        for binding in ("echo", "narrow"):
+            server.worker(binding)
+        server.headers = {"Authorization": f"Bearer {BOB}"}
+        server.ready()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def with_tokens(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("tokens")
+    tokens(folder, f"alice {ALICE}\nbob {BOB}\n")
+    yield from opened(folder, bindings)
+
+
+@pytest.fixture(scope="module")
+def without_tokens(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
+    yield from opened(tmp_path_factory.mktemp("addresses"), bindings)
+
+
+async def one_against_many(
+    server: Home, binding: str, model: str, words: int, one: dict[str, str], many: dict[str, str]
+) -> None:
+    """The fair half is what the one could take of half of the slots: one slot, as it has when it
+    is alone, but not more than half of all that comes out of the slots."""
+    request = prompt(words)
+    where = {"binding": binding, "model": model}
+    async with closed_loop(server, 1, request, **where, **one) as mine:
+        await until_begun(mine)
+        mine.words = 0
+        await asyncio.sleep(ALONE)
+        alone = mine.words * SECONDS / ALONE
+        assert alone
+        async with closed_loop(server, GREEDY, request, **where, **many) as theirs:
+            await until_begun(theirs)
+            mine.words = theirs.words = 0
+            await asyncio.sleep(SECONDS)
+            got, together = mine.words, mine.words + theirs.words
+    fair_half = min(alone, together / 2)
+    print(f"\n{binding}, {words} words: {got / fair_half:.2f} of the fair half")
+    assert got >= GUARANTEED * fair_half, (got, alone, together)
+    assert mine.refused == 0
+
+
+@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS)
+def test_ninety_greedy_connections_leave_another_holder_its_share(
+    with_tokens: Home, binding: str, model: str, words: int
+) -> None:
+    run(one_against_many(with_tokens, binding, model, words, {"token": BOB}, {"token": ALICE}))
+
+
+@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS[::2])
+def test_without_tokens_addresses_are_told_apart(
+    without_tokens: Home, binding: str, model: str, words: int
+) -> None:
+    many = {"address": "127.0.0.2"}
+    run(one_against_many(without_tokens, binding, model, words, {}, many))
+
+
+def test_a_crowd_before_a_loading_model_makes_nobody_buzzy_who_wants_another(
+    tmp_path: Path, bindings: Path
+) -> None:
+    """Not even a client with the same owner, whose share for that model is used up."""
+    crowd, share = 24, 16
+    with home(
+        tmp_path, bindings_path=str(bindings), binding_name="crowded", model_name="late",
+        max_queue=str(share),
+    ) as server:  # fmt: skip
+        server.gateway()
+        server.worker("echo")
+        server.worker("crowded")
+        until(lambda: " loads late" in server.log("gateway"), "the load")
+
+        async def scenario() -> list[str]:
+            async with AsyncExitStack() as stack, client(server) as other:
+                clients = [await stack.enter_async_context(client(server)) for _ in range(crowd)]
+                tasks = [asyncio.create_task(each.generate("x", n_predicts=3)) for each in clients]
+                await select(other, "echo", "lorem")
+                while not all(task.done() for task in tasks):
+                    events = await other.generate("x", n_predicts=3)
+                    assert len(ends_once(events)["text"].split()) == 3
+                return [names(await task)[-1] for task in tasks]
+
+        ends = run(scenario())
+        assert ends.count("buzzy") == crowd - share
+        assert ends.count("text_generated") == share
