@@ -43,6 +43,10 @@ class Generation:
         self.server.wait(self)
 
     @property
+    def parkable(self) -> bool:
+        return self.waiter.parkable
+
+    @property
     def most_seconds(self) -> float:
         """So long it takes at most in one slot."""
         world = self.server.world

@@ -54,7 +54,7 @@ class Server:
         self.waited: list[tuple[Waiter, float, int]] = []
         """Who was served, after how long, with how many disturbances."""
         self._joined: dict[Waiter, tuple[float, int]] = {}
-        self.parks: list[Turn] = []
+        self.on_park: Callable[[Turn], None] = lambda turn: None
         self.after_schedule: Callable[[], None] = lambda: None
         self.on_overflow: Callable[[Waiter, Reject], None] = lambda waiter, reject: None
         self.joining = False
@@ -146,7 +146,7 @@ class Server:
             case StopWorker(worker):
                 self.clock.after(self.soon(), lambda: self.machines.stop(worker))
             case Park(turn):
-                self.parks.append(turn)
+                self.on_park(turn)
                 turn.park()
 
     def _deliver(self, waiter: Waiter) -> None:
