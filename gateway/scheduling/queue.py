@@ -107,7 +107,10 @@ class RequestQueue:
     def schedule(self, now: float) -> list[Action]:
         """One pass over all models for which requests wait."""
         self._shortage.keep(self._queues)
-        behind = self._held_up()
+        behind: set[Key] = set()
+        if large := self._makes_room():
+            keys = list(self._queues)
+            behind = set(keys[keys.index(large) + 1 :])
         for worker in self._fleet.all():
             key = worker.draining
             if key and (key not in self._queues or key in behind or self._open_holders(key)):
@@ -124,13 +127,10 @@ class RequestQueue:
             actions += self._take(*next_step, key, queue, now)
         return actions
 
-    def _held_up(self) -> set[Key]:
-        """Models behind one for which others have to go: what becomes free is kept for that."""
-        keys = list(self._queues)
-        for number, key in enumerate(keys, 1):
-            if self._shortage.makes_room(key) and not self._open_holders(key):
-                return set(keys[number:])
-        return set()
+    def _makes_room(self) -> Key | None:
+        """The model that others have to go for: what becomes free on this machine is for it."""
+        large = (key for key in self._queues if self._shortage.makes_room(key))
+        return next((key for key in large if not self._open_holders(key)), None)
 
     def preempt(self, now: float) -> list[Action]:
         """The turns that end now for those who wait."""
@@ -158,7 +158,7 @@ class RequestQueue:
         key = worker.binding, model
         if not (model and worker.has(model)) or self._fleet.expected(*key):
             return []
-        limited = is_limited(self._fleet, worker.binding, self._policy) or bool(self._held_up())
+        limited = self._makes_room() or is_limited(self._fleet, worker.binding, self._policy)
         held = limited and not worker.remote
         return [] if held or self.circuits.open(key, now) else [self.load(worker, model, now)]
 
