@@ -107,6 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             default=DefaultModel(lambda: state.default, dispatcher, link),
             link=link, dispatcher=dispatcher, quarantine=quarantine, provider=provider,
         )  # fmt: skip
+        await selections.choose_default(settings)
         frontends = [SocketIo(core, flusher, access)]
         async with (
             link.serving(dispatcher),
@@ -114,12 +115,11 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             _closing(sessions),
             flusher,
             http_server(core, access, tls, frontends),
-        ):
-            await selections.choose_default(settings)
-            async with _background(
+            _background(
                 core.default.keep_loaded(), health.run(), key_watch.run(), metrics.watch_loop()
-            ):
-                yield core
+            ),
+        ):
+            yield core
 
 
 def _policy(settings: Settings) -> Policy:

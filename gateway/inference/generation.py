@@ -48,9 +48,11 @@ class Generation:
         taken = state.take(chunk.text, chunk.tokens, count)
         if state.full:
             return self.interrupt("the worker's answer is too long")
+        now = time.monotonic()
+        if self._turn and not self._turn.start_seconds:
+            self._turn.start_seconds = now - self._turn.began
         if not taken:
             return call.grant(count)
-        now = time.monotonic()
         self._measure(count, now)
         self._unsent += count
         if not self._unread_since and self._unsent:
@@ -137,8 +139,6 @@ class Generation:
         self.state.release()
 
     def _measure(self, tokens: int, now: float) -> None:
-        if self._turn and not self._turn.start_seconds:
-            self._turn.start_seconds = now - self._turn.began
         if not self._last_chunk_at:
             self._metrics.first_token.observe(now - self.began)
         elif tokens > 0:

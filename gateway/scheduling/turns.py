@@ -60,7 +60,8 @@ class Turn:
     unread_since: float = 0.0
     """Since when the client has taken nothing of what waits for it; 0 if nothing waits."""
     start_seconds: float = 0.0
-    """From `began` to the first token: about what it costs to continue after parking."""
+    """From `began` to the first token of this turn: about what it costs to continue after parking.
+    0 before that token."""
     parking: bool = False
     """It is being ended in the worker."""
     park: Callable[[], None] = lambda: None
@@ -81,6 +82,8 @@ class Turn:
 
     def past_slice(self, now: float, policy: Policy, load_seconds: float = 0.0) -> bool:
         """It ran for its slice, and long enough for what it cost to begin, with a load if it must
-        be loaded again."""
+        be loaded again. A turn that ends before its first token would have been for nothing."""
+        if not (policy.slice and self.start_seconds):
+            return False
         cost = max(self.start_seconds, load_seconds)
-        return bool(policy.slice) and now - self.began >= max(policy.slice, COST_FACTOR * cost)
+        return now - self.began >= max(policy.slice, COST_FACTOR * cost)

@@ -44,6 +44,19 @@ def test_an_owner_waits_at_most_one_turn_of_each_other_however_many_they_push() 
     assert queue.peek(4)[-1] == "dx"
 
 
+def test_who_is_away_while_its_turn_lasts_has_its_next_one_when_all_others_had_theirs() -> None:
+    queue = queue_of("ax", *(f"bx{number}" for number in range(50)), "cx")
+    turns = list[str]()
+    away = ""
+    for _ in range(30):
+        item = queue.pop()
+        if away:
+            queue.push(away, away[0], away[1])  # it was parked for the one that was popped
+        away = item
+        turns.append(item[0])
+    assert turns == ["a", "b", "c"] * 10
+
+
 def test_an_owner_gains_nothing_by_coming_again_after_each_turn() -> None:
     queue = queue_of("ax", *(f"bx{number}" for number in range(50)))
     turns = Counter[str]()
@@ -97,6 +110,9 @@ class Model(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         self.front: list[tuple[int, str]] = []
         self.round: list[tuple[str, list[tuple[str, list[int]]]]] = []
+        self.turns = itertools.count(1)
+        self.last: dict[str | tuple[str, str], int] = {}
+        """When an owner, and a session of one that waits, had its turn, or joined."""
 
     def order(self) -> list[int]:
         found = [item for item, _ in self.front]
@@ -119,10 +135,17 @@ class Model(RuleBasedStateMachine):
         item = next(self.numbers)
         self.queue.push(item, owner, session)
         if owner not in dict(self.round):
+            self.last = {
+                key: last for key, last in self.last.items() if key[0] != owner or key == owner
+            }
+            self.last.setdefault(owner, next(self.turns))
             self.round.append((owner, []))
+            self.round.sort(key=lambda each: self.last[each[0]])
         sessions = dict(self.round)[owner]
         if session not in dict(sessions):
+            self.last.setdefault((owner, session), next(self.turns))
             sessions.append((session, []))
+            sessions.sort(key=lambda each: self.last[owner, each[0]])
         dict(sessions)[session].append(item)
 
     @rule(owner=OWNERS, session=SESSIONS)
@@ -140,6 +163,8 @@ class Model(RuleBasedStateMachine):
             self.front.pop(0)
         else:
             owner, sessions = self.round.pop(0)
+            self.last[owner] = next(self.turns)
+            self.last[owner, sessions[0][0]] = next(self.turns)
             self.round.append((owner, [*sessions[1:], sessions[0]]))
             self.forget(expected)
 

@@ -15,7 +15,7 @@ SLICE = 0.1
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
-    """One worker for all models of `echo`, and one with a single slot."""
+    """One worker for all models of `echo`, one with a single slot, one that thinks first."""
     with home(
         tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
         model_name="lorem-10ms", slice=str(SLICE), drain_limit="1",
@@ -23,6 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator
         opened.gateway()
         opened.worker("echo")
         opened.worker("narrow")
+        opened.worker("faulty")
         opened.ready()
         yield opened
 
@@ -70,3 +71,19 @@ def test_in_one_slot_answers_of_all_take_turns_and_are_whole(server: Home) -> No
 
     run(scenario())
     assert metric(server, "generations_parked_total") - before >= 8
+
+
+def test_who_needs_longer_than_a_slice_to_begin_gets_a_word_in_each_turn(server: Home) -> None:
+    """Else many of these would take turns for ever, and none would ever end."""
+    many = 9  # for eight slots
+
+    async def one() -> None:
+        async with client(server) as connected:
+            await select(connected, "faulty", "any")
+            events = await connected.generate("think@0 1")
+            assert ends_once(events)["tokens"] == 100
+
+    async def scenario() -> None:
+        await asyncio.gather(*(one() for _ in range(many)))
+
+    run(scenario())
