@@ -6,11 +6,12 @@ A pass costs as much as there are models with waiting requests, whatever the num
 Times come in as arguments, in seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
     Action,
+    CheckReader,
     LoadModel,
     Park,
     Reject,
@@ -23,7 +24,7 @@ from gateway.scheduling.limits import Limits
 from gateway.scheduling.model_queue import ModelQueue
 from gateway.scheduling.placement import Step, is_limited, replica_for
 from gateway.scheduling.policy import Policy
-from gateway.scheduling.preemption import displaced, drained, may_switch
+from gateway.scheduling.preemption import displaced, drained, may_switch, unchecked
 from gateway.scheduling.room import Room, room_for
 from gateway.scheduling.turns import Turn, Waiter
 from gateway.scheduling.worker_choice import WorkerChoice, least_busy
@@ -138,7 +139,8 @@ class RequestQueue:
                 chosen += displaced(turns, waiting, ending, now, self._policy)
         for turn in chosen:
             turn.parking = True
-        return [Park(turn) for turn in chosen]
+        asked = unchecked(self._turns_in(self.turns), now, self._policy) if self._queues else []
+        return [*map(Park, chosen), *map(CheckReader, asked)]
 
     def end_turn(self, turn: Turn) -> None:
         if turns := self.turns.get(turn.worker):
@@ -295,5 +297,5 @@ class RequestQueue:
         self.leave(waiter)
         return Reject(waiter, error)
 
-    def _turns_in(self, workers: list[Worker]) -> list[Turn]:
+    def _turns_in(self, workers: Iterable[Worker]) -> list[Turn]:
         return [turn for worker in workers for turn in self.turns.get(worker, ())]
