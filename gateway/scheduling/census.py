@@ -85,7 +85,7 @@ def _models(fleet: Fleet, queue: RequestQueue) -> dict[Key, ModelShare]:
 
 
 def _owners(queue: RequestQueue, parked: Mapping[str, int]) -> dict[str, OwnerShare]:
-    running = Counter(turn.owner for turns in queue.turns.values() for turn in turns)
+    running = Counter(turn.owner for turn in queue.turns)
     waiting: Counter[str] = Counter()
     for _, each in queue.queues():
         waiting.update(each.generations.counts)

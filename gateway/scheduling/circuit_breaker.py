@@ -9,6 +9,8 @@ Times come in as arguments, in seconds of any clock that does not jump.
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.errors import LoadFailed, NoWorker, RequestError
+
 MAX_OPEN_SECONDS = 300.0
 MAX_CIRCUITS = 256
 """Circuits that are remembered; the one that failed longest ago goes first."""
@@ -72,6 +74,17 @@ class CircuitBreaker:
         a try."""
         circuit = self._circuits.get(key)
         return self.open(key, now) if circuit and circuit.blocks_requests else ""
+
+    def refusal(
+        self, key: Key, now: float, *, start: bool, patient: bool = False
+    ) -> RequestError | None:
+        """The error for requests that need a load, or with `start` a new process. Who is patient
+        waits for something better than a try that failed a moment ago."""
+        why = self.open if patient else self.open_for_requests
+        if start and (error := why((key[0], ""), now)):
+            return NoWorker(error)
+        error = why(key, now)
+        return LoadFailed(error) if error else None
 
     def error(self, key: Key) -> str:
         """The last error; "" after a success."""

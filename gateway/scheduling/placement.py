@@ -33,7 +33,7 @@ def replica_for(
     wanted, have = policy.replicas(*key), sum(worker.model == model for worker in ours)
     if wanted and have >= wanted:
         return Step.WAIT, None
-    here = bool(wanted) or (fleet.sharers() + 1) * CORES_PER_WORKER <= cores
+    here = cores > 0 and (bool(wanted) or (fleet.sharers() + 1) * CORES_PER_WORKER <= cores)
     here = here and (key in _held(fleet) or not is_limited(fleet, binding, policy))
     usable = [w for w in ours if w.idle and not w.draining and (w.remote or here)]
     for worker in usable:

@@ -26,7 +26,8 @@ from gateway.scheduling.placement import Step, is_limited, replica_for
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.preemption import displaced, drained, may_switch, unchecked
 from gateway.scheduling.room import Room, room_for
-from gateway.scheduling.turns import Turn, Waiter
+from gateway.scheduling.shortage import Shortage
+from gateway.scheduling.turns import Turn, Turns, Waiter
 from gateway.scheduling.worker_choice import WorkerChoice, least_busy
 from gateway.workers.fleet import Fleet, Key, Worker
 
@@ -45,15 +46,13 @@ class RequestQueue:
         """Bindings whose allowed processes all run: no other can be started."""
         self.limits = Limits(policy)
         self.affinity = WorkerChoice()
-        self.turns: dict[Worker, set[Turn]] = {}
-        """The generations that run, by their worker."""
+        self.turns = Turns()
         self._fleet = fleet
         self._policy = policy
         self._cores = cores
         self._queues: dict[Key, ModelQueue] = {}
         """Those in which something waits; the model that waits longest for a worker first."""
-        self._cramped: dict[Key, tuple[str, set[Worker]]] = {}
-        """Models that did not fit into memory: why, and into which workers."""
+        self._shortage = Shortage()
         self._leaving: dict[Key, Worker] = {}
         """Workers that are being stopped to make room."""
         self._unstoppable: set[Worker] = set()
@@ -108,9 +107,11 @@ class RequestQueue:
 
     def schedule(self, now: float) -> list[Action]:
         """One pass over all models for which requests wait."""
+        self._shortage.keep(self._queues)
+        behind = self._held_up()
         for worker in self._fleet.all():
-            wanted = worker.draining
-            if wanted and (wanted not in self._queues or self._open_holders(wanted)):
+            key = worker.draining
+            if key and (key not in self._queues or key in behind or self._open_holders(key)):
                 self._fleet.stop_draining(worker)
         actions: list[Action] = []
         for key, queue in list(self._queues.items()):
@@ -120,18 +121,27 @@ class RequestQueue:
                     del self._queues[key]
         # Only now: a worker that serves somebody is not idle.
         for key, queue in list(self._queues.items()):
-            actions += self._take(*self._next_step(key, queue, now), key, queue, now)
+            next_step = self._next_step(key, queue, now, held=key in behind)
+            actions += self._take(*next_step, key, queue, now)
         return actions
+
+    def _held_up(self) -> set[Key]:
+        """Models behind one for which others have to go: what becomes free is kept for that."""
+        keys = list(self._queues)
+        for number, key in enumerate(keys, 1):
+            if self._shortage.makes_room(key) and not self._open_holders(key):
+                return set(keys[number:])
+        return set()
 
     def preempt(self, now: float) -> list[Action]:
         """The turns that end now for those who wait."""
         chosen: list[Turn] = []
         for worker in self._fleet.all():
             if worker.draining:
-                chosen += drained(self._turns_in([worker]), now, self._policy)
+                chosen += drained(self.turns.of([worker]), now, self._policy)
         for key, queue in self._queues.items():
             if key[1] and (workers := self._open_holders(key)):
-                turns = self._turns_in(workers)
+                turns = self.turns.of(workers)
                 # All that is not a steady turn has ended, or ends in a moment.
                 steady = sum(not turn.parking for turn in turns)
                 ending = sum(worker.slots for worker in workers) - steady
@@ -143,18 +153,16 @@ class RequestQueue:
         return [*map(Park, chosen), *map(CheckReader, asked)]
 
     def end_turn(self, turn: Turn) -> None:
-        if turns := self.turns.get(turn.worker):
-            turns.discard(turn)
-            if not turns:
-                del self.turns[turn.worker]
+        self.turns.end(turn)
 
     def load_unasked(self, worker: Worker, model: str, now: float) -> list[LoadModel]:
         """Load a model that nobody waits for, if a new worker has nothing better to do."""
         key = worker.binding, model
         if not (model and worker.has(model)) or self._fleet.expected(*key):
             return []
-        limited = not worker.remote and is_limited(self._fleet, worker.binding, self._policy)
-        return [] if limited or self.circuits.open(key, now) else [self.load(worker, model, now)]
+        limited = is_limited(self._fleet, worker.binding, self._policy) or bool(self._held_up())
+        held = limited and not worker.remote
+        return [] if held or self.circuits.open(key, now) else [self.load(worker, model, now)]
 
     def load(self, worker: Worker, model: str, now: float) -> LoadModel:
         self._fleet.start_loading(worker, model, now)
@@ -179,13 +187,13 @@ class RequestQueue:
 
     def no_memory(self, worker: Worker, model: str, error: str) -> None:
         """The model did not fit into memory beside what is loaded; the worker is as before."""
-        _, tried = self._cramped.setdefault((worker.binding, model), (error, set()))
-        tried.add(worker)
+        self._shortage.add(worker, model, error)
 
     def changed(self, worker: Worker) -> None:
         """It is gone, or has loaded another model: memory may be free."""
-        self._cramped.clear()
+        self._shortage.changed()
         if worker.key in self._queues and self._fleet.find(worker.identity) is worker:
+            self._shortage.end(worker.key)
             self._queues[worker.key] = self._queues.pop(worker.key)  # it has had its turn
         self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
         self._unstoppable.discard(worker)
@@ -204,21 +212,26 @@ class RequestQueue:
         workers = self._fleet.holders(binding, model) if model else self._fleet.of(binding)
         return [worker for worker in workers if not (worker.draining or worker.retiring)]
 
-    def _next_step(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
+    def _next_step(
+        self, key: Key, queue: ModelQueue, now: float, *, held: bool
+    ) -> tuple[Step, Worker | None]:
+        """`held`: what becomes free on this machine is for another model."""
+        startable = not held and self._startable(key, queue)
         if not key[1]:
-            return Step.START if self._startable(key, queue) else Step.WAIT, None
+            return Step.START if startable else Step.WAIT, None
         if self._open_holders(key):
-            return self._replica(key, queue, now)
+            return self._replica(key, queue, now, startable=startable, held=held)
         if key in self._leaving:
             return Step.WAIT, None
         room = Room(
-            startable=self._startable(key, queue),
-            cramped=self._cramped[key][1] if key in self._cramped else None,
+            startable=startable,
+            tried=self._shortage.tried(key),
             stoppable=lambda worker: worker not in self._unstoppable,
             may_switch=lambda worker: may_switch(
-                worker, self.turns.get(worker, set()), now, self._policy
+                worker, self.turns.of([worker]), now, self._policy
             ),
             now=now,
+            held=held,
             remote_only=queue.remote_only,
         )
         return room_for(self._fleet, key, self._policy, room)
@@ -234,22 +247,20 @@ class RequestQueue:
             self.limits.remove(waiter)
             worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
-            turn = Turn(waiter, worker, now)
-            self.turns.setdefault(worker, set()).add(turn)
-            yield Serve(waiter, worker, turn)
+            yield Serve(waiter, worker, self.turns.begin(waiter, worker, now))
         if not queue.generations:
             queue.full_since = None
         elif queue.full_since is None:
             queue.full_since = now
 
-    def _replica(self, key: Key, queue: ModelQueue, now: float) -> tuple[Step, Worker | None]:
+    def _replica(
+        self, key: Key, queue: ModelQueue, now: float, *, startable: bool, held: bool
+    ) -> tuple[Step, Worker | None]:
         waits = queue.full_since is not None and now - queue.full_since >= REPLICA_AFTER
-        if not waits or self.circuits.open(key, now) or key in self._cramped:
+        if not waits or self.circuits.open(key, now) or self._shortage.tried(key):
             return Step.WAIT, None
-        return replica_for(
-            self._fleet, key, self._policy, startable=self._startable(key, queue),
-            cores=self._cores,
-        )  # fmt: skip
+        cores = 0 if held else self._cores
+        return replica_for(self._fleet, key, self._policy, startable=startable, cores=cores)
 
     def _startable(self, key: Key, queue: ModelQueue) -> bool:
         workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
@@ -258,8 +269,11 @@ class RequestQueue:
     def _take(
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float
     ) -> list[Action]:
-        if not queue.insists and (error := self._open_circuit(step, key, queue, now)):
-            return list(self.reject(error, *key, now=now))
+        if not queue.insists and step in (Step.START, Step.LOAD):
+            start = step is Step.START
+            error = self.circuits.refusal(key, now, start=start, patient=queue.patient)
+            if error:
+                return list(self.reject(error, *key, now=now))
         match step, worker:
             case Step.START, _:
                 return [StartWorker(key[0], queue.insists, queue.patient)]
@@ -273,7 +287,7 @@ class RequestQueue:
             case Step.DRAIN, Worker():
                 self._fleet.drain(worker, key)
             case Step.FAIL, _:
-                why, _ = self._cramped.pop(key)
+                why = self._shortage.end(key)
                 self.circuits.failed(key, why, now, RETRY, blocks_requests=True)
                 return list(self.reject(LoadFailed(why), *key, now=now))
             case Step.GONE, _:
@@ -281,21 +295,6 @@ class RequestQueue:
                 return list(self.reject(error, *key, now=now))
         return []
 
-    def _open_circuit(
-        self, step: Step, key: Key, queue: ModelQueue, now: float
-    ) -> Exception | None:
-        """The error of an open circuit, if the step must not be tried now. Who is patient waits
-        for something better than a try that failed a moment ago."""
-        why = self.circuits.open if queue.patient else self.circuits.open_for_requests
-        if step is Step.START and (error := why((key[0], ""), now)):
-            return NoWorker(error)
-        if step in (Step.START, Step.LOAD) and (error := why(key, now)):
-            return LoadFailed(error)
-        return None
-
     def _reject(self, waiter: Waiter, error: Exception) -> Reject:
         self.leave(waiter)
         return Reject(waiter, error)
-
-    def _turns_in(self, workers: Iterable[Worker]) -> list[Turn]:
-        return [turn for worker in workers for turn in self.turns.get(worker, ())]

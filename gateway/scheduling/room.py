@@ -15,15 +15,16 @@ class Room:
 
     startable: bool
     """Another process of the binding can be started."""
-    cramped: Collection[Worker] | None
-    """Workers in which it did not fit into memory beside what others hold; None if it was not
-    tried, or something has changed since."""
+    tried: Collection[Worker]
+    """Workers in which it did not fit into memory beside what others hold."""
     stoppable: Callable[[Worker], bool]
     may_switch: Callable[[Worker], bool]
     """Whether a busy worker may make room."""
     now: float
     remote_only: bool = False
     """Only workers on other machines have the model."""
+    held: bool = False
+    """What becomes free on this machine is for another model."""
 
 
 def room_for(fleet: Fleet, key: Key, policy: Policy, room: Room) -> tuple[Step, Worker | None]:
@@ -44,12 +45,12 @@ class _Search:
             worker
             for worker in self._workers
             if worker.binding == key[0] and worker.has(key[1])
-            and (worker.remote or not room.remote_only)
+            and (worker.remote or not (room.remote_only or room.held))
         ]  # fmt: skip
-        self._tried = room.cramped or ()
+        self._tried = room.tried
         self._tight = any(not worker.remote for worker in self._tried)
         """The memory of this machine is short."""
-        self._limited = not room.remote_only and is_limited(fleet, key[0], policy)
+        self._limited = not (room.remote_only or room.held) and is_limited(fleet, key[0], policy)
         """As many models are loaded here as may be."""
         self._spare = policy.max_models - loaded_models(fleet, policy)
         self._pool = self._replaceable()
@@ -94,7 +95,7 @@ class _Search:
         pool = [worker for worker in self._ours if worker.model or worker.loading]
         if self._tight:
             pool += [worker for worker in held if worker not in pool]
-            if len(held) < 2 and all(worker in self._tried for worker in held):
+            if len(held) < 2 and all(w in self._tried and not w.loading for w in held):
                 pool = [worker for worker in pool if worker.remote]  # it did not fit even alone
         elif self._limited:
             counted = [worker for worker in held if not self._policy.processes(worker.binding)]

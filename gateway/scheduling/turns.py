@@ -1,7 +1,8 @@
 """A waiting request; and its turn, the time of a generation in a slot of a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.scheduling.notices import Notify
 from gateway.scheduling.policy import Policy
@@ -90,3 +91,28 @@ class Turn:
             return False
         cost = max(self.start_seconds, load_seconds)
         return now - self.began >= max(policy.slice, COST_FACTOR * cost)
+
+
+class Turns:
+    """The generations that run, by their worker."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Worker, set[Turn]] = {}
+
+    def begin(self, waiter: Waiter, worker: Worker, now: float) -> Turn:
+        turn = Turn(waiter, worker, now)
+        self._turns.setdefault(worker, set()).add(turn)
+        return turn
+
+    def end(self, turn: Turn) -> None:
+        """It may have ended before."""
+        if turns := self._turns.get(turn.worker):
+            turns.discard(turn)
+            if not turns:
+                del self._turns[turn.worker]
+
+    def of(self, workers: Iterable[Worker]) -> list[Turn]:
+        return [turn for worker in workers for turn in self._turns.get(worker, ())]
+
+    def __iter__(self) -> Iterator[Turn]:
+        return chain.from_iterable(self._turns.values())

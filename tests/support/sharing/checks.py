@@ -6,29 +6,33 @@ from collections.abc import Iterable
 
 from gateway.errors import Busy
 from gateway.scheduling.actions import Reject
-from gateway.scheduling.turns import COST_FACTOR, Waiter
+from gateway.scheduling.turns import COST_FACTOR, Turn, Waiter
 from tests.support.sharing.clients import Connection, Generation
 from tests.support.sharing.server import TICK, Server
 from tests.support.sharing.world import World
 
 
 def bound(world: World, *, connections: int, longest: float, disturbances: int = 0) -> float:
-    """Seconds that a request waits at most for a slot in a worker that holds its model.
+    """Seconds that a request waits at most for a slot in a worker that holds its model, if it is
+    one of so many `connections` that ask for this model, one request at a time.
 
-    Before a request come at most all requests of other connections, each once, because turns go
-    round: so many `rounds` of turns, with `slots` turns in each. A model keeps its worker for
-    `turn` seconds at least; then its turns end, each of which has begun at most so long ago, or
-    cannot be parked and is over after the `longest` request. Then the next model is loaded, for
-    which at worst every model in memory had to make room. At worst all models take turns in
-    each round. Each death, failed load or failed start costs one more change of the model.
+    Turns go round, so before its turn comes at most one of each other connection: `rounds` of
+    turns, with as many at the same time as a worker has slots. A model that gets a worker keeps it
+    for the time of one turn (`turn`: a slice, or four times what its start or load cost), then
+    takes no new requests, and the turns in it end, each of which began at most one `turn` ago; a
+    request that cannot be parked runs to its end, for `longest` seconds at most. Then the next
+    model is loaded. Where memory is short all other models may have to go for one. At worst all
+    models have their turns in each round. Each death, failed load, failed start and refused stop
+    (`disturbances`) costs at most one more change of all of that.
     """
-    policy = world.policy
-    cost = COST_FACTOR * max(world.load + 2 * world.latency, world.prompt + 3 * world.latency)
-    turn = max(policy.slice, cost) if policy.slice else longest
-    give_way = 2 * turn + longest + world.latency + 2 * TICK
-    change = give_way + world.stop + world.start + world.load + 6 * world.latency
+    policy, models = world.policy, len(world.models)
+    load = world.load + 2 * world.latency
+    cost = COST_FACTOR * max(load, world.prompt + 3 * world.latency)
+    turn = max(policy.slice, cost) if policy.slice else 0.0
+    give_way = 2 * turn + longest + world.stop + world.latency + 2 * TICK
+    change = give_way * (models if world.memory_is_short else 1) + world.start + 2 * load
     rounds = math.ceil(connections / world.slots)
-    return (rounds * len(world.models) + disturbances) * change
+    return (rounds * models + disturbances) * change
 
 
 def jain(shares: Iterable[float]) -> float:
@@ -44,8 +48,10 @@ class Checks:
         self._server = server
         self._connections = connections
         self.passes = 0
+        self.parks = {"unread": 0, "turns": 0}
         server.after_schedule = self._passed
         server.on_overflow = self._overflow
+        server.on_park = self._parked
 
     def _passed(self) -> None:
         self.passes += 1
@@ -76,7 +82,7 @@ class Checks:
             assert (worker.reserved, worker.promised) == (reserved[worker], promised[worker])
             assert worker.occupied <= worker.slots
             assert not (worker.loading and (runs or worker.occupied or worker.promised))
-        turns = {turn for turns in server.queue.turns.values() for turn in turns}
+        turns = set(server.queue.turns)
         running = {r.turn for c in self._connections for r in c.requests[-1:] if r.turn}
         assert turns == running | {each.turn for each in server.promised.values() if each.turn}
         for turn in turns:
@@ -101,6 +107,15 @@ class Checks:
         models = sum(bool(model) for _, model in held)
         assert models <= policy.max_models or server.world.refused_stops
 
+    def _parked(self, turn: Turn) -> None:
+        now, policy = self._server.now, self._server.world.policy
+        assert turn.waiter.parkable and turn.worker.resumable
+        if policy.park_after and turn.unread_since and now - turn.unread_since >= policy.park_after:
+            self.parks["unread"] += 1
+        else:
+            assert policy.slice and now - turn.began >= policy.slice
+            self.parks["turns"] += 1
+
     def _overflow(self, newest: Waiter, reject: Reject) -> None:
         """Called before it is executed."""
         assert isinstance(reject.error, Busy) and reject.waiter.limited
@@ -115,20 +130,35 @@ class Checks:
         assert counts[reject.waiter.owner] >= max(counts.values()) - 1
 
     @property
+    def slot_seconds(self) -> Counter[str]:
+        """Of each owner, with those of turns that have not ended."""
+        found: Counter[str] = Counter()
+        for connection in self._connections:
+            for request in connection.requests:
+                found[connection.owner] += request.slot_seconds  # type: ignore[assignment]
+                if request.turn:
+                    found[connection.owner] += self._server.now - request.turn.began
+        return found
+
+    @property
+    def waits(self) -> list[float]:
+        return [seconds for _, seconds, _ in self._server.waited]
+
+    @property
     def steps(self) -> int:
         return self._server.clock.events
 
     def nobody_starved(self) -> float:
         """Return the longest wait, as a share of the bound."""
-        connections = len(self._connections)
-        longest = self._server.world.unary + max(
-            (request.most_seconds for each in self._connections for request in each.requests),
-            default=0.0,
-        )
+        requests = [request for each in self._connections for request in each.requests]
+        policy = self._server.world.policy
+        stay = [each for each in requests if not (policy.slice and each.parkable)]
+        longest = self._server.world.unary + max((each.most_seconds for each in stay), default=0.0)
+        asking = Counter(key for each in self._connections for key in each.keys)
         worst = 0.0
         for waiter, seconds, disturbances in self._server.waited:
             limit = bound(
-                self._server.world, connections=connections, longest=longest,
+                self._server.world, connections=asking[waiter.key], longest=longest,
                 disturbances=disturbances,
             )  # fmt: skip
             assert seconds <= limit, (waiter, seconds, limit)
@@ -140,7 +170,7 @@ class Checks:
         for connection in self._connections:
             for request in connection.requests:
                 assert request.outcome, request
-        assert not (server.ready or server.promised or server.queue.turns)
+        assert not (server.ready or server.promised or list(server.queue.turns))
         assert not list(server.queue.queues()) and not server.queue.limits.total
         for worker in server.fleet.all():
             assert worker.idle and not worker.draining, worker

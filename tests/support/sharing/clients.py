@@ -43,6 +43,10 @@ class Generation:
         self.server.wait(self)
 
     @property
+    def parkable(self) -> bool:
+        return self.waiter.parkable
+
+    @property
     def most_seconds(self) -> float:
         """So long it takes at most in one slot."""
         world = self.server.world
@@ -58,9 +62,8 @@ class Generation:
         if self.server.fleet.find(worker.identity) is not worker:
             self.server.answered(worker, run)
             return self.lost(worker)
-        self._paused = self._unsent >= CREDIT
-        if not self._paused:
-            self.server.clock.after(self.server.world.prompt, lambda: self._token(run))
+        self._paused = False  # it may compute one token, whatever is unsent
+        self.server.clock.after(self.server.world.prompt, lambda: self._token(run))
 
     def reject(self, error: Exception) -> None:
         self._end(error)

@@ -54,8 +54,9 @@ class Machines:
             self._server.execute(action)
         self._server.after_schedule()
 
-    def start(self, binding: str) -> None:
-        if binding in self._starting or self._server.now < self._not_before.get(binding, 0.0):
+    def start(self, binding: str, *, patient: bool) -> None:
+        early = patient and self._server.now < self._not_before.get(binding, 0.0)
+        if binding in self._starting or early:
             return
         allowed = self._world.policy.processes(binding) or AUTO_PROCESSES
         if self._coming[binding]:

@@ -54,7 +54,7 @@ class Server:
         self.waited: list[tuple[Waiter, float, int]] = []
         """Who was served, after how long, with how many disturbances."""
         self._joined: dict[Waiter, tuple[float, int]] = {}
-        self.parks: list[Turn] = []
+        self.on_park: Callable[[Turn], None] = lambda turn: None
         self.after_schedule: Callable[[], None] = lambda: None
         self.on_overflow: Callable[[Waiter, Reject], None] = lambda waiter, reject: None
         self.joining = False
@@ -141,12 +141,12 @@ class Server:
                     self.clock.after(0, lambda: request.reject(error))
             case LoadModel(worker, model):
                 self.clock.after(self.soon(), lambda: self._begin_load(worker, model))
-            case StartWorker(binding, _):
-                self.machines.start(binding)
+            case StartWorker(binding, _, patient):
+                self.machines.start(binding, patient=patient)
             case StopWorker(worker):
                 self.clock.after(self.soon(), lambda: self.machines.stop(worker))
             case Park(turn):
-                self.parks.append(turn)
+                self.on_park(turn)
                 turn.park()
 
     def _deliver(self, waiter: Waiter) -> None:

@@ -35,3 +35,7 @@ class World:
     refused_stops: float = 0.0
     idle_stops: float = 0.0
     """Mean time between two stops of an idle worker; 0 is none."""
+
+    @property
+    def memory_is_short(self) -> bool:
+        return sum(self.models.values()) > self.memory
