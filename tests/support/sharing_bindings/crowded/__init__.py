@@ -1,4 +1,4 @@
-"""The models of `echo` in 32 slots, and one that takes a while to load."""
+"""The models of `echo` in 16 slots, and one that takes a while to load."""
 
 import time
 
@@ -9,7 +9,7 @@ LOAD_SECONDS = 3.0
 
 
 class Crowded(Echo):
-    slots = 32
+    slots = 16
 
     def load(self, model: Model) -> None:
         if model.name != "late":
