@@ -6,7 +6,7 @@ A pass costs as much as there are models with waiting requests, whatever the num
 Times come in as arguments, in seconds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
@@ -149,7 +149,7 @@ class RequestQueue:
                 chosen += displaced(turns, waiting, ending, now, self._policy)
         for turn in chosen:
             turn.parking = True
-        asked = unchecked(self._turns_in(self.turns), now, self._policy) if self._queues else []
+        asked = unchecked(self.turns, now, self._policy) if self._queues else []
         return [*map(Park, chosen), *map(CheckReader, asked)]
 
     def end_turn(self, turn: Turn) -> None:

@@ -1,4 +1,4 @@
-"""The models of `echo` in 32 slots, and one that loads until there is a file `go`."""
+"""The models of `echo` in 16 slots, and one that loads until there is a file `go`."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ PATIENCE = 20.0
 
 
 class Crowded(Echo):
-    slots = 32
+    slots = 16
 
     def load(self, model: Model) -> None:
         if model.name != "late":
