@@ -39,7 +39,11 @@ class Throughput(NamedTuple):
 class Server:
     """The server as `make run` starts it, in the given home, on a free port."""
 
-    def __init__(self, home: Path, binding: str, model: str, **settings: str) -> None:
+    def __init__(
+        self, home: Path, binding: str, model: str, *, token: str = "", **settings: str
+    ) -> None:
+        """`token`: one that the server knows, if it wants tokens."""
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -77,8 +81,11 @@ class Server:
 
     def read(self, path: str) -> bytes | None:
         """The body; None without an answer, or if its status is not 200."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers=self._headers
+        )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as got:
+            with urllib.request.urlopen(request, timeout=5) as got:
                 return bytes(got.read()) if got.status == 200 else None
         except OSError:
             return None

@@ -9,14 +9,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peer_builds import cache
+from benchmarks.peer_builds import virtual_environment
 
 VERSION = "2.1.13"
 REQUIREMENTS = (f"lollms=={VERSION}", "requests", "setuptools<81")
@@ -69,17 +68,8 @@ class Words(LLMBinding):
 
 
 def python() -> Path:
-    """The Python of the virtual environment, which is created if missing."""
-    folder = cache() / f"lollms-{VERSION}"
-    found, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.exists() or ready.read_text() != str(REQUIREMENTS):
-        print(f"installing lollms {VERSION}, once", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run(
-            [str(found), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True, stdout=sys.stderr
-        )
-        ready.write_text(str(REQUIREMENTS))
-    return found
+    """The Python of its virtual environment, which is created if missing."""
+    return virtual_environment(f"lollms-{VERSION}", REQUIREMENTS)
 
 
 def prepare(home: Path) -> None:

@@ -1,8 +1,9 @@
-"""Build llama-server and install llama_cpp.server, the peers of the engine benchmark.
+"""Build or install the peers of the benchmarks.
 
 llama-server is compiled from the llama.cpp inside the installed release of
 llama-cpp-python, with the same flags. The dependencies of llama_cpp.server are installed
-into their own folder. Both stay in the user's cache, so only the first run takes minutes.
+into their own folder, other peers into virtual environments. All stay in the user's cache,
+so only the first run takes minutes.
 """
 
 import os
@@ -39,6 +40,21 @@ def cache() -> Path:
     folder = Path(base) / "lollms-benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def virtual_environment(name: str, requirements: tuple[str, ...]) -> Path:
+    """The Python of a virtual environment with these packages, which is created if missing."""
+    folder = cache() / name
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if not ready.exists() or ready.read_text() != str(requirements):
+        print(f"installing {', '.join(requirements)}, once", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "-q", *requirements],
+            check=True, stdout=sys.stderr,
+        )  # fmt: skip
+        ready.write_text(str(requirements))
+    return python
 
 
 def llama_server() -> Path:

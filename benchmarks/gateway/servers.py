@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import lollms_server
-from benchmarks.peer_builds import cache
+from benchmarks.peer_builds import virtual_environment
 from protocol.run_folder import CHECKOUT
 
 SERVER_CORE, OTHER_CORE = 0, 1
@@ -26,19 +26,8 @@ FLASK_REQUIREMENTS = (
 
 
 def flask_python() -> Path:
-    """The Python of a virtual environment with Flask-SocketIO and eventlet; created if missing."""
-    folder = cache() / "flask-socketio"
-    python = folder / "bin" / "python"
-    ready = folder / ".ready"
-    if not ready.exists() or ready.read_text() != str(FLASK_REQUIREMENTS):
-        print("installing Flask-SocketIO and eventlet, once", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", *FLASK_REQUIREMENTS],
-            check=True, stdout=sys.stderr,
-        )  # fmt: skip
-        ready.write_text(str(FLASK_REQUIREMENTS))
-    return python
+    """The Python of a virtual environment with Flask-SocketIO and eventlet."""
+    return virtual_environment("flask-socketio", FLASK_REQUIREMENTS)
 
 
 class Server:

@@ -7,6 +7,7 @@ import uuid
 from gateway.inference.listener import Listener
 from gateway.inference.outcomes import Outcome
 from gateway.inference.plan import CREDIT, Plan
+from gateway.inference.reading import Reading
 from gateway.inference.state import GenerationState
 from gateway.observability.metrics import Metrics
 from gateway.scheduling.notices import Notice, PromptProgress
@@ -37,8 +38,8 @@ class Generation:
         self._call: Call | None = None
         self._turn: Turn | None = None
         self._unsent = 0  # tokens whose text was not sent
-        self._unread_since = 0.0  # since when nothing of these was taken; 0 if there are none
-        self._read: asyncio.Event | None = None  # somebody waits until all was sent
+        self._unsent_since = 0.0  # since when nothing of these has left; 0 if there are none
+        self.reading = Reading()
         self._length_at_detach = 0  # characters
         self._last_chunk_at = 0.0  # when the last chunk came
 
@@ -55,8 +56,8 @@ class Generation:
             return call.grant(count)
         self._measure(count, now)
         self._unsent += count
-        if not self._unread_since and self._unsent:
-            self._note_unread(now)
+        if not self._unsent_since and self._unsent:
+            self._note_unsent(now)
         if self._listener:
             self._listener.chunk(self.state.id, chunk.text, count, self._grant)
         elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
@@ -65,33 +66,29 @@ class Generation:
     def _grant(self, tokens: int) -> None:
         """Their text was sent: the worker may send so many tokens more."""
         self._unsent -= tokens
-        if self._unread_since:
-            self._note_unread(time.monotonic() if self._unsent else 0.0)
+        if self._unsent_since:
+            self._note_unsent(time.monotonic() if self._unsent else 0.0)
         if self._call:
             self._call.grant(tokens)
 
-    def _note_unread(self, since: float) -> None:
-        self._unread_since = since
-        if self._turn:
-            self._turn.unread_since = since
-        if self._read and not since:
-            self._read.set()
+    def _note_unsent(self, since: float) -> None:
+        self._unsent_since = since
+        self.reading.note_unsent(since)
 
     def begin(self, turn: Turn, call: Call) -> None:
         """It runs in a worker."""
         self._turn, self._call = turn, call
-        turn.unread_since = self._unread_since
+        self.reading.follow(turn)
 
     def pause(self) -> None:
         """It runs in no worker, and continues later."""
         self._turn = self._call = None
+        self.reading.follow(None)
 
-    async def until_read(self) -> None:
-        """Return when its client has taken all text so far."""
-        if self._unsent:
-            self._read = asyncio.Event()
-            await self._read.wait()
-            self._read = None
+    def check_reader(self) -> None:
+        """Find out whether its client reads."""
+        if self._listener:
+            self.reading.ask(self._listener, time.monotonic())
 
     @property
     def credit(self) -> int:
@@ -114,6 +111,7 @@ class Generation:
     def detach(self) -> None:
         """Its client is disconnected and may come back. Text in its send queue is missed."""
         self._listener, self._length_at_detach = None, self.state.length
+        self.reading.forget_client()
         self._grant(self._unsent)
 
     def attach(self, listener: Listener, have: int) -> None:

@@ -164,6 +164,7 @@ class Generations:
             progress=generation.progressed,
         ) as call:
             turn.park = lambda: self._link.stop(call)
+            turn.check_reader = generation.check_reader
             generation.begin(turn, call)
             if resumed:
                 generation.notify(Continued("it has a slot again"))
@@ -184,7 +185,7 @@ class Generations:
         try:
             generation.notify(Paused(UNREAD if stalled else TURNS))
             if stalled:
-                await generation.until_read()
+                await generation.reading.until_read()
         finally:
             parked[turn.owner] -= 1
             if not parked[turn.owner]:

@@ -25,5 +25,9 @@ class Listener(Protocol):
         """The end, after the last chunk. It comes again after a resume: the client may have missed
         it."""
 
+    def check(self, answered: Callable[[], None]) -> bool:
+        """Ask the client for a sign that it has read all that was sent before; then call
+        `answered`. Return False if it cannot be asked. One question at a time."""
+
     def notice(self, stream: str, notice: Notice) -> None:
         """While the generation waits or is paused. Clients that did not ask for it get nothing."""

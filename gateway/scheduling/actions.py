@@ -57,4 +57,11 @@ class Park:
     turn: Turn
 
 
-Action = Serve | Reject | LoadModel | StartWorker | StopWorker | Park
+@dataclass(frozen=True, slots=True)
+class CheckReader:
+    """Find out whether the client of a turn reads: others wait."""
+
+    turn: Turn
+
+
+Action = Serve | Reject | LoadModel | StartWorker | StopWorker | Park | CheckReader

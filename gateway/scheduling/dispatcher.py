@@ -15,6 +15,7 @@ from gateway.observability.metrics import Metrics
 from gateway.provisioning.provider import WorkerProvider
 from gateway.scheduling.actions import (
     Action,
+    CheckReader,
     LoadModel,
     Park,
     Reject,
@@ -243,6 +244,8 @@ class Dispatcher:
                 self._spawn(self._stop(worker))
             case Park(turn):
                 turn.park()
+            case CheckReader(turn):
+                turn.check_reader()
 
     async def _stop(self, worker: Worker) -> None:
         if not await self._stopped(worker, "memory"):

@@ -62,6 +62,17 @@ def displaced(
     return chosen
 
 
+def unchecked(turns: Iterable[Turn], now: float, policy: Policy) -> list[Turn]:
+    """The turns whose clients are asked now whether they read, because others wait. They are
+    marked as checked."""
+    found = [turn for turn in turns if turn.parkable and now - turn.checked_at >= policy.park_after]
+    if not policy.park_after:
+        return []
+    for turn in found:
+        turn.checked_at = now
+    return found
+
+
 def _richest(past: list[Turn], owner: str, slots: Counter[str]) -> Turn | None:
     """Of the turns past their slice the one whose owner has the most slots; of these the oldest.
     An owner with fewer slots than that gets one, and so does the same owner's next request."""

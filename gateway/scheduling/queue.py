@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
     Action,
+    CheckReader,
     LoadModel,
     Park,
     Reject,
@@ -23,7 +24,7 @@ from gateway.scheduling.limits import Limits
 from gateway.scheduling.model_queue import ModelQueue
 from gateway.scheduling.placement import Step, is_limited, replica_for
 from gateway.scheduling.policy import Policy
-from gateway.scheduling.preemption import displaced, drained, may_switch
+from gateway.scheduling.preemption import displaced, drained, may_switch, unchecked
 from gateway.scheduling.room import Room, room_for
 from gateway.scheduling.shortage import Shortage
 from gateway.scheduling.turns import Turn, Turns, Waiter
@@ -148,7 +149,8 @@ class RequestQueue:
                 chosen += displaced(turns, waiting, ending, now, self._policy)
         for turn in chosen:
             turn.parking = True
-        return [Park(turn) for turn in chosen]
+        asked = unchecked(self.turns, now, self._policy) if self._queues else []
+        return [*map(Park, chosen), *map(CheckReader, asked)]
 
     def end_turn(self, turn: Turn) -> None:
         self.turns.end(turn)

@@ -67,6 +67,9 @@ class Turn:
     """It is being ended in the worker."""
     park: Callable[[], None] = lambda: None
     """End it in the worker. Set while the request runs."""
+    check_reader: Callable[[], None] = lambda: None
+    """Find out whether the client reads: `unread_since` tells."""
+    checked_at: float = 0.0
 
     @property
     def owner(self) -> str:

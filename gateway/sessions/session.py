@@ -1,6 +1,7 @@
 """A session: the state of one client."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,6 +40,9 @@ class NoConnection:
     def chunk(self, stream: str, text: str, tokens: int, taken: OnSent) -> None: ...
 
     def ended(self, stream: str, outcome: Outcome) -> None: ...
+
+    def check(self, answered: Callable[[], None]) -> bool:
+        return False
 
     def notice(self, stream: str, notice: Notice) -> None: ...
 

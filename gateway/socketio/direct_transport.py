@@ -12,7 +12,7 @@ from contextlib import suppress
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
-from aiohttp import WSCloseCode
+from aiohttp import WSCloseCode, WSMsgType
 from aiohttp.web import WebSocketResponse
 from engineio.async_drivers import aiohttp as driver
 from engineio.packet import MESSAGE, Packet
@@ -24,7 +24,7 @@ ROOM = 64 * 1024
 KERNEL_ROOM = 256 * 1024
 """Size of the kernel's send buffer: with its default of megabytes, a slow client would be
 noticed too late."""
-TEXT, BINARY = 0x81, 0x82
+TEXT, BINARY, PING = 0x81, 0x82, 0x89
 """First byte of a frame that is a whole message."""
 
 
@@ -80,7 +80,7 @@ class _ExplainingResponse(WebSocketResponse):
 
     def __init__(self, limit: int) -> None:
         """`limit` of a message, in bytes; a longer one is not read to its end."""
-        super().__init__(max_msg_size=limit + 1, compress=False)
+        super().__init__(max_msg_size=limit + 1, compress=False, autoping=False)
         self._limit = limit
 
     async def close(
@@ -98,6 +98,9 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
     """engineio's side of a websocket, without compression. Its `send` never waits, so a packet
     from the queue is written before any other write."""
 
+    _answers_pings = False
+    _on_pong: Callable[[], None] | None = None
+
     async def __call__(self, environ: dict[str, Any]) -> WebSocketResponse:
         request = environ["aiohttp.request"]
         self._sock: WebSocketResponse = _ExplainingResponse(self.server.max_http_buffer_size)
@@ -105,6 +108,7 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
         self.transport: asyncio.Transport = request.transport
         self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_ROOM)
         self._socket = self.handler.__self__
+        self.transport.write(frame(b"", PING))
         try:
             await self.handler(self)
         finally:
@@ -116,7 +120,31 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
         queue = self._socket.queue
         if queue.websocket is None and self._socket.upgraded:
             queue.websocket = self
-        return await super().wait()
+        while True:
+            message = await self._sock.receive()
+            if message.type is WSMsgType.PING:
+                await self._sock.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                self._heard()
+            elif isinstance(message.data, str | bytes):
+                return message.data
+            else:
+                raise OSError("the websocket is closed")
+
+    def ask(self, answered: Callable[[], None]) -> bool:
+        """Call `answered` when the client has read all that was sent before: it answers pings in
+        the order of frames. False for one that has not answered the first ping."""
+        if not (self._answers_pings and self.open):
+            return False
+        self._on_pong = answered
+        self.transport.write(frame(b"", PING))
+        return True
+
+    def _heard(self) -> None:
+        self._answers_pings = True
+        answered, self._on_pong = self._on_pong, None
+        if answered:
+            answered()
 
     async def send(self, message: str | bytes) -> None:
         if not self.open:
@@ -173,6 +201,11 @@ class DirectTransport:
         else:
             for item in items:
                 self._queue.put_nowait(Packet(MESSAGE, item.packet[1:]))
+
+    def ask(self, answered: Callable[[], None]) -> bool:
+        """See `Listener.check`. Of a polling client each read is seen anyway."""
+        websocket = self._queue.websocket
+        return websocket is not None and websocket.ask(answered)
 
     def drop(self) -> None:
         if websocket := self._queue.websocket:

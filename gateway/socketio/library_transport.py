@@ -46,6 +46,9 @@ class LibraryTransport:
     def write(self, items: Sequence[Item]) -> None:
         self._task = asyncio.create_task(self._emit(items))
 
+    def ask(self, answered: Callable[[], None]) -> bool:
+        return False  # python-socketio has no way
+
     def drop(self) -> None:
         self.close()
         self._task = asyncio.create_task(end_session(self._sio, self._sid))

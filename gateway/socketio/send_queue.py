@@ -9,7 +9,7 @@ Notices are lost when the queue is full, and never the reason for a drop.
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gateway.inference.listener import OnSent
@@ -47,6 +47,9 @@ class Transport(Protocol):
 
     def write(self, items: Sequence[Item]) -> None:
         """Send them, in this order."""
+
+    def ask(self, answered: Callable[[], None]) -> bool:
+        """See `Listener.check`."""
 
     def drop(self) -> None:
         """End the connection at once."""
@@ -141,6 +144,10 @@ class SendQueue:
         self._waiting.append(item)
         if not self.scheduled:
             self._flusher.schedule(self)
+
+    def check(self, answered: Callable[[], None]) -> bool:
+        """See `Listener.check`."""
+        return not self.closed and self._transport.ask(answered)
 
     @property
     def waiting(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.contract.test_backpressure import prompt
+from tests.server.contract.test_backpressure import metric, prompt
 from tests.server.contract.test_generation import ends_once, select
 from tests.server.security.test_access import ALICE, BOB, tokens
 from tests.support.closed_loop import closed_loop, until_begun
@@ -111,9 +111,12 @@ def test_a_crowd_before_a_loading_model_makes_nobody_buzzy_who_wants_another(
                 clients = [await stack.enter_async_context(client(server)) for _ in range(crowd)]
                 tasks = [asyncio.create_task(each.generate("x", n_predicts=3)) for each in clients]
                 await select(other, "echo", "lorem")
-                while not all(task.done() for task in tasks):
+                while metric(server, "requests_waiting") < share:
                     events = await other.generate("x", n_predicts=3)
                     assert len(ends_once(events)["text"].split()) == 3
+                while sum(task.done() for task in tasks) < crowd - share:
+                    await asyncio.sleep(0.01)
+                (tmp_path / "tmp" / "crowded" / "go").touch()
                 return [names(await task)[-1] for task in tasks]
 
         ends = run(scenario())

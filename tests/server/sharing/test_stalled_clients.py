@@ -58,6 +58,28 @@ def test_a_newcomer_is_served_at_once(
     run(scenario())
 
 
+def test_text_that_only_lies_in_buffers_is_not_read(server: Home) -> None:
+    """Of slow answers much fits into the kernel's: nothing but the client itself can tell."""
+
+    async def scenario() -> None:
+        async with client(server) as newcomer:
+            await newcomer.ask("select_model", {"model_name": "lorem-10ms"}, reply="select_model")
+            async with stalled_clients(server, 64, websocket=True) as stalled:
+                for each in stalled:
+                    await each.read()  # its first chunk: all slots are taken
+                before = metric(server, "generations_parked_total")
+                began = time.monotonic()
+                ends_once(await newcomer.generate("x", n_predicts=3))
+                assert time.monotonic() - began < SOON
+                assert metric(server, "generations_parked_total") > before
+                for _ in range(200):
+                    await stalled[0].read()  # who reads is not taken for one that does not
+                events = await newcomer.generate("x", n_predicts=3)
+                ends_once(events)
+
+    run(scenario())
+
+
 def test_who_reads_again_gets_the_rest_of_the_same_text(server: Home) -> None:
     many = 100_000
 

@@ -1,24 +1,25 @@
-"""The models of `echo` in 32 slots, and one that takes a while to load."""
+"""The models of `echo` in 16 slots, and one that loads until there is a file `go`."""
 
+import tempfile
 import time
+from pathlib import Path
 
 from bindings.echo import Echo
 from worker.binding import Model
 
-LOAD_SECONDS = 3.0
+PATIENCE = 20.0
 
 
 class Crowded(Echo):
-    slots = 32
+    slots = 16
 
     def load(self, model: Model) -> None:
         if model.name != "late":
             return super().load(model)
-        seconds = float(model.settings.get("load_seconds", LOAD_SECONDS))
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            model.progress(1 - left / seconds)
-            time.sleep(0.05)
+        go, end = Path(tempfile.gettempdir()) / "go", time.monotonic() + PATIENCE
+        while not go.exists() and time.monotonic() < end:
+            model.progress(0.5)
+            time.sleep(0.02)
         self.model, self.pace = "lorem", 0.0
 
 

@@ -1,0 +1,63 @@
+"""Whether a client reads: since when it has taken nothing of what waits for it."""
+
+import asyncio
+
+from gateway.inference.listener import Listener
+from gateway.scheduling.turns import Turn
+
+
+class Reading:
+    """Text counts as taken when it has left for the client's machine, where much of it may wait
+    unread. So the client itself is asked while others wait for its slot."""
+
+    def __init__(self) -> None:
+        self._unsent_since = 0.0
+        self._asked_at = 0.0
+        self._asked = 0
+        self._turn: Turn | None = None
+        self._read: asyncio.Event | None = None  # somebody waits for it
+
+    @property
+    def unread_since(self) -> float:
+        """0 if nothing waits for it, as far as is known."""
+        return min((at for at in (self._unsent_since, self._asked_at) if at), default=0.0)
+
+    def note_unsent(self, since: float) -> None:
+        """Since when text waits here, and nothing of it has left; 0 for none."""
+        self._unsent_since = since
+        self._changed()
+
+    def ask(self, listener: Listener, now: float) -> None:
+        """Find out whether the client has read all that was sent, if it can be asked."""
+        number = self._asked + 1
+        if not self._asked_at and listener.check(lambda: self._answered(number)):
+            self._asked, self._asked_at = number, now
+            self._changed()
+
+    def forget_client(self) -> None:
+        """It is disconnected: an answer will not come."""
+        self._answered(self._asked)
+
+    def follow(self, turn: Turn | None) -> None:
+        """Keep this turn's `unread_since` up to date."""
+        self._turn = turn
+        self._changed()
+
+    async def until_read(self) -> None:
+        """Return when nothing waits for the client any more."""
+        if self.unread_since:
+            self._read = asyncio.Event()
+            await self._read.wait()
+            self._read = None
+
+    def _answered(self, number: int) -> None:
+        if number == self._asked:
+            self._asked_at = 0.0
+            self._changed()
+
+    def _changed(self) -> None:
+        since = self.unread_since
+        if self._turn:
+            self._turn.unread_since = since
+        if self._read and not since:
+            self._read.set()
