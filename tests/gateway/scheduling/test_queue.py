@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from gateway.errors import Busy, LoadFailed, NoWorker
 from gateway.scheduling.actions import (
     Action,
+    CheckReader,
     LoadModel,
     Park,
     Reject,
@@ -59,6 +60,11 @@ class Desk:
                 action.turn.start_seconds = 0.1
                 turns.append(action.turn)
         return turns
+
+    def preempt(self, seconds: float = 0.0) -> list[Turn]:
+        """The turns that end."""
+        actions = self.queue.preempt(self.now + seconds)
+        return [action.turn for action in actions if isinstance(action, Park)]
 
     def end(self, turn: Turn) -> None:
         self.fleet.release(turn.worker, min(turn.worker.generations), self.now)
@@ -192,13 +198,32 @@ def test_turns_end_for_who_waits_after_their_slice() -> None:
     desk.ask("a")
     (turn,) = desk.run(desk.pass_())
     desk.ask("b")
-    assert desk.queue.preempt(desk.now + 9) == []
-    assert desk.queue.preempt(desk.now + 11) == [Park(turn)]
+    assert desk.preempt(9) == []
+    assert desk.preempt(11) == [turn]
     assert turn.parking
-    assert desk.queue.preempt(desk.now + 12) == [], "it is being ended"
+    assert desk.preempt(12) == [], "it is being ended"
     desk.end(turn)
     desk.ask("a", admitted=True)
     assert served(desk.pass_()) == ["b"]
+
+
+def test_clients_are_asked_whether_they_read_while_others_wait() -> None:
+    desk = Desk(park_after=1.0)
+    desk.worker("w", "m", slots=1)
+    desk.ask("a")
+    (turn,) = desk.run(desk.pass_())
+    assert desk.queue.preempt(desk.now) == []
+    desk.ask("b")
+    assert desk.queue.preempt(desk.now) == [CheckReader(turn)]
+    assert desk.queue.preempt(desk.now + 0.5) == [], "it was asked a moment ago"
+    turn.unread_since = desk.now
+    assert desk.queue.preempt(desk.now + 1) == [Park(turn)]
+    switched_off = Desk(park_after=0.0)
+    switched_off.worker("w", "m", slots=1)
+    switched_off.run(
+        [action for _ in "ab" if switched_off.ask() for action in switched_off.pass_()]
+    )
+    assert switched_off.queue.preempt(switched_off.now + 1) == []
 
 
 def test_a_worker_makes_room_for_another_model_after_its_turn() -> None:
@@ -211,7 +236,7 @@ def test_a_worker_makes_room_for_another_model_after_its_turn() -> None:
     assert desk.pass_(6) == [] and worker.draining == ("b", "n")
     desk.ask("late")
     assert desk.pass_() == [], "it takes no new requests, although it has a free slot"
-    assert desk.queue.preempt(desk.now) == [Park(turn)]
+    assert desk.preempt() == [turn]
     desk.end(turn)
     assert desk.pass_() == [LoadModel(worker, "n")]
 

@@ -212,7 +212,7 @@ def test_clients_that_do_not_read_hold_nobody_up(stalled: int) -> None:
     checks = Checks(server, clients)
     for client in clients:
         client.start()
-    server.clock.run(server.now + 15)
+    server.clock.run(server.now + 25)
     for key in world.models:
         newcomer = Generation(
             server=server, waiter=Waiter(binding=key[0], model=key[1], slot=True), tokens=5

@@ -21,6 +21,8 @@ class Generation:
     tokens: int
     stalls: dict[int, float] = field(default_factory=dict)
     """At which tokens the client stops reading, and for how long."""
+    buffered: bool = False
+    """What is sent lies in buffers of the system: only the client knows that it is unread."""
     ended: Callable[[], object] = lambda: None
     outcome: object = None
     """"finished", "cancelled", or an error."""
@@ -59,6 +61,7 @@ class Generation:
         run = self._run
         turn.unread_since = self._unread_since
         turn.park = lambda: self._send_cancel(run)
+        turn.check_reader = self._ask_client
         if self.server.fleet.find(worker.identity) is not worker:
             self.server.answered(worker, run)
             return self.lost(worker)
@@ -101,7 +104,7 @@ class Generation:
         if self._reading and self.computed in self.stalls:
             self._reading = False
             self.server.clock.after(self.stalls[self.computed], self._read)
-        if not self._reading:
+        if not (self._reading or self.buffered):
             self._unsent += 1
             self._note(self._unread_since or self.server.now)
         if self.computed >= self.tokens:
@@ -112,22 +115,32 @@ class Generation:
         if not self._paused:
             self.server.clock.after(self.server.world.token, lambda: self._token(run))
 
+    def _ask_client(self) -> None:
+        if not self._unread_since:
+            self._note(self.server.now)
+            self.server.clock.after(self.server.soon(), self._answer)
+
+    def _answer(self) -> None:
+        """Its client says that it has read all, if it has."""
+        if self._reading:
+            self._note(0.0)
+
     def _read(self) -> None:
         """Its client takes all that waits."""
         self._reading, self._unsent = True, 0
-        self._note(0.0)
         run = self._run
         if self._paused and self.turn:
             self._paused = False
             self.server.clock.after(self.server.world.token, lambda: self._token(run))
-        if self.parked:
-            self.parked = False
-            self._again()
+        self._note(0.0)
 
     def _note(self, since: float) -> None:
         self._unread_since = since
         if self.turn:
             self.turn.unread_since = since
+        if self.parked and not since:
+            self.parked = False
+            self._again()
 
     def _send_cancel(self, run: int) -> None:
         self.server.clock.after(self.server.soon(), lambda: self._cancelled(run))
@@ -142,7 +155,7 @@ class Generation:
             stalled = bool(turn.unread_since)
             assert turn.parking
             self._end_turn()
-            if stalled and self._unsent:
+            if stalled and self._unread_since:
                 self.parked = True
             else:
                 self._again()
@@ -263,7 +276,9 @@ class Connection:
             binding=binding, model=model, slot=True, owner=self.owner, session=self.session,
             parkable=binding not in server.world.frail and chance() >= self.unparkable,
         )  # fmt: skip
-        generation = Generation(server=server, waiter=waiter, tokens=tokens)
+        generation = Generation(
+            server=server, waiter=waiter, tokens=tokens, buffered=chance() < 0.5
+        )
         while chance() < self.stalling:
             generation.stalls[random.randint(1, tokens)] = random.choice(self.stalls)
         generation.ended = lambda: self._ended(generation.outcome)

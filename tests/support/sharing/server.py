@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.errors import Busy, LoadFailed
 from gateway.scheduling.actions import (
     Action,
+    CheckReader,
     LoadModel,
     Park,
     Reject,
@@ -148,6 +149,8 @@ class Server:
             case Park(turn):
                 self.on_park(turn)
                 turn.park()
+            case CheckReader(turn):
+                turn.check_reader()
 
     def _deliver(self, waiter: Waiter) -> None:
         if request := self.ready.pop(waiter, None):
