@@ -11,7 +11,7 @@ from gateway.errors import Busy, LoadFailed
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import Waiter
 from gateway.workers.fleet import Key
-from tests.support.sharing.checks import Checks, jain
+from tests.support.sharing.checks import Checks, bound, jain
 from tests.support.sharing.clients import Connection, Generation
 from tests.support.sharing.server import Server
 from tests.support.sharing.world import World
@@ -138,6 +138,27 @@ def test_greedy_owners_get_equal_times_however_many_connections_they_have(
     checks = play(world, 1, owners, 800, until_end=False, sizes=(2, 30), think=0.0)
     assert jain(checks.slot_seconds.values()) >= 0.95
     assert checks.nobody_starved() <= 1
+
+
+def test_models_that_are_always_wanted_take_turns_in_one_worker() -> None:
+    models: dict[Key, float] = {("a", f"model {number}"): 1 for number in range(4)}
+    world = World(models=models, policy=Policy(slice=2.0), load=0.5)
+    server = Server(world, 1)
+    clients = [
+        Connection(
+            server=server, owner=f"o{number}", session="", keys=[key], until=server.now + 300,
+            sizes=(5, 60), think=0.1,
+        )
+        for key in models
+        for number in range(4)
+    ]  # fmt: skip
+    checks = run(server, clients, 300)
+    checks.nobody_starved()
+    assert bound(world, connections=4, longest=world.unary) < 100
+    times = Counter[Key]()
+    for client in clients:
+        times[client.keys[0]] += round(sum(each.slot_seconds for each in client.requests))
+    assert jain(times.values()) >= 0.95
 
 
 def test_a_large_model_gets_the_memory_of_small_ones_that_are_always_wanted() -> None:
