@@ -1,4 +1,5 @@
-"""The models of `echo` in 16 slots, and one that loads until there is a file `go`."""
+"""The models of `echo` in 16 slots, and one that loads for some seconds, or until there is a
+file `go`."""
 
 import tempfile
 import time
@@ -16,7 +17,8 @@ class Crowded(Echo):
     def load(self, model: Model) -> None:
         if model.name != "late":
             return super().load(model)
-        go, end = Path(tempfile.gettempdir()) / "go", time.monotonic() + PATIENCE
+        go = Path(tempfile.gettempdir()) / "go"
+        end = time.monotonic() + float(model.settings.get("load_seconds", PATIENCE))
         while not go.exists() and time.monotonic() < end:
             model.progress(0.5)
             time.sleep(0.02)
