@@ -1,6 +1,7 @@
 """One holder with many greedy connections does not displace another, and nor does a crowd."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,20 +12,19 @@ from tests.server.contract.test_backpressure import prompt
 from tests.server.contract.test_generation import ends_once, select
 from tests.server.security.test_access import ALICE, BOB, tokens
 from tests.support.closed_loop import closed_loop, until_begun
-from tests.support.harness import Home, client, home, names, run, until
+from tests.support.harness import PATIENCE, Home, client, home, names, run, until
 
 GREEDY = 90
-ALONE, SECONDS = 0.6, 1.6
+ALONE, SECONDS = 0.4, 1.5
 """Of the measurements without and with the others."""
 GUARANTEED = 0.4
 """Of the fair half, which others leave to one client at least."""
-SLICE = 0.15
+SLICE = 0.05
 
 WORKLOADS = [
     pytest.param("narrow", "lorem-2ms", 10, id="one slot, short answers"),
     pytest.param("narrow", "lorem-2ms", 100_000, id="one slot, endless answers"),
     pytest.param("echo", "lorem-10ms", 20, id="64 slots, short answers"),
-    pytest.param("echo", "lorem-10ms", 100_000, id="64 slots, endless answers"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_ninety_greedy_connections_leave_another_holder_its_share(
     run(one_against_many(with_tokens, binding, model, words, {"token": BOB}, {"token": ALICE}))
 
 
-@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS[::2])
+@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS[:1])
 def test_without_tokens_addresses_are_told_apart(
     without_tokens: Home, binding: str, model: str, words: int
 ) -> None:
@@ -97,25 +97,37 @@ def test_a_crowd_before_a_loading_model_makes_nobody_buzzy_who_wants_another(
 ) -> None:
     """Not even a client with the same owner, whose share for that model is used up."""
     crowd, share = 24, 16
+    (tmp_path / "config.yaml").write_text("bindings: {crowded: {load_seconds: 1.5}}")
     with home(
         tmp_path, bindings_path=str(bindings), binding_name="crowded", model_name="late",
         max_queue=str(share),
     ) as server:  # fmt: skip
         server.gateway()
         server.worker("echo")
-        server.worker("crowded")
-        until(lambda: " loads late" in server.log("gateway"), "the load")
 
-        async def scenario() -> list[str]:
-            async with AsyncExitStack() as stack, client(server) as other:
-                clients = [await stack.enter_async_context(client(server)) for _ in range(crowd)]
-                tasks = [asyncio.create_task(each.generate("x", n_predicts=3)) for each in clients]
+        async def scenario() -> None:
+            async with AsyncExitStack() as stack:
+                other, *clients = [
+                    await stack.enter_async_context(client(server)) for _ in range(1 + crowd)
+                ]
+                server.worker("crowded")
+                await asyncio.to_thread(
+                    until, lambda: " loads late" in server.log("gateway"), "the load"
+                )
+                waiting = [
+                    asyncio.create_task(each.generate("x", n_predicts=3)) for each in clients
+                ]
+                async with asyncio.timeout(PATIENCE):
+                    while sum(task.done() for task in waiting) < crowd - share:
+                        await asyncio.sleep(0.01)
                 await select(other, "echo", "lorem")
-                while not all(task.done() for task in tasks):
+                served = 0
+                while not all(task.done() for task in waiting):
                     events = await other.generate("x", n_predicts=3)
                     assert len(ends_once(events)["text"].split()) == 3
-                return [names(await task)[-1] for task in tasks]
+                    served += 1
+                assert served
+                ends = Counter(names(task.result())[-1] for task in waiting)
+                assert ends == {"buzzy": crowd - share, "text_generated": share}
 
-        ends = run(scenario())
-        assert ends.count("buzzy") == crowd - share
-        assert ends.count("text_generated") == share
+        run(scenario())
