@@ -1,6 +1,7 @@
 """One holder with many greedy connections does not displace another, and nor does a crowd."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,17 +15,16 @@ from tests.support.closed_loop import closed_loop, until_begun
 from tests.support.harness import Home, client, home, names, run, until
 
 GREEDY = 90
-ALONE, SECONDS = 0.6, 1.6
+ALONE, SECONDS = 0.4, 1.5
 """Of the measurements without and with the others."""
 GUARANTEED = 0.4
 """Of the fair half, which others leave to one client at least."""
-SLICE = 0.15
+SLICE = 0.05
 
 WORKLOADS = [
     pytest.param("narrow", "lorem-2ms", 10, id="one slot, short answers"),
     pytest.param("narrow", "lorem-2ms", 100_000, id="one slot, endless answers"),
     pytest.param("echo", "lorem-10ms", 20, id="64 slots, short answers"),
-    pytest.param("echo", "lorem-10ms", 100_000, id="64 slots, endless answers"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_ninety_greedy_connections_leave_another_holder_its_share(
     run(one_against_many(with_tokens, binding, model, words, {"token": BOB}, {"token": ALICE}))
 
 
-@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS[::2])
+@pytest.mark.parametrize(("binding", "model", "words"), WORKLOADS[:1])
 def test_without_tokens_addresses_are_told_apart(
     without_tokens: Home, binding: str, model: str, words: int
 ) -> None:
@@ -103,6 +103,7 @@ def test_a_crowd_before_a_loading_model_makes_nobody_buzzy_who_wants_another(
     ) as server:  # fmt: skip
         server.gateway()
         server.worker("echo")
+
         server.worker("crowded")
         until(lambda: " loads late" in server.log("gateway"), "the load")
 
@@ -120,6 +121,5 @@ def test_a_crowd_before_a_loading_model_makes_nobody_buzzy_who_wants_another(
                 (tmp_path / "tmp" / "crowded" / "go").touch()
                 return [names(await task)[-1] for task in tasks]
 
-        ends = run(scenario())
-        assert ends.count("buzzy") == crowd - share
-        assert ends.count("text_generated") == share
+        ends = Counter(run(scenario()))
+        assert ends == {"buzzy": crowd - share, "text_generated": share}

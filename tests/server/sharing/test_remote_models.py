@@ -128,21 +128,3 @@ def test_without_a_rejoin_limit_it_ends_with_the_loss(inviting: Inviting, tmp_pa
             assert time.monotonic() - lost < 5
 
     run(scenario())
-
-
-@pytest.mark.parametrize("inviting", [{"rejoin_limit": "1"}], indirect=True)
-def test_who_waits_for_a_guest_that_does_not_come_is_told_so(
-    inviting: Inviting, tmp_path: Path
-) -> None:
-    server = inviting.server
-    guest = inviting.worker(tmp_path / "first")
-    server.ready()
-
-    async def scenario() -> None:
-        async with client(server) as connected:
-            events = await begun_in(guest, connected)
-            events += await connected.until("text_generated", "generation_error")
-            end = ends_once(events)
-            assert end["code"] == "worker_lost" and "nobody could go on with it" in end["error"]
-
-    run(scenario())
