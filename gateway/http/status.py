@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.core import Core
 from gateway.scheduling.census import Census
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 
 STALL_FRACTION = 0.25
 """Part of the stall limit after which a busy worker is called stalled."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 
 
 class WorkerProvider(Protocol):

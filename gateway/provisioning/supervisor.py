@@ -25,8 +25,8 @@ from gateway.provisioning.supervisor_programs import (
     write_program,
 )
 from gateway.provisioning.supervisor_rpc import Fault, Unreachable, call_supervisor
-from gateway.workers.fleet import Worker
 from gateway.workers.process_watch import ProcessWatch
+from gateway.workers.worker import Worker
 from protocol.run_folder import supervisor_socket
 
 log = logging.getLogger(__name__)

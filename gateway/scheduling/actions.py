@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Key, Worker
+from gateway.workers.worker import Key, Worker
 
 
 @dataclass(frozen=True, slots=True)

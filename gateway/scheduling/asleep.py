@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from gateway.workers.fleet import Fleet, Key, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key, Worker
 
 
 class Asleep(AbstractSet[Key]):

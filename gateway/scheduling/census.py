@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.scheduling.queue import RequestQueue
-from gateway.workers.fleet import Fleet, Key
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key
 
 
 @dataclass(slots=True)

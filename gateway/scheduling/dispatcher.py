@@ -32,8 +32,9 @@ from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Turn, Waiter
 from gateway.scheduling.wait_notices import WaitNotices
 from gateway.scheduling.worker_starter import WorkerStarter
-from gateway.workers.fleet import Fleet, Key, Worker
+from gateway.workers.fleet import Fleet
 from gateway.workers.link import DIED, WITHDRAWN, Link
+from gateway.workers.worker import Key, Worker
 
 GUEST_SECONDS = 60.0
 """A worker on another machine that was there less long ago may come back."""

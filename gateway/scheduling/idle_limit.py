@@ -1,7 +1,8 @@
 """How long a worker may be idle before it is stopped: one that nobody needs, not for long."""
 
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 
 SPARE_SECONDS = 60.0
 """A worker that can be spared is stopped after so long: its memory may be needed, and if a crowd

@@ -5,7 +5,7 @@ from collections import Counter, OrderedDict
 from gateway.errors import Busy
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Key
+from gateway.workers.worker import Key
 
 UNARY_WEIGHT = 0.25
 """A tokenize, detokenize or embed that waits counts as a quarter of a generation."""

@@ -9,8 +9,9 @@ from gateway.errors import LoadFailed
 from gateway.observability.metrics import Metrics
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.wait_notices import WaitNotices
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
 from gateway.workers.link import Link
+from gateway.workers.worker import Worker
 from protocol.errors import ErrorCode
 from protocol.messages import Failed, Load, LoadProgress, PromptProgress
 

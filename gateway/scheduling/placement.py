@@ -3,7 +3,8 @@
 from enum import Enum, auto
 
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Fleet, Key, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key, Worker
 
 
 class Step(Enum):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import COST_FACTOR, Turn, Waiter
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 
 
 def may_switch(worker: Worker, turns: Collection[Turn], now: float, policy: Policy) -> bool:

@@ -29,7 +29,8 @@ from gateway.scheduling.room import Room, room_for
 from gateway.scheduling.shortage import Shortage
 from gateway.scheduling.turns import Turn, Turns, Waiter
 from gateway.scheduling.worker_choice import WorkerChoice, least_busy
-from gateway.workers.fleet import Fleet, Key, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key, Worker
 
 RETRY = 2.0
 """Seconds until a model that did not fit into memory is tried again, the first time."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from gateway.scheduling.placement import Step, is_limited, loaded_models, shared
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import COST_FACTOR
-from gateway.workers.fleet import Fleet, Key, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 
-from gateway.workers.fleet import Key, Worker
+from gateway.workers.worker import Key, Worker
 
 
 @dataclass(slots=True)

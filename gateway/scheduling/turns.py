@@ -6,7 +6,7 @@ from itertools import chain
 
 from gateway.scheduling.notices import Notify
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Key, Worker
+from gateway.workers.worker import Key, Worker
 
 COST_FACTOR = 4
 """A turn lasts so many times what it cost to begin it: at most a fifth of the time is lost."""

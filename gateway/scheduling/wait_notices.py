@@ -6,7 +6,8 @@ from gateway.scheduling.model_queue import ModelQueue
 from gateway.scheduling.notices import ModelStatus, Queued
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Fleet, Key
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Key
 
 LOADING = "loading"
 PERIOD = 1.0

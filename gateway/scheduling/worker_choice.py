@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from gateway.scheduling.affinity import Affinity
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 
 
 class WorkerChoice:

@@ -8,7 +8,8 @@ from gateway.errors import NoWorker, StartFailed
 from gateway.provisioning.provider import WorkerProvider
 from gateway.scheduling.model_loader import MISTAKE, Failure
 from gateway.scheduling.queue import RequestQueue
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Hashable
 
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 from protocol.messages import (
     Chunk,
     Credit,

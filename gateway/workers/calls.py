@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable
 
 from gateway.observability.metrics import Metrics
 from gateway.workers.call import Answer, Call, Feed, no_chunks
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.errors import ErrorCode
 from protocol.messages import Cancel, Failed, Finished, Heartbeat, Loaded, Message
 

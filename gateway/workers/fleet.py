@@ -5,8 +5,7 @@ arrivals and losses, `gateway.scheduling` reads the state. Attributes of a worke
 here and nowhere else.
 """
 
-from gateway.workers.worker import Key as Key  # noqa: PLC0414
-from gateway.workers.worker import Worker as Worker  # noqa: PLC0414
+from gateway.workers.worker import Key, Worker
 from protocol.messages import Heartbeat, Hello, Loaded
 
 ON_THE_WAY = 10.0

@@ -10,8 +10,8 @@ because a binding need not report its progress.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
+from gateway.workers.worker import Worker
 
 MISSED_HEARTBEATS = 3
 """After so many a worker is ended."""

@@ -6,8 +6,8 @@ The key is checked in each handshake, but a connection that exists has no handsh
 import asyncio
 from collections.abc import Callable
 
-from gateway.workers.fleet import Worker
 from gateway.workers.link import Link
+from gateway.workers.worker import Worker
 
 CHECK_SECONDS = 0.3
 """A key counts as withdrawn at the second check that misses it: an editor may write the file

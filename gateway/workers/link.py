@@ -11,11 +11,12 @@ import zmq
 from gateway.observability.metrics import Metrics
 from gateway.workers.call import Answer, Call, Feed, OnProgress, Progress, no_chunks, no_progress
 from gateway.workers.calls import Calls, lost
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
 from gateway.workers.handshake import Handshake, Peer
 from gateway.workers.process_watch import ProcessWatch
 from gateway.workers.strangers import DISMISSAL, Strangers, withdrawn
 from gateway.workers.untrusted_values import check_hello, check_loaded, check_progress
+from gateway.workers.worker import Worker
 from gateway.workers.zmq_router import Batch, RemoteEndpoint, Router, Sent, peer_of
 from protocol.codec import MAX_ITEMS, decode, encode, ids_of, unsendable
 from protocol.errors import ErrorCode, ProtocolError

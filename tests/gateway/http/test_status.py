@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.http.status import STALL_FRACTION, STALL_SECONDS, state_of
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Hello
 
 NOW = 1000.0

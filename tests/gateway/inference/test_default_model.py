@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.inference.default_model import DefaultModel
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 from tests.gateway.scheduling.test_dispatcher import Scene, scene, settled
 
 

@@ -27,7 +27,8 @@ from gateway.scheduling.actions import Action, LoadModel, Park, Reject, Serve, S
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol import messages
 from protocol.messages import FinishReason, Hello, Loaded
 

@@ -1,7 +1,8 @@
 """A model that was unloaded on purpose is asleep, until it is loaded again or fails."""
 
 from gateway.scheduling.asleep import Asleep
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Hello, Loaded
 
 A, B = ("b", "a"), ("b", "b")

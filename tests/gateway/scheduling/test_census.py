@@ -5,7 +5,8 @@ from gateway.scheduling.census import ModelShare, OwnerShare, census
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Hello, Loaded
 
 A, B, C = ("b", "a"), ("b", "b"), ("b", "c")

@@ -14,8 +14,9 @@ from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
 from gateway.workers.link import WITHDRAWN
+from gateway.workers.worker import Worker
 from protocol.messages import Failed, Hello, Load, Loaded
 from tests.support.harness import PATIENCE, run
 

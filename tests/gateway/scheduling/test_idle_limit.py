@@ -4,7 +4,8 @@ import pytest
 
 from gateway.scheduling.idle_limit import SPARE_SECONDS, idle_limit
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Hello, Loaded
 
 AUTOMATIC = Policy(processes=lambda binding: 0)

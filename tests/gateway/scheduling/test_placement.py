@@ -4,7 +4,8 @@ import pytest
 
 from gateway.scheduling.placement import Step, is_limited, loaded_models, replica_for
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from tests.gateway.workers.test_fleet import add, remote
 
 KEY = "b", "m"

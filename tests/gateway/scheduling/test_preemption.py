@@ -8,7 +8,8 @@ import pytest
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.preemption import displaced, drained, may_switch
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from tests.gateway.workers.test_fleet import add
 
 NOW = 1000.0

@@ -16,7 +16,8 @@ from gateway.scheduling.actions import (
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.queue import REPLICA_AFTER, RequestQueue
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Loaded
 from tests.gateway.workers.test_fleet import add, remote
 

@@ -8,7 +8,8 @@ import pytest
 from gateway.scheduling.placement import Step
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.room import Room, room_for
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Loaded
 from tests.gateway.workers.test_fleet import add, remote
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from gateway.errors import Busy, LoadFailed
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import Waiter
-from gateway.workers.fleet import Key
+from gateway.workers.worker import Key
 from tests.support.sharing.checks import Checks, bound, jain
 from tests.support.sharing.clients import Connection, Generation
 from tests.support.sharing.server import Server

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Heartbeat, Hello, Loaded
 
 

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from gateway.workers.fleet import Worker
 from gateway.workers.health_monitor import HealthMonitor
+from gateway.workers.worker import Worker
 from protocol.messages import Hello
 from tests.gateway.workers.test_link import Place, place
 from tests.support.harness import PATIENCE, run

@@ -17,9 +17,10 @@ import zmq.asyncio
 
 from gateway.observability.metrics import Metrics
 from gateway.workers.call import Progress
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
 from gateway.workers.handshake import Handshake
 from gateway.workers.link import DIED, Call, Link
+from gateway.workers.worker import Worker
 from protocol import PROTOCOL_VERSION
 from protocol.codec import decode, encode
 from protocol.messages import (

@@ -14,12 +14,12 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from gateway.workers.fleet import Worker
 from gateway.workers.handshake import Handshake
 from gateway.workers.handshake import Peer as Connected
 from gateway.workers.health_monitor import HealthMonitor
 from gateway.workers.key_watch import KeyWatch
 from gateway.workers.strangers import ANSWER_SECONDS, MANY, Strangers
+from gateway.workers.worker import Worker
 from gateway.workers.zmq_router import RemoteEndpoint, Router, peer_of
 from protocol import PROTOCOL_VERSION
 from protocol.messages import Heartbeat, Hello, Introduce, Quit, Refused, Tokenize, Welcome

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import Busy
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Key, Worker
+from gateway.workers.worker import Key, Worker
 from tests.support.sharing.server import Server
 
 CREDIT = 8

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gateway.errors import NoWorker
-from gateway.workers.fleet import Worker
+from gateway.workers.worker import Worker
 from protocol.messages import Hello
 
 if TYPE_CHECKING:

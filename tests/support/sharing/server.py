@@ -21,7 +21,8 @@ from gateway.scheduling.actions import (
 )
 from gateway.scheduling.queue import RequestQueue
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.fleet import Fleet, Worker
+from gateway.workers.fleet import Fleet
+from gateway.workers.worker import Worker
 from protocol.messages import Loaded
 from tests.support.sharing.clock import Clock
 from tests.support.sharing.machines import Machines

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.scheduling.policy import Policy
-from gateway.workers.fleet import Key
+from gateway.workers.worker import Key
 
 
 @dataclass(frozen=True, kw_only=True)
