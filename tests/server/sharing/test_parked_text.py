@@ -16,7 +16,7 @@ from tests.server.sharing.conftest import MANY
 from tests.support.engineio_lines import SteppedClient
 from tests.support.harness import Client, Event, Home, chunks, client, home, names, run, until
 
-ECHO = [("lorem", 1000, 40), ("lorem-10ms", 150, 380), ("echo", 1500, 80)]
+ECHO = [("lorem", 1000, 40), ("lorem-10ms", 220, 420), ("echo", 1500, 40)]
 """Models, words of an answer, and how often answers are parked at least: 500 times in all."""
 CROWD = 128
 """Answers at the same time, for 64 slots."""
