@@ -61,6 +61,11 @@ class Desk:
                 turns.append(action.turn)
         return turns
 
+    def parked(self, seconds: float = 0.0) -> list[Turn]:
+        """The turns that end so much later for those who wait."""
+        actions = self.queue.preempt(self.now + seconds)
+        return [action.turn for action in actions if isinstance(action, Park)]
+
     def end(self, turn: Turn) -> None:
         self.fleet.release(turn.worker, min(turn.worker.generations), self.now)
         self.queue.end_turn(turn)
@@ -193,10 +198,10 @@ def test_turns_end_for_who_waits_after_their_slice() -> None:
     desk.ask("a")
     (turn,) = desk.run(desk.pass_())
     desk.ask("b")
-    assert desk.queue.preempt(desk.now + 9) == []
-    assert desk.queue.preempt(desk.now + 11) == [Park(turn)]
+    assert desk.parked(9) == []
+    assert desk.parked(11) == [turn]
     assert turn.parking
-    assert desk.queue.preempt(desk.now + 12) == [], "it is being ended"
+    assert desk.parked(12) == [], "it is being ended"
     desk.end(turn)
     desk.ask("a", admitted=True)
     assert served(desk.pass_()) == ["b"]
@@ -212,7 +217,7 @@ def test_a_worker_makes_room_for_another_model_after_its_turn() -> None:
     assert desk.pass_(6) == [] and worker.draining == ("b", "n")
     desk.ask("late")
     assert desk.pass_() == [], "it takes no new requests, although it has a free slot"
-    assert desk.queue.preempt(desk.now) == [Park(turn)]
+    assert desk.parked() == [turn]
     desk.end(turn)
     assert desk.pass_() == [LoadModel(worker, "n")]
 
@@ -242,7 +247,7 @@ def test_who_would_not_stop_is_not_asked_again() -> None:
     desk = Desk(processes=0, max_models=1)
     other = desk.worker("other", "x", binding="c")
     desk.ask()
-    assert desk.pass_() == [StopWorker(other, ("b", "m"))]
+    assert desk.pass_() == [StopWorker(other)]
     assert desk.pass_() == [] and other.retiring
     desk.queue.not_stopped(other)
     desk.fleet.keep(other)
