@@ -175,17 +175,15 @@ class Generations:
 
     async def _park(self, generation: Generation, turn: Turn, *, stalled: bool) -> None:
         """Return when it may wait for its next turn."""
-        why = "unread" if stalled else "turns"
-        self._metrics.parked[why] += 1
-        parked = self._metrics.parked_now
+        state, parked = generation.state, self._metrics.parked_now
+        self._metrics.parked["unread" if stalled else "turns"] += 1
+        log.debug("generation %s is parked at token %d", state.id, state.count)
+        generation.notify(Paused(UNREAD if stalled else TURNS))
+        if not stalled:
+            return
         parked[turn.owner] += 1
-        log.debug(
-            "generation %s is parked at token %d", generation.state.id, generation.state.count
-        )
         try:
-            generation.notify(Paused(UNREAD if stalled else TURNS))
-            if stalled:
-                await generation.reading.until_read()
+            await generation.reading.until_read()
         finally:
             parked[turn.owner] -= 1
             if not parked[turn.owner]:

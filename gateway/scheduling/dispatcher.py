@@ -184,7 +184,7 @@ class Dispatcher:
     # The queue.
 
     async def _wait(self, waiter: Waiter) -> Turn | Worker:
-        if self._fleet.remote_models(waiter.binding) and waiter.model:
+        if waiter.model and self._fleet.remote_models(waiter.binding):
             waiter.remote_only = not await self._loads.is_local(*waiter.key)
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
@@ -211,7 +211,7 @@ class Dispatcher:
     def _schedule(self) -> None:
         for action in self.queue.schedule(self._now()):
             self._execute(action)
-        if self._timer is None and self._ready:
+        if self._timer is None and not self.queue.empty:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:
