@@ -30,7 +30,7 @@ class LoadBuilder(Protocol):
         """Whether workers on this machine can load the model."""
 
 
-class Failure(Protocol):
+class OnFailure(Protocol):
     def __call__(
         self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
     ) -> None:
@@ -49,7 +49,7 @@ class ModelLoader:
         notices: WaitNotices,
         metrics: Metrics,
         *,
-        failed: Failure,
+        failed: OnFailure,
         changed: Callable[[], None],
     ) -> None:
         """`changed` is called when the queue should be scheduled."""
