@@ -114,10 +114,10 @@ class Dispatcher:
         assert isinstance(worker, Worker)
         return worker
 
-    async def ensure_worker(self, binding: str) -> None:
+    async def ensure_worker(self, binding: str, notify: Notify | None = None) -> None:
         """Return when a worker of the binding has joined. Open circuits are ignored."""
         if not self._fleet.of(binding):
-            await self._wait(Waiter(binding=binding, model="", insist=True))
+            await self._wait(Waiter(binding=binding, model="", insist=True, notify=notify))
 
     @contextmanager
     def unary(self, owner: str, key: Key) -> Iterator[None]:
