@@ -70,13 +70,13 @@ class Generation:
         if self._call:
             self._call.grant(tokens)
 
-    def begin(self, turn: Turn, call: Call) -> None:
+    def begin_turn(self, turn: Turn, call: Call) -> None:
         """It runs in a worker."""
         self._turn, self._call = turn, call
         self.reading.follow(turn)
 
-    def pause(self) -> None:
-        """It runs in no worker, and continues later."""
+    def end_turn(self) -> None:
+        """It runs in no worker. If it has not ended, it continues later."""
         self._turn = self._call = None
         self.reading.follow(None)
 

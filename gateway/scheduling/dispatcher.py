@@ -163,7 +163,6 @@ class Dispatcher:
     def lost(self, worker: Worker, how: str) -> None:
         self.queue.full.discard(worker.binding)
         self.queue.changed(worker)
-        self.queue.affinity.forget(worker)
         self.asleep.lost(worker)
         self._spawn(self._examine(worker, how))
 

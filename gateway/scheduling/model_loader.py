@@ -95,7 +95,6 @@ class ModelLoader:
             self._metrics.models_evicted["another model"] += bool(worker.previous)
             self._queue.circuits.close(key)
             self._queue.changed(worker)
-            self._queue.affinity.forget(worker)
             log.info("worker %s holds %s after %.1f s", worker.name, model, worker.load_seconds)
             self._notices.tell_model(key, "loaded")
             self._changed()

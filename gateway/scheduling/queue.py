@@ -47,7 +47,7 @@ class RequestQueue:
         self.full: set[str] = set()
         """Bindings whose allowed processes all run: no other can be started."""
         self.limits = Limits(policy)
-        self.affinity = WorkerChoice()
+        self.worker_choice = WorkerChoice()
         self.turns = Turns()
         self._fleet = fleet
         self._policy = policy
@@ -197,6 +197,7 @@ class RequestQueue:
     def changed(self, worker: Worker) -> None:
         """It is gone, or has loaded another model: memory may be free."""
         self._shortage.changed()
+        self.worker_choice.forget(worker)
         if worker.key in self._queues and self._fleet.find(worker.identity) is worker:
             self._shortage.end(worker.key)
             self._queues[worker.key] = self._queues.pop(worker.key)  # it has had its turn
@@ -230,9 +231,7 @@ class RequestQueue:
             startable=startable,
             tried=self._shortage.tried(key),
             stoppable=self._departures.may_begin,
-            may_switch=lambda worker: may_switch(
-                worker, self.turns.of([worker]), now, self._policy
-            ),
+            may_switch=lambda each: may_switch(each, self.turns.of([each]), now, self._policy),
             now=now,
             held=held,
             remote_only=queue.remote_only,
@@ -248,7 +247,7 @@ class RequestQueue:
         while queue.generations and (free := [w for w in holders if w.has_room]):
             waiter = queue.pop()
             self.limits.remove(waiter)
-            worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
+            worker = self.worker_choice.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
             yield Serve(waiter, worker, self.turns.begin(waiter, worker, now))
         queue.note_served(now)
