@@ -74,7 +74,7 @@ PURE = (
     "scheduling.preemption", "scheduling.model_queue", "scheduling.limits",
     "scheduling.fair_queue", "scheduling.affinity", "scheduling.room",
     "scheduling.worker_choice", "scheduling.idle_limit", "scheduling.asleep", "scheduling.census",
-    "scheduling.shortage",
+    "scheduling.shortage", "scheduling.departures",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",

@@ -175,7 +175,7 @@ def whole(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
     """Bytes of memory that the machine, or the control group, has in all."""
-    limits = [_number(_read(meminfo), "MemTotal: *") * 1024]
+    limits = [(_number(_read(meminfo), "MemTotal") or 0) * 1024]
     limits += [
         int(text)
         for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -185,8 +185,8 @@ def whole(
 
 
 def _meminfo(path: Path, mapped: int) -> int | None:
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", _read(path), re.MULTILINE)
-    return int(match[1]) * 1024 - mapped if match else None
+    available = _number(_read(path), "MemAvailable")
+    return None if available is None else available * 1024 - mapped
 
 
 def _cgroup(folder: Path, mapped: int) -> int | None:
@@ -201,16 +201,17 @@ def _cgroup(folder: Path, mapped: int) -> int | None:
         ceiling, used = _read(folder / limit).strip(), _read(folder / usage).strip()
         if ceiling.isdigit() and used.isdigit() and int(ceiling) < 2**60:
             stat = _read((folder / limit).with_name("memory.stat"))
-            inactive = _number(stat, f"{prefix}inactive_file")
-            active = _number(stat, f"{prefix}active_file")
+            inactive = _number(stat, f"{prefix}inactive_file") or 0
+            active = _number(stat, f"{prefix}active_file") or 0
             droppable = min(inactive, inactive + active - mapped)
             return int(ceiling) - int(used) + droppable
     return None
 
 
-def _number(stat: str, name: str) -> int:
-    match = re.search(rf"^{name} (\d+)", stat, re.MULTILINE)
-    return int(match[1]) if match else 0
+def _number(lines: str, name: str) -> int | None:
+    """The number of a line that starts with the name; None if there is none."""
+    match = re.search(rf"^{name}:? +(\d+)", lines, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def _read(path: Path) -> str:

@@ -53,7 +53,7 @@ def gauges(core: Core) -> Gauges:
         away=kept.away, away_bytes=kept.away_bytes,
         workers=Counter(worker.binding for worker in core.link.fleet.all()),
         parked=core.metrics.parked_now.total(), owners=len(now.holders) + now.addresses,
-        affinity_hits=queue.affinity.hits,
+        affinity_hits=queue.worker_choice.hits,
         by_model=_by_model(now), by_holder=_by_holder(now),
     )  # fmt: skip
 

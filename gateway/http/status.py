@@ -59,7 +59,7 @@ async def status(core: Core, counted: Census) -> dict[str, Any]:
         "asleep": sorted(map("/".join, dispatcher.asleep)),
         "programs": await core.provider.programs(),
         "evictions": dict(sorted(metrics.models_evicted.items())),
-        "affinity_hits": dispatcher.queue.affinity.hits,
+        "affinity_hits": dispatcher.queue.worker_choice.hits,
         "restarts": dict(sorted(metrics.restarts.items())),
         "generations": dict(sorted(metrics.ends.items())),
         "continued": metrics.continued,

@@ -38,7 +38,6 @@ class Generation:
         self._call: Call | None = None
         self._turn: Turn | None = None
         self._unsent = 0  # tokens whose text was not sent
-        self._unsent_since = 0.0  # since when nothing of these has left; 0 if there are none
         self.reading = Reading()
         self._length_at_detach = 0  # characters
         self._last_chunk_at = 0.0  # when the last chunk came
@@ -56,8 +55,8 @@ class Generation:
             return call.grant(count)
         self._measure(count, now)
         self._unsent += count
-        if not self._unsent_since and self._unsent:
-            self._note_unsent(now)
+        if not self.reading.unsent_since and self._unsent:
+            self.reading.note_unsent(now)
         if self._listener:
             self._listener.chunk(self.state.id, chunk.text, count, self._grant)
         elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
@@ -66,22 +65,18 @@ class Generation:
     def _grant(self, tokens: int) -> None:
         """Their text was sent: the worker may send so many tokens more."""
         self._unsent -= tokens
-        if self._unsent_since:
-            self._note_unsent(time.monotonic() if self._unsent else 0.0)
+        if self.reading.unsent_since:
+            self.reading.note_unsent(time.monotonic() if self._unsent else 0.0)
         if self._call:
             self._call.grant(tokens)
 
-    def _note_unsent(self, since: float) -> None:
-        self._unsent_since = since
-        self.reading.note_unsent(since)
-
-    def begin(self, turn: Turn, call: Call) -> None:
+    def begin_turn(self, turn: Turn, call: Call) -> None:
         """It runs in a worker."""
         self._turn, self._call = turn, call
         self.reading.follow(turn)
 
-    def pause(self) -> None:
-        """It runs in no worker, and continues later."""
+    def end_turn(self) -> None:
+        """It runs in no worker. If it has not ended, it continues later."""
         self._turn = self._call = None
         self.reading.follow(None)
 

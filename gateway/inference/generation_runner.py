@@ -126,7 +126,6 @@ class Generations:
                 case messages.Failed(code=ErrorCode.NO_MODEL) if not unloaded:
                     unloaded = True
                     self._link.fleet.unload(turn.worker)
-                    waiter = replace(waiter)
                 case messages.Failed(code=ErrorCode.WORKER_LOST):
                     lost = replace(answer, error=f"{answer.error}; {_so_far(state.count)}")
                     harmless = not self._quarantine.is_quarantined(plan.fingerprint)
@@ -165,27 +164,25 @@ class Generations:
         ) as call:
             turn.park = lambda: self._link.stop(call)
             turn.check_reader = generation.check_reader
-            generation.begin(turn, call)
+            generation.begin_turn(turn, call)
             if resumed:
                 generation.notify(Continued("it has a slot again"))
             try:
                 return self._end(await call.answer, turn)
             finally:
-                generation.pause()
+                generation.end_turn()
 
     async def _park(self, generation: Generation, turn: Turn, *, stalled: bool) -> None:
         """Return when it may wait for its next turn."""
-        why = "unread" if stalled else "turns"
-        self._metrics.parked[why] += 1
-        parked = self._metrics.parked_now
+        state, parked = generation.state, self._metrics.parked_now
+        self._metrics.parked["unread" if stalled else "turns"] += 1
+        log.debug("generation %s is parked at token %d", state.id, state.count)
+        generation.notify(Paused(UNREAD if stalled else TURNS))
+        if not stalled:
+            return
         parked[turn.owner] += 1
-        log.debug(
-            "generation %s is parked at token %d", generation.state.id, generation.state.count
-        )
         try:
-            generation.notify(Paused(UNREAD if stalled else TURNS))
-            if stalled:
-                await generation.reading.until_read()
+            await generation.reading.until_read()
         finally:
             parked[turn.owner] -= 1
             if not parked[turn.owner]:

@@ -11,7 +11,8 @@ class Reading:
     unread. So the client itself is asked while others wait for its slot."""
 
     def __init__(self) -> None:
-        self._unsent_since = 0.0
+        self.unsent_since = 0.0
+        """Since when text waits here, and nothing of it has left; 0 for none."""
         self._asked_at = 0.0
         self._asked = 0
         self._turn: Turn | None = None
@@ -20,11 +21,13 @@ class Reading:
     @property
     def unread_since(self) -> float:
         """0 if nothing waits for it, as far as is known."""
-        return min((at for at in (self._unsent_since, self._asked_at) if at), default=0.0)
+        if self.unsent_since and self._asked_at:
+            return min(self.unsent_since, self._asked_at)
+        return self.unsent_since or self._asked_at
 
     def note_unsent(self, since: float) -> None:
-        """Since when text waits here, and nothing of it has left; 0 for none."""
-        self._unsent_since = since
+        """Set `unsent_since`. It is called twice for each chunk, so it must be cheap."""
+        self.unsent_since = since
         self._changed()
 
     def ask(self, listener: Listener, now: float) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.scheduling.turns import Turn, Waiter
-from gateway.workers.worker import Key, Worker
+from gateway.workers.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,6 @@ class StopWorker:
     """Stop an idle worker, which is marked as retiring, to make room for a model."""
 
     worker: Worker
-    room_for: Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,40 +51,40 @@ class Affinity:
 
     def __init__(self, max_entries: int = 16384) -> None:
         self._max_entries = max_entries
-        self._holders: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
+        self._workers: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         """By digest: the workers that computed this beginning, the latest first."""
 
     def record(self, prefixes: Sequence[bytes], worker: bytes) -> None:
         """The worker, by its identity, has computed these beginnings."""
         # The longest first, so that it goes before the shorter ones, which more texts share.
         for prefix in reversed(prefixes):
-            others = self._holders.pop(prefix, ())
+            others = self._workers.pop(prefix, ())
             if others[:1] != (worker,):
                 others = (worker, *(each for each in others if each != worker))[:MAX_WORKERS]
-            self._holders[prefix] = others
-        while len(self._holders) > self._max_entries:
-            self._holders.popitem(last=False)
+            self._workers[prefix] = others
+        while len(self._workers) > self._max_entries:
+            self._workers.popitem(last=False)
 
     def best(self, prefixes: Sequence[bytes], among: Collection[bytes]) -> bytes | None:
         """Of these workers the one that holds the longest beginning; of several the latest."""
         for prefix in reversed(prefixes):
-            for worker in self._holders.get(prefix, ()):
+            for worker in self._workers.get(prefix, ()):
                 if worker in among:
                     return worker
         return None
 
     def forget(self, worker: bytes) -> None:
         """It is gone, or holds another model now. It costs a pass over all entries."""
-        held = [prefix for prefix, workers in self._holders.items() if worker in workers]
+        held = [prefix for prefix, workers in self._workers.items() if worker in workers]
         for prefix in held:
-            others = tuple(each for each in self._holders[prefix] if each != worker)
+            others = tuple(each for each in self._workers[prefix] if each != worker)
             if others:
-                self._holders[prefix] = others
+                self._workers[prefix] = others
             else:
-                del self._holders[prefix]
+                del self._workers[prefix]
 
     def __len__(self) -> int:
-        return len(self._holders)
+        return len(self._workers)
 
 
 def _digest(data: bytes) -> bytes:

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import LoadFailed, NoWorker, RequestError
+from gateway.workers.worker import Key
 
 MAX_OPEN_SECONDS = 300.0
 MAX_CIRCUITS = 256
 """Circuits that are remembered; the one that failed longest ago goes first."""
-
-Key = tuple[str, str]
-"""Binding and model; for what starts a process, whatever the model, that is ""."""
 
 
 @dataclass(slots=True)
@@ -46,6 +44,8 @@ class Circuit:
 
 
 class CircuitBreaker:
+    """One circuit for each model; and for each binding one, with the model "", for starts."""
+
     def __init__(self) -> None:
         self._circuits: dict[Key, Circuit] = {}
 

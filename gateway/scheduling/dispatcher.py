@@ -114,10 +114,10 @@ class Dispatcher:
         assert isinstance(worker, Worker)
         return worker
 
-    async def ensure_worker(self, binding: str) -> None:
+    async def ensure_worker(self, binding: str, notify: Notify | None = None) -> None:
         """Return when a worker of the binding has joined. Open circuits are ignored."""
         if not self._fleet.of(binding):
-            await self._wait(Waiter(binding=binding, model="", insist=True))
+            await self._wait(Waiter(binding=binding, model="", insist=True, notify=notify))
 
     @contextmanager
     def unary(self, owner: str, key: Key) -> Iterator[None]:
@@ -163,7 +163,6 @@ class Dispatcher:
     def lost(self, worker: Worker, how: str) -> None:
         self.queue.full.discard(worker.binding)
         self.queue.changed(worker)
-        self.queue.affinity.forget(worker)
         self.asleep.lost(worker)
         self._spawn(self._examine(worker, how))
 
@@ -184,7 +183,7 @@ class Dispatcher:
     # The queue.
 
     async def _wait(self, waiter: Waiter) -> Turn | Worker:
-        if self._fleet.remote_models(waiter.binding) and waiter.model:
+        if waiter.model and self._fleet.remote_models(waiter.binding):
             waiter.remote_only = not await self._loads.is_local(*waiter.key)
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
@@ -211,7 +210,7 @@ class Dispatcher:
     def _schedule(self) -> None:
         for action in self.queue.schedule(self._now()):
             self._execute(action)
-        if self._timer is None and self._ready:
+        if self._timer is None and not self.queue.empty:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def _tick(self) -> None:

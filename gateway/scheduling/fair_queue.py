@@ -81,7 +81,8 @@ class Share(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """A change costs amortised O(log n). An item is in the queue at most once."""
+    """A change costs O(log n) for n owners and sessions, and the shift of a list of pointers. An
+    item is in the queue at most once."""
 
     def __init__(self) -> None:
         # OrderedDict, because the first key of a dict is far away after many deletions.

@@ -65,12 +65,5 @@ class Limits:
         if not self._unary[owner]:
             del self._unary[owner]
 
-    def by_owner(self) -> Counter[str]:
-        """Waiting generations."""
-        found: Counter[str] = Counter()
-        for (owner, _), generations in self._generations.items():
-            found[owner] += len(generations)
-        return found
-
     def _count(self, owner: str, key: Key) -> int:
         return len(self._generations.get((owner, key), ()))

@@ -30,7 +30,7 @@ class LoadBuilder(Protocol):
         """Whether workers on this machine can load the model."""
 
 
-class Failure(Protocol):
+class OnFailure(Protocol):
     def __call__(
         self, error: Exception, binding: str, model: str | None = None, *, slots: bool = True
     ) -> None:
@@ -49,7 +49,7 @@ class ModelLoader:
         notices: WaitNotices,
         metrics: Metrics,
         *,
-        failed: Failure,
+        failed: OnFailure,
         changed: Callable[[], None],
     ) -> None:
         """`changed` is called when the queue should be scheduled."""
@@ -95,7 +95,6 @@ class ModelLoader:
             self._metrics.models_evicted["another model"] += bool(worker.previous)
             self._queue.circuits.close(key)
             self._queue.changed(worker)
-            self._queue.affinity.forget(worker)
             log.info("worker %s holds %s after %.1f s", worker.name, model, worker.load_seconds)
             self._notices.tell_model(key, "loaded")
             self._changed()

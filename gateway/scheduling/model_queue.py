@@ -14,8 +14,7 @@ class ModelQueue:
     def __init__(self) -> None:
         self.generations: FairQueue[Waiter] = FairQueue()
         self.others: OrderedDict[Waiter, None] = OrderedDict()
-        self.full_since: float | None = None
-        """Since when generations wait although workers serve the model."""
+        self._full_since: float | None = None
         self._marks = dict.fromkeys(_MARKS, 0)  # how many requests have each
 
     @property
@@ -31,6 +30,17 @@ class ModelQueue:
     def patient(self) -> bool:
         """All requests wait for a worker that may come by itself."""
         return self._marks["patient_until"] == len(self)
+
+    def note_served(self, now: float) -> None:
+        """The workers that serve the model have taken what they can."""
+        if not self.generations:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+
+    def full_for(self, now: float) -> float:
+        """Seconds that generations have been waiting although workers serve the model."""
+        return 0.0 if self._full_since is None else now - self._full_since
 
     def add(self, waiter: Waiter) -> None:
         self._mark(waiter, 1)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The request waits for a slot. Sent at each change, at most once a second."""
+    """The generation waits for a slot. Sent at each change, at most once a second."""
 
     position: int
     """1 is the next one."""
     waiting: int
-    """Requests that wait for the same model."""
+    """Generations that wait for the same model."""
     why: str
     """A clause, such as "all slots are in use"."""
     eta: float | None = None
@@ -46,7 +46,7 @@ class Paused:
     """The generation gave its slot away; it continues later, with the same text."""
 
     why: str
-    """A clause, too."""
+    """A clause, such as "others have their turn"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Continued:
     """It has a slot again."""
 
     why: str
-    """A clause, too."""
+    """A clause, such as "it has a slot again"."""
 
 
 Notice = Queued | ModelStatus | PromptProgress | Paused | Continued

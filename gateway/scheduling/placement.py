@@ -6,6 +6,9 @@ from gateway.scheduling.policy import Policy
 from gateway.workers.fleet import Fleet
 from gateway.workers.worker import Key, Worker
 
+CORES_PER_WORKER = 4
+"""One process with fewer cores computes a batch faster than two processes half of it each."""
+
 
 class Step(Enum):
     """What has to happen before a model can be used."""
@@ -48,10 +51,6 @@ def replica_for(
     return Step.WAIT, None
 
 
-CORES_PER_WORKER = 4
-"""One process with fewer cores computes a batch faster than two processes half of it each."""
-
-
 def is_limited(fleet: Fleet, binding: str, policy: Policy) -> bool:
     """Whether no more models may be loaded here, because the processes are automatic."""
     return not policy.processes(binding) and loaded_models(fleet, policy) >= policy.max_models
@@ -73,7 +72,7 @@ def _future(worker: Worker) -> Key:
     return worker.draining or (worker.binding, worker.loading or worker.model)
 
 
-def shared(fleet: Fleet, worker: Worker) -> bool:
+def has_replica(fleet: Fleet, worker: Worker) -> bool:
     """Whether another worker here holds its model too, or soon will."""
     return any(
         each is not worker and _future(each) == _future(worker)

@@ -65,9 +65,9 @@ def displaced(
 def unchecked(turns: Iterable[Turn], now: float, policy: Policy) -> list[Turn]:
     """The turns whose clients are asked now whether they read, because others wait. They are
     marked as checked."""
-    found = [turn for turn in turns if turn.parkable and now - turn.checked_at >= policy.park_after]
     if not policy.park_after:
         return []
+    found = [turn for turn in turns if turn.parkable and now - turn.checked_at >= policy.park_after]
     for turn in found:
         turn.checked_at = now
     return found

@@ -20,6 +20,7 @@ from gateway.scheduling.actions import (
     StopWorker,
 )
 from gateway.scheduling.circuit_breaker import CircuitBreaker
+from gateway.scheduling.departures import Departures
 from gateway.scheduling.limits import Limits
 from gateway.scheduling.model_queue import ModelQueue
 from gateway.scheduling.placement import Step, is_limited, replica_for
@@ -46,7 +47,7 @@ class RequestQueue:
         self.full: set[str] = set()
         """Bindings whose allowed processes all run: no other can be started."""
         self.limits = Limits(policy)
-        self.affinity = WorkerChoice()
+        self.worker_choice = WorkerChoice()
         self.turns = Turns()
         self._fleet = fleet
         self._policy = policy
@@ -54,9 +55,7 @@ class RequestQueue:
         self._queues: dict[Key, ModelQueue] = {}
         """Those in which something waits; the model that waits longest for a worker first."""
         self._shortage = Shortage()
-        self._leaving: dict[Key, Worker] = {}
-        """Workers that are being stopped to make room."""
-        self._unstoppable: set[Worker] = set()
+        self._departures = Departures()
 
     # What waits.
 
@@ -64,6 +63,11 @@ class RequestQueue:
     def waiting(self) -> int:
         """Generations that wait for a slot."""
         return sum(len(queue.generations) for queue in self._queues.values())
+
+    @property
+    def empty(self) -> bool:
+        """Nothing waits, not even for a model."""
+        return not self._queues
 
     def queues(self) -> Iterator[tuple[Key, ModelQueue]]:
         """All models for which something waits. They must not change meanwhile."""
@@ -193,17 +197,16 @@ class RequestQueue:
     def changed(self, worker: Worker) -> None:
         """It is gone, or has loaded another model: memory may be free."""
         self._shortage.changed()
+        self.worker_choice.forget(worker)
         if worker.key in self._queues and self._fleet.find(worker.identity) is worker:
             self._shortage.end(worker.key)
             self._queues[worker.key] = self._queues.pop(worker.key)  # it has had its turn
-        self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
-        self._unstoppable.discard(worker)
+        self._departures.end(worker)
 
     def not_stopped(self, worker: Worker) -> None:
         """It could not be stopped: it serves again, and no other model counts on it."""
-        self._leaving = {k: each for k, each in self._leaving.items() if each is not worker}
+        self._departures.fail(worker)
         self._fleet.stop_draining(worker)
-        self._unstoppable.add(worker)
 
     # One model.
 
@@ -222,15 +225,13 @@ class RequestQueue:
             return Step.START if startable else Step.WAIT, None
         if self._open_holders(key):
             return self._replica(key, queue, now, startable=startable, held=held)
-        if key in self._leaving:
+        if self._departures.make_room_for(key):
             return Step.WAIT, None
         room = Room(
             startable=startable,
             tried=self._shortage.tried(key),
-            stoppable=lambda worker: worker not in self._unstoppable,
-            may_switch=lambda worker: may_switch(
-                worker, self.turns.of([worker]), now, self._policy
-            ),
+            stoppable=self._departures.may_begin,
+            may_switch=lambda each: may_switch(each, self.turns.of([each]), now, self._policy),
             now=now,
             held=held,
             remote_only=queue.remote_only,
@@ -246,19 +247,16 @@ class RequestQueue:
         while queue.generations and (free := [w for w in holders if w.has_room]):
             waiter = queue.pop()
             self.limits.remove(waiter)
-            worker = self.affinity.choose(waiter, free) if len(holders) > 1 else free[0]
+            worker = self.worker_choice.choose(waiter, free) if len(holders) > 1 else free[0]
             self._fleet.reserve(worker)
             yield Serve(waiter, worker, self.turns.begin(waiter, worker, now))
-        if not queue.generations:
-            queue.full_since = None
-        elif queue.full_since is None:
-            queue.full_since = now
+        queue.note_served(now)
 
     def _replica(
         self, key: Key, queue: ModelQueue, now: float, *, startable: bool, held: bool
     ) -> tuple[Step, Worker | None]:
-        waits = queue.full_since is not None and now - queue.full_since >= REPLICA_AFTER
-        if not waits or self.circuits.open(key, now) or self._shortage.tried(key):
+        early = queue.full_for(now) < REPLICA_AFTER
+        if early or self.circuits.open(key, now) or self._shortage.tried(key):
             return Step.WAIT, None
         cores = 0 if held else self._cores
         return replica_for(self._fleet, key, self._policy, startable=startable, cores=cores)
@@ -283,8 +281,8 @@ class RequestQueue:
             case Step.STOP, Worker():
                 self._fleet.drain(worker, key)
                 self._fleet.retire(worker, now)
-                self._leaving[key] = worker
-                return [StopWorker(worker, key)]
+                self._departures.begin(worker, key)
+                return [StopWorker(worker)]
             case Step.DRAIN, Worker():
                 self._fleet.drain(worker, key)
             case Step.FAIL, _:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from gateway.scheduling.placement import Step, is_limited, loaded_models, shared
+from gateway.scheduling.placement import Step, has_replica, is_limited, loaded_models
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.turns import COST_FACTOR
 from gateway.workers.fleet import Fleet
@@ -104,7 +104,7 @@ class _Search:
         pool = [worker for worker in pool if self._take(worker) is Step.LOAD or self._stops(worker)]
         if self._limited and not self._tight:
             # Others hold the models of the rest too: without one of these there are not fewer.
-            sole = [w for w in pool if w.remote or not shared(self._fleet, w)]
+            sole = [w for w in pool if w.remote or not has_replica(self._fleet, w)]
             return sole or pool
         return pool
 
@@ -114,7 +114,7 @@ class _Search:
             return Step.STOP
         # In place of the last one with its model, or of one that is counted as this model already,
         # it makes no difference to the number of models.
-        adds = worker.draining != self._key and shared(self._fleet, worker)
+        adds = worker.draining != self._key and has_replica(self._fleet, worker)
         too_many = self._spare < int(adds)
         return Step.STOP if self._limited and too_many and self._stops(worker) else Step.LOAD
 

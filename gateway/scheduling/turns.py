@@ -14,7 +14,7 @@ COST_FACTOR = 4
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Waiter:
-    """A waiting request."""
+    """A waiting request. It does not change while it is in a queue, which counts by its fields."""
 
     binding: str
     model: str

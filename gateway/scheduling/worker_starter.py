@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.errors import NoWorker, StartFailed
 from gateway.provisioning.provider import WorkerProvider
-from gateway.scheduling.model_loader import MISTAKE, Failure
+from gateway.scheduling.model_loader import MISTAKE, OnFailure
 from gateway.scheduling.queue import RequestQueue
 from gateway.workers.fleet import Fleet
 from gateway.workers.worker import Worker
@@ -29,7 +29,7 @@ class WorkerStarter:
         queue: RequestQueue,
         timeout: float,
         *,
-        failed: Failure,
+        failed: OnFailure,
         changed: Callable[[], None],
     ) -> None:
         """`timeout`: seconds from the start of a process to its Hello. `changed` is called when

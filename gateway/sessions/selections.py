@@ -68,7 +68,7 @@ class Selections:
             raise ModelNotFound(f"there is no binding named {shown(name)}")
         binding, model = self.of(session)
         chooser = _chooser(session)
-        await self._dispatcher.ensure_worker(name)
+        await self._dispatcher.ensure_worker(name, session.notify)
         if name != binding:
             model = self._state.last_model(name, chooser)
         await self._state.change(chooser, default_binding=name, default_model=model)

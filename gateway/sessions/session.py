@@ -99,15 +99,12 @@ class Session:
         return found
 
     @property
-    def events(self) -> bool:
-        """Its client asked for notices, by `auth: {events: true}`."""
-        return self.connection.wants_notices
-
-    @property
     def notify(self) -> Notify | None:
         """The receiver of notices for its requests that are no generations; None if it did not ask
         for them."""
-        return (lambda notice: self.connection.notice("", notice)) if self.events else None
+        if not self.connection.wants_notices:
+            return None
+        return lambda notice: self.connection.notice("", notice)
 
     @property
     def owner(self) -> str:

@@ -50,21 +50,20 @@ def acknowledgement(id: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def notice_event(id: str, notice: Notice) -> NameAndData:
-    """The event of a notice; `id` is "" for a request that is no generation, and then absent."""
-    whose = {"id": id} if id else {}
+    """The event of a notice; `id` is that of its generation. A ModelStatus names none."""
     match notice:
         case Queued(position=position, waiting=waiting, why=why, eta=eta):
             data = {"position": position, "waiting": waiting, "why": why, **_number("eta", eta, 1)}
-            return "queue", {**whose, **data}
+            return "queue", {"id": id, **data}
         case ModelStatus(binding=binding, model=model, state=state, progress=done, error=error):
             known = {**_number("progress", done, 3), **({"error": error} if error else {})}
             return "model_status", {"binding": binding, "model": model, "state": state, **known}
         case PromptProgress(done=tokens, total=total, reused=reused):
-            return "prompt_progress", {**whose, "done": tokens, "total": total, "reused": reused}
+            return "prompt_progress", {"id": id, "done": tokens, "total": total, "reused": reused}
         case Paused(why=why):
-            return "generation_paused", {**whose, "why": why}
+            return "generation_paused", {"id": id, "why": why}
         case Continued(why=why):
-            return "generation_continued", {**whose, "why": why}
+            return "generation_continued", {"id": id, "why": why}
 
 
 def session_event(session: Session, default: int | None, running: str | None) -> NameAndData:

@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import Busy, LoadFailed, NoWorker, StartFailed
 from gateway.observability.metrics import Metrics
 from gateway.scheduling.dispatcher import Dispatcher
+from gateway.scheduling.notices import ModelStatus, Notice
 from gateway.scheduling.policy import Policy
 from gateway.scheduling.quarantine import Fingerprint, Quarantine
 from gateway.scheduling.turns import Waiter
@@ -491,9 +492,11 @@ def test_the_wanted_model_is_loaded_once_and_not_by_every_newcomer() -> None:
 
 def test_a_worker_is_an_answer_where_no_model_is_asked_for() -> None:
     async def test(here: Scene) -> None:
-        await here.dispatcher.ensure_worker("b")
-        await here.dispatcher.ensure_worker("b")
+        told: list[Notice] = []
+        await here.dispatcher.ensure_worker("b", told.append)
+        await here.dispatcher.ensure_worker("b", told.append)
         assert here.started == 1 and here.workers.loads == []
+        assert told == [ModelStatus("b", "", "starting")]
 
     scene(test, processes=2)
 

@@ -108,7 +108,6 @@ class Machines:
             return
         self._queue.full.discard(worker.binding)
         self._queue.changed(worker)
-        self._queue.affinity.forget(worker)
         model = worker.model if self._random.random() < 0.5 else ""
         if worker.remote:
             self._clock.after(

@@ -208,7 +208,6 @@ class Server:
         self.schedule()
         self.queue.circuits.close(worker.key)
         self.queue.changed(worker)
-        self.queue.affinity.forget(worker)
         self.schedule()
 
     def load_failed(self, worker: Worker, *, deadly: bool, no_memory: bool = False) -> None:
