@@ -154,7 +154,7 @@ class Finished(Message):
     dropped_tokens: int = 0
     """Prompt tokens dropped to fit the context."""
     logprobs: list[list[float]] = field(default_factory=list)
-    """For each token of the answer: its id and log probability, then id and log probability of
+    """For each token of the answer, except resumed ones: id and log probability, its own, then of
     each of the likeliest tokens at its place. Only if `Sampling.logprobs` is set."""
 
 

@@ -142,7 +142,7 @@ class Generations:
     def _waiter(self, generation: Generation, plan: Plan) -> Waiter:
         return Waiter(
             binding=plan.binding, model=plan.model, slot=True, owner=plan.owner,
-            session=plan.session, parkable=plan.parkable, prefixes=plan.prefixes,
+            session=plan.session, parkable=True, prefixes=plan.prefixes,
             notify=generation.notify if generation.wants_notices else None,
         )  # fmt: skip
 
@@ -151,7 +151,7 @@ class Generations:
     ) -> messages.Failed | messages.Finished | Parked:
         """Run it in the worker, until it ends there."""
         state = generation.state
-        resumed = bool(state.count)
+        before = state.count
         async with self._link.request(
             turn.worker,
             lambda id: plan.message(
@@ -165,12 +165,16 @@ class Generations:
             turn.park = lambda: self._link.stop(call)
             turn.check_reader = generation.check_reader
             generation.begin_turn(turn, call)
-            if resumed:
+            if before:
                 generation.notify(Continued("it has a slot again"))
             try:
-                return self._end(await call.answer, turn)
+                answer = await call.answer
             finally:
                 generation.end_turn()
+        end = self._end(answer, turn)
+        if isinstance(end, Parked) and isinstance(answer, messages.Finished):
+            state.park(answer, state.count - before)
+        return end
 
     async def _park(self, generation: Generation, turn: Turn, *, stalled: bool) -> None:
         """Return when it may wait for its next turn."""

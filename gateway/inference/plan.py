@@ -35,8 +35,6 @@ class Plan:
     """Whose request it is: see `Generate.holder`."""
     resumable: bool = True
     """Another worker may continue the answer after a crash."""
-    parkable: bool = True
-    """It may be ended in its worker and continue later."""
     owner: str = ""
     """Whose share it counts to in the queue."""
     session: str = ""

@@ -1,6 +1,7 @@
 """The state of one generation: its text and tokens so far, and how it ended."""
 
 import sys
+from dataclasses import replace
 
 from gateway.inference.outcomes import Busy, Cancelled, Failed, Finished, Gone, Outcome
 from protocol import messages
@@ -28,6 +29,8 @@ class GenerationState:
         """Characters delivered."""
         self.count = 0
         """Tokens so far, also from a binding without token ids."""
+        self.logprobs: list[list[float]] = []
+        """Of the tokens so far, if it asked for them and was parked: see `messages.Finished`."""
         self.full = False
         """It has more text than any answer, or tokens than could be sent to another worker."""
         self.failovers = 0
@@ -44,6 +47,7 @@ class GenerationState:
     def bytes(self) -> int:
         """Memory of what it keeps."""
         size = sys.getsizeof(self._text) + TOKEN_BYTES * len(self.tokens)
+        size += LOGPROB_BYTES * sum(map(len, self.logprobs))
         if isinstance(self.outcome, Finished | Cancelled):
             size += sys.getsizeof(self.outcome.text)
         if isinstance(self.outcome, Finished):
@@ -67,6 +71,11 @@ class GenerationState:
         self.full = self.length > MAX_CHARACTERS or len(self.tokens) > MAX_ITEMS
         return bool(text)
 
+    def park(self, answer: messages.Finished, tokens: int) -> None:
+        """A turn of so many tokens has ended with this answer. Those that the worker computed and
+        did not send are computed again."""
+        self.logprobs += answer.logprobs[:tokens]
+
     def fail_over(self, *, resumable: bool) -> bool:
         """Its worker died: return whether another may continue it, from `tokens` and `length`.
 
@@ -77,11 +86,13 @@ class GenerationState:
         self.failovers += 1
         if not resumable:
             self.tokens.clear()
+            self.logprobs.clear()
             self.count = 0
         return True
 
     def finish(self, answer: messages.Finished) -> Outcome | None:
-        return self._end(Finished(self.text, answer))
+        whole = replace(answer, logprobs=self.logprobs + answer.logprobs)
+        return self._end(Finished(self.text, whole))
 
     def fail(self, error: str, code: str = "", tokens: int | None = None) -> Outcome | None:
         return self._end(Failed(error, code, tokens))
@@ -100,7 +111,7 @@ class GenerationState:
     def release(self) -> None:
         """It has ended, and may be kept for a client that is away. Nobody continues it: drop the
         tokens, and keep its text once."""
-        self.tokens = []
+        self.tokens, self.logprobs = [], []
         if isinstance(self.outcome, Finished | Cancelled):
             self._text = bytearray()
 

@@ -73,7 +73,6 @@ class Planning:
             remember=lambda answer: self._remember(session, personality, request.prompt, answer),
             # Log probabilities come with the end: those of a dead worker are lost.
             resumable=self._resumable and not sampling.logprobs,
-            parkable=not sampling.logprobs,
             owner=session.owner,
             session=session.token or session.sid,
         )

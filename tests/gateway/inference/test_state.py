@@ -62,3 +62,14 @@ class States(RuleBasedStateMachine):
 
 
 TestStates = States.TestCase
+
+
+def test_log_probabilities_of_all_turns_come_with_the_end() -> None:
+    """Those of tokens that were computed and not sent come again with the next turn."""
+    state = GenerationState("name")
+    state.take("one ", [1], 1)
+    state.park(messages.Finished(1, "cancelled", 1, logprobs=[[1.0, -0.1], [2.0, -0.2]]), 1)
+    state.take("two", [2], 1)
+    end = state.finish(messages.Finished(2, "stop", 2, logprobs=[[2.0, -0.2]]))
+    assert isinstance(end, Finished)
+    assert end.answer.logprobs == [[1.0, -0.1], [2.0, -0.2]]

@@ -93,6 +93,7 @@ SCHEMA = {
     **SAMPLED, "json_schema": '{"type": "array", "items": {"type": "string", "maxLength": 9}, '
     '"minItems": 40}',
 }  # fmt: skip
+LOGPROBS = {**SAMPLED, "logprobs": 2}
 SUBJECTS = "tents", "Lakes", "owls", "my brother", "Rain", "The moon"
 LENGTH = 110
 LONG = {**SAMPLED, "seed": 2}
@@ -144,11 +145,17 @@ async def are_whole(server: Home, requests: list[dict[str, Any]]) -> None:
             end = ends_once(events)
             assert end["text"] == chunks(events) == alone["text"]
             assert (end["tokens"], end["reason"]) == (alone["tokens"], alone["reason"])
+            places = (each.get("logprobs", []) for each in (end, alone))
+            for place, other in zip(*places, strict=True):
+                assert place["token"] == other["token"]
+                assert place["logprob"] == pytest.approx(other["logprob"], abs=0.01)
     print(f"\nparked {parked(server) - before:.0f} times")
 
 
 @pytest.mark.parametrize(
-    "parameters", [GREEDY, SAMPLED, GRAMMAR, SCHEMA], ids=["greedy", "seeded", "grammar", "schema"]
+    "parameters",
+    [GREEDY, SAMPLED, GRAMMAR, SCHEMA, LOGPROBS],
+    ids=["greedy", "seeded", "grammar", "schema", "log probabilities"],
 )
 def test_answers_of_pebble_are_whole(pebble: Home, parameters: dict[str, Any]) -> None:
     requests = [about(subject, parameters) for subject in SUBJECTS]

@@ -56,6 +56,25 @@ def test_a_long_answer_and_short_ones_of_another_model_both_progress(server: Hom
     run(scenario())
 
 
+def test_log_probabilities_keep_nobody_from_a_slot_or_from_another_model(server: Home) -> None:
+    """Else one endless answer that asks for them would stop everybody else."""
+    endless = {"n_predicts": 1_000_000, "parameters": {"logprobs": 1}}
+
+    async def scenario() -> None:
+        async with client(server) as one, client(server) as two, client(server) as other:
+            await select(one, "narrow", "lorem-2ms")
+            await select(two, "echo", "lorem-10ms")
+            for each in (one, two):
+                await each.emit("generate_text", {"prompt": "x", **endless})
+                await each.next("text_chunk")
+            for binding, model in (("narrow", "lorem-2ms"), ("echo", "lorem")):
+                await select(other, binding, model)
+                events = await other.generate("x", **wanted(20, seed=3))
+                assert ends_once(events)["text"] == expected(20, seed=3)
+
+    run(scenario())
+
+
 def test_in_one_slot_answers_of_all_take_turns_and_are_whole(server: Home) -> None:
     """Each is parked at many different places."""
     before = metric(server, "generations_parked_total")
