@@ -53,25 +53,30 @@ class Affinity:
         self._max_entries = max_entries
         self._workers: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         """By digest: the workers that computed this beginning, the latest first."""
+        self._shared: set[bytes] = set()
+        """Of these beginnings those that several texts had."""
 
-    def record(self, prefixes: Sequence[bytes], worker: bytes) -> None:
-        """The worker, by its identity, has computed these beginnings."""
+    def record(self, prefixes: Sequence[bytes], worker: bytes, *, again: bool = False) -> None:
+        """The worker, by its identity, has computed these beginnings; `again`, because the same
+        text continues."""
         # The longest first, so that it goes before the shorter ones, which more texts share.
         for prefix in reversed(prefixes):
             others = self._workers.pop(prefix, ())
+            if others and not again:
+                self._shared.add(prefix)
             if others[:1] != (worker,):
                 others = (worker, *(each for each in others if each != worker))[:MAX_WORKERS]
             self._workers[prefix] = others
         while len(self._workers) > self._max_entries:
-            self._workers.popitem(last=False)
+            self._shared.discard(self._workers.popitem(last=False)[0])
 
-    def best(self, prefixes: Sequence[bytes], among: Collection[bytes]) -> bytes | None:
-        """Of these workers the one that holds the longest beginning; of several the latest."""
+    def best(self, prefixes: Sequence[bytes], among: Collection[bytes]) -> tuple[list[bytes], bool]:
+        """Of these workers those that hold the longest beginning, the latest first; and whether
+        several texts had that beginning: then it is hardly that of one conversation."""
         for prefix in reversed(prefixes):
-            for worker in self._workers.get(prefix, ()):
-                if worker in among:
-                    return worker
-        return None
+            if found := [each for each in self._workers.get(prefix, ()) if each in among]:
+                return found, prefix in self._shared
+        return [], False
 
     def forget(self, worker: bytes) -> None:
         """It is gone, or holds another model now. It costs a pass over all entries."""
@@ -82,6 +87,7 @@ class Affinity:
                 self._workers[prefix] = others
             else:
                 del self._workers[prefix]
+                self._shared.discard(prefix)
 
     def __len__(self) -> int:
         return len(self._workers)

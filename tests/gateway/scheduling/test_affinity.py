@@ -12,6 +12,12 @@ def of(text: str) -> list[bytes]:
     return prefixes([text], "ada", "m")
 
 
+def best(affinity: Affinity, digests: list[bytes], among: list[bytes]) -> bytes | None:
+    """The latest worker with the longest beginning."""
+    found, _ = affinity.best(digests, among)
+    return found[0] if found else None
+
+
 def blocks(letters: str) -> str:
     """A text of one block for each letter."""
     return "".join(letter * BLOCK for letter in letters)
@@ -55,19 +61,19 @@ def test_the_worker_with_the_longest_beginning_is_best() -> None:
     affinity = Affinity()
     affinity.record(of(blocks("abcd")), A)
     affinity.record(of(blocks("ab")), B)
-    assert affinity.best(of(blocks("abcde")), [A, B, C]) == A
-    assert affinity.best(of(blocks("abxx")), [A, B, C]) == B  # both hold "ab", it the latest
-    assert affinity.best(of(blocks("abcde")), [B, C]) == B
-    assert affinity.best(of(blocks("abcde")), [C]) is None
-    assert affinity.best(of(blocks("xabc")), [A, B]) is None
-    assert affinity.best([], [A, B]) is None
+    assert best(affinity, of(blocks("abcde")), [A, B, C]) == A
+    assert best(affinity, of(blocks("abxx")), [A, B, C]) == B  # both hold "ab", it the latest
+    assert best(affinity, of(blocks("abcde")), [B, C]) == B
+    assert best(affinity, of(blocks("abcde")), [C]) is None
+    assert best(affinity, of(blocks("xabc")), [A, B]) is None
+    assert best(affinity, [], [A, B]) is None
 
 
 def test_each_turn_of_a_conversation_goes_where_the_last_one_ran() -> None:
     affinity = Affinity()
     affinity.record(of(blocks("abc")), A)
     affinity.record(of(blocks("abcd")), B)  # the first was full
-    assert affinity.best(of(blocks("abcde")), [A, B]) == B
+    assert best(affinity, of(blocks("abcde")), [A, B]) == B
 
 
 def test_a_worker_that_was_forgotten_is_named_no_more() -> None:
@@ -75,10 +81,10 @@ def test_a_worker_that_was_forgotten_is_named_no_more() -> None:
     affinity.record(of(blocks("ab")), A)
     affinity.record(of(blocks("abc")), B)
     affinity.forget(B)
-    assert affinity.best(of(blocks("abc")), [A, B]) == A
+    assert best(affinity, of(blocks("abc")), [A, B]) == A
     assert len(affinity) == 2
     affinity.forget(A)
-    assert affinity.best(of(blocks("abc")), [A, B]) is None
+    assert best(affinity, of(blocks("abc")), [A, B]) is None
     assert len(affinity) == 0
 
 
@@ -87,9 +93,9 @@ def test_of_many_workers_with_the_same_beginning_the_latest_are_remembered() -> 
     workers = [b"echo.%d" % number for number in range(MAX_WORKERS + 2)]
     for worker in [*workers, workers[-2]]:
         affinity.record(of(blocks("a")), worker)
-    assert affinity.best(of(blocks("a")), workers) == workers[-2]
-    assert affinity.best(of(blocks("a")), workers[:-2]) == workers[-3]
-    assert affinity.best(of(blocks("a")), workers[:2]) is None
+    assert best(affinity, of(blocks("a")), workers) == workers[-2]
+    assert best(affinity, of(blocks("a")), workers[:-2]) == workers[-3]
+    assert best(affinity, of(blocks("a")), workers[:2]) is None
 
 
 def test_what_was_recorded_longest_ago_is_forgotten_first_and_its_end_before_its_beginning() -> (
@@ -101,8 +107,22 @@ def test_what_was_recorded_longest_ago_is_forgotten_first_and_its_end_before_its
     affinity.record(of(blocks("abc")), A)
     affinity.record(of(blocks("m")), C)
     assert len(affinity) == 6
-    assert affinity.best(of(blocks("xyz"))[-1:], [B]) is None
-    assert affinity.best(of(blocks("xyz")), [B]) == B
+    assert best(affinity, of(blocks("xyz"))[-1:], [B]) is None
+    assert best(affinity, of(blocks("xyz")), [B]) == B
     affinity.record(of(blocks("no")), C)
-    assert affinity.best(of(blocks("xyz")), [B]) is None
-    assert affinity.best(of(blocks("abc")), [A]) == A
+    assert best(affinity, of(blocks("xyz")), [B]) is None
+    assert best(affinity, of(blocks("abc")), [A]) == A
+
+
+def test_a_beginning_of_several_texts_is_common_and_one_that_continues_is_not() -> None:
+    affinity = Affinity()
+    affinity.record(of(blocks("abc")), A)
+    affinity.record(of(blocks("abd")), B)
+    assert affinity.best(of(blocks("abx")), [A, B]) == ([B, A], True)
+    assert affinity.best(of(blocks("abcx")), [A, B]) == ([A], False)
+    affinity.record(of(blocks("abc")), A, again=True)
+    assert affinity.best(of(blocks("abcx")), [A, B]) == ([A], False)
+    affinity.forget(A)
+    affinity.forget(B)
+    affinity.record(of(blocks("abc")), A)
+    assert affinity.best(of(blocks("abx")), [A]) == ([A], False)

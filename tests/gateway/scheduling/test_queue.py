@@ -112,7 +112,7 @@ def test_the_least_busy_worker_serves_and_prompts_go_where_their_beginning_is() 
     assert (one.occupied, two.occupied) == (1, 1)
     desk.ask(prefixes=lambda: [b"2", b"3"])
     desk.run(desk.pass_())
-    assert (one.occupied, two.occupied, desk.queue.affinity.hits) == (1, 2, 1)
+    assert (one.occupied, two.occupied, desk.queue.worker_choice.hits) == (1, 2, 1)
 
 
 def test_a_request_without_a_slot_is_served_by_a_full_worker() -> None:
@@ -267,7 +267,7 @@ def test_who_would_not_stop_is_not_asked_again() -> None:
     desk = Desk(processes=0, max_models=1)
     other = desk.worker("other", "x", binding="c")
     desk.ask()
-    assert desk.pass_() == [StopWorker(other, ("b", "m"))]
+    assert desk.pass_() == [StopWorker(other)]
     assert desk.pass_() == [] and other.retiring
     desk.queue.not_stopped(other)
     desk.fleet.keep(other)
