@@ -39,7 +39,7 @@ class StartWorker:
     binding: str
     insist: bool
     patient: bool = False
-    """Nobody minds if it is tried a little later."""
+    """Leave it out if a try failed a moment ago: something better may come meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

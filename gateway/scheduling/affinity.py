@@ -79,7 +79,7 @@ class Affinity:
         return [], False
 
     def forget(self, worker: bytes) -> None:
-        """It is gone, or holds another model now. It costs a pass over all entries."""
+        """It is gone, or loads another model. It costs a pass over all entries."""
         held = [prefix for prefix, workers in self._workers.items() if worker in workers]
         for prefix in held:
             others = tuple(each for each in self._workers[prefix] if each != worker)

@@ -2,7 +2,7 @@
 
 Requests that cannot run yet wait in the queue. Whenever something changes (a worker joined,
 a slot was freed, a model was loaded) the queue is scheduled once, and its actions are
-executed; while requests wait, it also looks several times a second who has to give way.
+executed. While requests wait, it also asks several times a second which turns end for them.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from gateway.workers.worker import Key, Worker
 GUEST_SECONDS = 60.0
 """A worker on another machine that was there less long ago may come back."""
 TICK = 0.05
-"""Seconds between looks who has to give way, while requests wait."""
+"""Seconds between checks which turns end for others, while requests wait."""
 
 
 class Dispatcher:

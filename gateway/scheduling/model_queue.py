@@ -52,7 +52,7 @@ class ModelQueue:
             self.generations.push(waiter, waiter.owner, waiter.session)
 
     def remove(self, waiter: Waiter) -> None:
-        """Silently nothing if it does not wait."""
+        """Remove it, if it waits."""
         if waiter in self:
             self._mark(waiter, -1)
             self.generations.remove(waiter)

@@ -171,6 +171,7 @@ class RequestQueue:
 
     def load(self, worker: Worker, model: str, now: float) -> LoadModel:
         self._fleet.start_loading(worker, model, now)
+        self.worker_choice.forget(worker)  # now: when it has loaded, the next pass comes first
         return LoadModel(worker, model)
 
     def reject(
@@ -197,8 +198,9 @@ class RequestQueue:
     def changed(self, worker: Worker) -> None:
         """It is gone, or has loaded another model: memory may be free."""
         self._shortage.changed()
-        self.worker_choice.forget(worker)
-        if worker.key in self._queues and self._fleet.find(worker.identity) is worker:
+        if self._fleet.find(worker.identity) is not worker:
+            self.worker_choice.forget(worker)
+        elif worker.key in self._queues:
             self._shortage.end(worker.key)
             self._queues[worker.key] = self._queues.pop(worker.key)  # it has had its turn
         self._departures.end(worker)
@@ -220,7 +222,9 @@ class RequestQueue:
         self, key: Key, queue: ModelQueue, now: float, *, held: bool
     ) -> tuple[Step, Worker | None]:
         """`held`: what becomes free on this machine is for another model."""
-        startable = not held and self._startable(key, queue)
+        here = any(not worker.remote for worker in self._fleet.of(key[0]))
+        full = here and key[0] in self.full
+        startable = not (held or full or queue.remote_only)
         if not key[1]:
             return Step.START if startable else Step.WAIT, None
         if self._open_holders(key):
@@ -260,10 +264,6 @@ class RequestQueue:
             return Step.WAIT, None
         cores = 0 if held else self._cores
         return replica_for(self._fleet, key, self._policy, startable=startable, cores=cores)
-
-    def _startable(self, key: Key, queue: ModelQueue) -> bool:
-        workers = [worker for worker in self._fleet.of(key[0]) if not worker.remote]
-        return not queue.remote_only and (not workers or key[0] not in self.full)
 
     def _take(
         self, step: Step, worker: Worker | None, key: Key, queue: ModelQueue, now: float

@@ -53,7 +53,8 @@ class Waiter:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """Its generation writes `unread_since` and `start_seconds`."""
+    """The time of a generation in a slot. The generation writes `unread_since` and
+    `start_seconds`."""
 
     waiter: Waiter
     worker: Worker

@@ -36,7 +36,7 @@ class WorkerChoice:
         return worker
 
     def forget(self, worker: Worker) -> None:
-        """It is gone, or holds another model now."""
+        """It is gone, or loads another model."""
         self._affinity.forget(worker.identity)
 
 

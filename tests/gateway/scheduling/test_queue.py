@@ -115,6 +115,26 @@ def test_the_least_busy_worker_serves_and_prompts_go_where_their_beginning_is() 
     assert (one.occupied, two.occupied, desk.queue.worker_choice.hits) == (1, 2, 1)
 
 
+def test_who_is_served_in_the_pass_after_a_load_is_remembered() -> None:
+    desk = Desk()
+    one, two = desk.worker("one", "m", slots=1), desk.worker("two")
+    desk.ask()
+    desk.run(desk.pass_())
+    first = desk.ask(prefixes=lambda: [b"1"])
+    assert desk.pass_() == []
+    (load,) = desk.pass_(REPLICA_AFTER)
+    assert load == LoadModel(two, "m")
+    desk.fleet.loaded(two, Loaded(1, "m", 0, slots=2), desk.now)
+    actions = desk.pass_()  # the link reports the answer before the load is judged
+    desk.queue.changed(two)
+    (turn,) = desk.run(actions)
+    assert turn.waiter is first and turn.worker is two
+    one.slots = 9
+    desk.ask(prefixes=lambda: [b"1", b"2"])
+    (turn,) = desk.run(desk.pass_())
+    assert turn.worker is two and desk.queue.worker_choice.hits == 1
+
+
 def test_a_request_without_a_slot_is_served_by_a_full_worker() -> None:
     desk = Desk()
     worker = desk.worker("w", "m", slots=1)
