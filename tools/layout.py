@@ -75,6 +75,7 @@ PURE = (
     "scheduling.fair_queue", "scheduling.affinity", "scheduling.room",
     "scheduling.worker_choice", "scheduling.idle_limit", "scheduling.asleep", "scheduling.census",
     "scheduling.shortage", "scheduling.departures",
+    "scheduling.wait_notices",
     "inference.state", "inference.plan", "inference.outcomes", "inference.listener",
     "sessions.discussion", "sessions.retention", "sessions.pacing",
     "personalities.personality", "personalities.prompts",

@@ -34,10 +34,9 @@ class WaitNotices:
     def tell_model(
         self, key: Key, state: str, progress: float | None = None, error: str = ""
     ) -> None:
-        """The model, or with "" any of the binding, is in this state."""
-        waiting = [w for w in self._listening() if w.binding == key[0] and key[1] in ("", w.model)]
+        """The model is in this state; or with "", those of the binding that no worker serves."""
         # Whoever was told of the load has left the queue when it has ended.
-        listeners = self._loading.pop(key, {}) | dict.fromkeys(waiting)
+        listeners = self._loading.pop(key, {}) | dict.fromkeys(self._listening(key))
         for waiter in listeners:
             assert waiter.notify
             waiter.notify(ModelStatus(waiter.binding, waiter.model, state, progress, error))
@@ -80,5 +79,11 @@ class WaitNotices:
             return "all slots are in use"
         return f"a worker for {model} is needed"
 
-    def _listening(self) -> list[Waiter]:
-        return [each for _, queue in self._queue.queues() for each in queue if each.notify]
+    def _listening(self, key: Key) -> Iterator[Waiter]:
+        """Those that wait for the model, or with "" for one of the binding that no worker serves,
+        and want to know."""
+        binding, model = key
+        for (of, wanted), queue in self._queue.queues():
+            unserved = not (model or self._fleet.holders(of, wanted))
+            if of == binding and (wanted == model or unserved):
+                yield from (waiter for waiter in queue if waiter.notify)
