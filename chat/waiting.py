@@ -77,6 +77,8 @@ def _model(data: dict[str, Any]) -> str:
             return f"starting a worker of {_name(data, 'binding')}"
         case "loading":
             return f"loading {name}" + (" …" if done is None else f"  {_bar(done)}")
+        case "waiting":
+            return f"{name} waits until there is memory for it"
         case "failed":
             return f"{name} could not be loaded: {_text(data, 'error')}"
     return ""

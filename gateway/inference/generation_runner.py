@@ -196,7 +196,7 @@ class Generations:
         worker = turn.worker
         if isinstance(answer, messages.Finished) and answer.reason == FinishReason.CANCELLED:
             if turn.parking:
-                return Parked(stalled=bool(turn.unread_since))
+                return Parked(stalled=turn.unread)
             # The gateway did not cancel it: the process is being stopped.
             self._link.fleet.retire(worker, asyncio.get_running_loop().time())
             how = f"the worker of the binding {worker.binding} was stopped"

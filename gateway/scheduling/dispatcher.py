@@ -103,6 +103,7 @@ class Dispatcher:
             yield turn
         finally:
             self.queue.end_turn(turn)
+            self._notices.turn_ended(turn, self._now())
 
     async def ensure(
         self, binding: str, model: str, *, insist: bool = False, notify: Notify | None = None
@@ -188,14 +189,14 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[Turn | Worker] = loop.create_future()
         self._ready[waiter] = ready
-        self.queue.join(waiter)
-        self._notices.waits(waiter)
-        self._schedule()
-        if overflow := self.queue.overflow(waiter):
-            self._execute(overflow)
         try:
+            self.queue.join(waiter)
+            self._notices.waits(waiter)
+            self._schedule()
+            if overflow := self.queue.overflow(waiter):
+                self._execute(overflow)
             return await ready
-        except asyncio.CancelledError:
+        except BaseException:
             if isinstance(promised := _promised(ready), Turn):
                 self.queue.end_turn(promised)
             loop.call_soon(self._schedule)  # its reserved slot is free again

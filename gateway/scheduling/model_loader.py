@@ -112,6 +112,7 @@ class ModelLoader:
         if code == ErrorCode.NO_MEMORY:
             log.info("%s does not fit beside the loaded models: %s", model, error)
             self._queue.no_memory(worker, model, str(error))
+            self._notices.tell_model(key, "waiting")
             return self._changed()
         deadly = code == ErrorCode.WORKER_LOST and not worker.retiring
         first_death = deadly and not self._queue.circuits.error(key)  # the load need not be why

@@ -25,7 +25,7 @@ class ModelStatus:
     binding: str
     model: str
     state: str
-    """`starting` (its worker), `loading`, `loaded` or `failed`."""
+    """`starting` (its worker), `loading`, `waiting` (for memory), `loaded` or `failed`."""
     progress: float | None = None
     """Part of the load that is done, 0 to 1; None if the binding does not tell."""
     error: str = ""

@@ -153,7 +153,7 @@ class RequestQueue:
                 waiting = queue.generations.peek(len(turns) + max(0, ending))
                 chosen += displaced(turns, waiting, ending, now, self._policy)
         for turn in chosen:
-            turn.parking = True
+            turn.parking, turn.unread = True, turn.stalled(now, self._policy)
         asked = unchecked(self.turns, now, self._policy) if self._queues else []
         return [*map(Park, chosen), *map(CheckReader, asked)]
 

@@ -66,6 +66,8 @@ class Turn:
     0 before that token."""
     parking: bool = False
     """It is being ended in the worker."""
+    unread: bool = False
+    """That is because its client does not read."""
     park: Callable[[], None] = lambda: None
     """End it in the worker. Set while the request runs."""
     check_reader: Callable[[], None] = lambda: None

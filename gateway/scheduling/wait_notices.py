@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from gateway.scheduling.model_queue import ModelQueue
 from gateway.scheduling.notices import ModelStatus, Queued
 from gateway.scheduling.queue import RequestQueue
-from gateway.scheduling.turns import Waiter
+from gateway.scheduling.turns import Turn, Waiter
 from gateway.workers.fleet import Fleet
 from gateway.workers.worker import Key
 
 LOADING = "loading"
+NEWEST = 0.2
+"""Weight of the newest turn in the mean."""
+MAX_MODELS = 256
 PERIOD = 1.0
 """Seconds between the places in the queue that one request is told."""
 
@@ -25,6 +28,8 @@ class WaitNotices:
         self._next = 0.0
         self._loading: dict[Key, dict[Waiter, None]] = {}
         """Who was told of a load."""
+        self._turn_seconds: dict[Key, float] = {}
+        """How long a turn takes, by the models that are held; recent ones count most."""
 
     def waits(self, waiter: Waiter) -> None:
         """It has joined the queue: it is told its place soon."""
@@ -43,6 +48,13 @@ class WaitNotices:
         if state == LOADING and listeners:
             self._loading[key] = listeners
 
+    def turn_ended(self, turn: Turn, now: float) -> None:
+        key, seconds = turn.worker.key, now - turn.began
+        mean = self._turn_seconds.get(key, seconds)
+        self._turn_seconds[key] = mean + (seconds - mean) * NEWEST
+        if len(self._turn_seconds) > MAX_MODELS:
+            del self._turn_seconds[next(iter(self._turn_seconds))]
+
     def tell_positions(self, now: float) -> None:
         """Tell who waits its place, if it has changed; each request at most once in PERIOD."""
         if now < self._next:
@@ -50,9 +62,10 @@ class WaitNotices:
         self._next = now + PERIOD
         before, self._told = self._told, {}
         for key, queue in self._queue.queues():
-            why = self._why(key)
+            why, pace = self._why(key), self._seconds_each(key)
             for position, waiter in self._places(queue):
-                notice = Queued(position, len(queue.generations), why)
+                eta = round(position * pace) if pace else None
+                notice = Queued(position, len(queue.generations), why, eta)
                 last, at = before.get(waiter, (None, now - PERIOD))
                 if last == notice or now - at < PERIOD or not waiter.notify:
                     self._told[waiter] = last or notice, at
@@ -67,6 +80,11 @@ class WaitNotices:
         for position, waiter in enumerate(queue.generations, 1):
             if waiter.notify:
                 yield position, waiter
+
+    def _seconds_each(self, key: Key) -> float:
+        """From one turn's end to the next, in all slots of the model; 0 if that is not known."""
+        slots = sum(worker.slots for worker in self._fleet.holders(*key) if not worker.draining)
+        return self._turn_seconds.get(key, 0.0) / slots if slots else 0.0
 
     def _why(self, key: Key) -> str:
         binding, model = key

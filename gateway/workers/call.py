@@ -25,9 +25,14 @@ CREDIT_PORTION = 64
 """Tokens in one Credit message: a message for every token would cost more than the token."""
 
 
+REPORT_SECONDS = 0.1
+"""Between two reports of progress that are passed on; workers send at most four a second."""
+
+
 class Call:
     __slots__ = (
-        "_owed", "_send", "answer", "cancelled_at", "feed", "id", "progress", "tag", "worker",
+        "_owed", "_reported_at", "_send", "answer", "cancelled_at", "feed", "id", "progress",
+        "tag", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +53,13 @@ class Call:
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.cancelled_at = 0.0
         self._owed = 0
+        self._reported_at = 0.0
+
+    def report(self, message: "Progress", now: float) -> None:
+        """Pass it on, unless the worker sends far more than an honest one."""
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            self.progress(message)
 
     def grant(self, tokens: int) -> None:
         """Let the worker send so many tokens more. Credit is sent in portions."""

@@ -236,7 +236,7 @@ class Link:
         elif isinstance(message, Progress):
             check_progress(message)
             if call := self._calls.find(worker, message.id):
-                call.progress(message)
+                call.report(message, now)
         else:
             raise ProtocolError(f"{type(message).__name__} is a message to workers")
 

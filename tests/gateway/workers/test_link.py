@@ -307,11 +307,12 @@ def test_progress_reaches_whoever_waits_for_the_request(tmp_path: Path) -> None:
                 await other.send(LoadProgress(call.id + 1, 0.25))
                 await here.serves(other, here.fleet.find(other.identity))  # type: ignore[arg-type]
                 await peer.send(LoadProgress(call.id, 0.5))
-                await peer.send(PromptProgress(call.id, 3, 9, 1))
+                for done in range(200):  # far more than an honest worker sends
+                    await peer.send(PromptProgress(call.id, done, 999, 0))
                 await peer.send(Loaded(call.id, "m", 0, mapped=7))
                 async with asyncio.timeout(PATIENCE):
                     await call.answer
-            assert got == [LoadProgress(call.id, 0.5), PromptProgress(call.id, 3, 9, 1)]
+            assert got[0] == LoadProgress(call.id, 0.5) and len(got) < 100
 
     run(scenario())
 
