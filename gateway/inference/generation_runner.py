@@ -10,6 +10,7 @@ from gateway.errors import Busy, LoadFailed, NoWorker, Quarantined, RequestError
 from gateway.inference.generation import Generation
 from gateway.inference.listener import Listener
 from gateway.inference.plan import Plan
+from gateway.inference.prompt_memory import PromptMemory
 from gateway.observability.metrics import Metrics
 from gateway.scheduling.dispatcher import Dispatcher
 from gateway.scheduling.notices import Continued, Paused
@@ -45,6 +46,7 @@ class Generations:
         self._link = link
         self._quarantine = quarantine
         self._metrics = metrics
+        self._prompts = PromptMemory()
 
     def accept(self, listener: Listener) -> Generation:
         return Generation(listener, self._metrics)
@@ -65,8 +67,9 @@ class Generations:
             # Prompts are private: they are logged at level DEBUG only.
             log.debug("generation %s: %r", state.id, plan.message(0, [], 0))
             self._check_quarantine(plan)
-            async with quota.admit():
-                answer = await self._answer(generation, plan)
+            with self._prompts.holding(plan.owner, plan.bytes):
+                async with quota.admit():
+                    answer = await self._answer(generation, plan)
             if isinstance(answer, messages.Failed):
                 generation.end(state.fail(answer.error, answer.code, state.count))
             else:

@@ -119,24 +119,28 @@ class RequestQueue:
             behind = set(keys[keys.index(large) + 1 :])
         for worker in self._fleet.all():
             key = worker.draining
-            if key and (key not in self._queues or key in behind or self._open_holders(key)):
+            if key and (key not in self._queues or key in behind or self._fleet.open_holders(key)):
                 self._fleet.stop_draining(worker)
-        actions: list[Action] = []
-        for key, queue in list(self._queues.items()):
-            if holders := self._open_holders(key):
-                actions += self._serve(queue, holders, now)
-                if not queue:
-                    del self._queues[key]
+        actions = self._serve_all(now)
         # Only now: a worker that serves somebody is not idle.
         for key, queue in list(self._queues.items()):
             next_step = self._next_step(key, queue, now, held=key in behind)
             actions += self._take(*next_step, key, queue, now)
+        return actions + self._serve_all(now)  # a worker may not have to make room any more
+
+    def _serve_all(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for key, queue in list(self._queues.items()):
+            if holders := self._fleet.open_holders(key):
+                actions += self._serve(queue, holders, now)
+                if not queue:
+                    del self._queues[key]
         return actions
 
     def _makes_room(self) -> Key | None:
         """The model that others have to go for: what becomes free on this machine is for it."""
         large = (key for key in self._queues if self._shortage.makes_room(key))
-        return next((key for key in large if not self._open_holders(key)), None)
+        return next((key for key in large if not self._fleet.open_holders(key)), None)
 
     def preempt(self, now: float) -> list[Action]:
         """The turns that end now for those who wait."""
@@ -145,7 +149,7 @@ class RequestQueue:
             if worker.draining:
                 chosen += drained(self.turns.of([worker]), now, self._policy)
         for key, queue in self._queues.items():
-            if key[1] and (workers := self._open_holders(key)):
+            if key[1] and (workers := self._fleet.open_holders(key)):
                 turns = self.turns.of(workers)
                 # All that is not a steady turn has ended, or ends in a moment.
                 steady = sum(not turn.parking for turn in turns)
@@ -212,12 +216,6 @@ class RequestQueue:
 
     # One model.
 
-    def _open_holders(self, key: Key) -> list[Worker]:
-        """Workers that serve the model and take new requests; any of the binding for ""."""
-        binding, model = key
-        workers = self._fleet.holders(binding, model) if model else self._fleet.of(binding)
-        return [worker for worker in workers if not (worker.draining or worker.retiring)]
-
     def _next_step(
         self, key: Key, queue: ModelQueue, now: float, *, held: bool
     ) -> tuple[Step, Worker | None]:
@@ -227,7 +225,7 @@ class RequestQueue:
         startable = not (held or full or queue.remote_only)
         if not key[1]:
             return Step.START if startable else Step.WAIT, None
-        if self._open_holders(key):
+        if self._fleet.open_holders(key):
             return self._replica(key, queue, now, startable=startable, held=held)
         if self._departures.make_room_for(key):
             return Step.WAIT, None

@@ -66,8 +66,8 @@ class _Search:
         if any(worker.loading == self._key[1] for worker in self._ours):
             return Step.WAIT, None
         for worker in self._workers:
-            if worker.draining == self._key:
-                return (self._take(worker) if worker.idle else Step.WAIT), worker
+            if worker.draining == self._key and worker.idle:
+                return self._take(worker), worker
         full = self._limited or self._tight
         for worker in self._ours:
             empty = not worker.model and worker.idle and worker not in self._tried
@@ -83,8 +83,15 @@ class _Search:
         if idle := [worker for worker in steady if worker.idle and not self._flaps(worker)]:
             spared = min(idle, key=lambda w: (not fleet.surplus(w), w in tried, w.used_at))
             return self._take(spared), spared
-        if busy := [w for w in steady if not w.idle and self._room.may_switch(w)]:
-            return Step.DRAIN, min(busy, key=lambda w: (not fleet.surplus(w), w.held_since))
+        # Nobody knows how long an answer takes that cannot be parked: its worker makes room
+        # only if no other can, and only until another can.
+        making = [worker for worker in self._workers if worker.draining == self._key]
+        if any(worker.resumable for worker in making):
+            return Step.WAIT, None
+        busy = [w for w in steady if not w.idle and self._room.may_switch(w)]
+        if busy := [worker for worker in busy if worker.resumable or not making]:
+            chosen = min(busy, key=lambda w: (not w.resumable, not fleet.surplus(w), w.held_since))
+            return Step.DRAIN, chosen
         leaving = any(worker.retiring for worker in fleet.all())
         hopeless = tried and not (self._pool or leaving)
         return (Step.FAIL if hopeless else Step.WAIT), None

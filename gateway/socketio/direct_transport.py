@@ -12,11 +12,12 @@ from contextlib import suppress
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
 from aiohttp.web import WebSocketResponse
 from engineio.async_drivers import aiohttp as driver
 from engineio.packet import MESSAGE, Packet
 
+from gateway.scheduling.quotas import RateLimit
 from gateway.socketio.encoder import PACKETS_A_POLL, Event, Item
 
 ROOM = 64 * 1024
@@ -24,6 +25,9 @@ ROOM = 64 * 1024
 KERNEL_ROOM = 256 * 1024
 """Size of the kernel's send buffer: with its default of megabytes, a slow client would be
 noticed too late."""
+CONTROL_RATE, CONTROL_SECONDS = 100, 10.0
+"""Pings and pongs a second, and for how many seconds at once, that a client may send. They carry
+nothing, so no other limit counts them, and a flood of them would keep the event loop busy."""
 TEXT, BINARY, PING = 0x81, 0x82, 0x89
 """First byte of a frame that is a whole message."""
 
@@ -94,6 +98,13 @@ class _ExplainingResponse(WebSocketResponse):
         return await super().close(code=code, message=message, drain=drain)
 
 
+def _is_control(message: WSMessage) -> bool:
+    """A ping or pong, of the websocket or of Engine.IO."""
+    if message.type is WSMsgType.TEXT:
+        return message.data[:1] in ("2", "3")
+    return message.type in (WSMsgType.PING, WSMsgType.PONG)
+
+
 class Websocket(driver.WebSocket):  # type: ignore[misc]
     """engineio's side of a websocket, without compression. Its `send` never waits, so a packet
     from the queue is written before any other write."""
@@ -108,6 +119,7 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
         self.transport: asyncio.Transport = request.transport
         self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_ROOM)
         self._socket = self.handler.__self__
+        self._control = RateLimit(CONTROL_RATE, CONTROL_SECONDS)
         self.transport.write(frame(b"", PING))
         try:
             await self.handler(self)
@@ -122,6 +134,9 @@ class Websocket(driver.WebSocket):  # type: ignore[misc]
             queue.websocket = self
         while True:
             message = await self._sock.receive()
+            if _is_control(message) and not self._control.admits():
+                self.transport.abort()
+                raise OSError("too many pings or pongs")
             if message.type is WSMsgType.PING:
                 await self._sock.pong(message.data)
             elif message.type is WSMsgType.PONG:

@@ -34,6 +34,12 @@ class Fleet:
         """Workers that serve the model now."""
         return [worker for worker in self.of(binding) if worker.serves(model)]
 
+    def open_holders(self, key: Key) -> list[Worker]:
+        """Workers that serve the model and take new requests; any of the binding for ""."""
+        binding, model = key
+        workers = self.holders(binding, model) if model else self.of(binding)
+        return [worker for worker in workers if not (worker.draining or worker.retiring)]
+
     def expected(self, binding: str, model: str) -> bool:
         """Some worker holds the model, or soon will."""
         key = (binding, model)
@@ -154,6 +160,7 @@ class Fleet:
     # Models.
 
     def start_loading(self, worker: Worker, model: str, now: float) -> None:
+        self._make_room(None, (worker.binding, model))
         worker.loading, worker.draining, worker.loading_since = model, None, now
         worker.expects_mapped = 0
 
@@ -178,11 +185,18 @@ class Fleet:
         worker.model, worker.mapped = "", 0
 
     def drain(self, worker: Worker, key: Key) -> None:
-        """Give it no new requests: it makes room for this model."""
-        worker.draining = key
+        """Give it no new requests: it makes room for this model, and no other worker does."""
+        self._make_room(worker, key)
 
     def stop_draining(self, worker: Worker) -> None:
         worker.draining = None
+
+    def _make_room(self, worker: Worker | None, key: Key) -> None:
+        for other in self.all():
+            if other.draining == key:
+                other.draining = None
+        if worker:
+            worker.draining = key
 
     # Requests.
 

@@ -92,9 +92,35 @@ def test_when_all_are_busy_the_one_that_holds_its_model_for_longest_makes_room(
     assert place(fleet, switch=False) == (Step.WAIT, None), "not before it had its turn"
     assert place(fleet) == (Step.DRAIN, old)
     fleet.drain(old, ("b", "m"))
-    assert place(fleet) == (Step.WAIT, old), "one is enough"
+    assert place(fleet) == (Step.WAIT, None), "one is enough"
     fleet.release(old, 0, NOW)
     assert place(fleet) == (Step.LOAD, old)
+
+
+def test_a_worker_whose_answers_cannot_be_parked_makes_room_only_if_no_other_can(
+    fleet: Fleet,
+) -> None:
+    endless, long, short = (add(fleet, name, name) for name in ("endless", "long", "short"))
+    for number, worker in enumerate((endless, long, short)):
+        busy(fleet, worker, number)
+    fleet.drain(endless, ("b", "m"))
+    assert place(fleet) == (Step.WAIT, None), "a second one would not be better"
+    long.resumable = True
+    assert place(fleet, switch=False) == (Step.WAIT, None)
+    assert place(fleet) == (Step.DRAIN, long)
+    fleet.drain(long, ("b", "m"))
+    assert not endless.draining, "one is enough"
+    fleet.stop_draining(long)
+    assert place(fleet) == (Step.DRAIN, long), "also when it is the first to be asked"
+
+
+def test_nobody_waits_for_a_busy_worker_when_another_one_is_idle(fleet: Fleet) -> None:
+    drained, other = (busy(fleet, add(fleet, name, name)) for name in ("drained", "other"))
+    fleet.drain(drained, ("b", "m"))
+    fleet.release(other, 1, NOW)
+    assert place(fleet) == (Step.LOAD, other)
+    fleet.start_loading(other, "m", NOW)
+    assert not drained.draining
 
 
 def test_two_models_that_are_wanted_drain_two_workers(fleet: Fleet) -> None:

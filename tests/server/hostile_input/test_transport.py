@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.support.engineio_lines import EngineIoConnection, Polling, Websocket, engineio_connection
-from tests.support.harness import ROOT, Home, home, run
+from tests.support.harness import PATIENCE, ROOT, Home, home, run
 
 ASKED = '42["list_active_personalities"]'
 FRAMES: list[str | bytes] = [
@@ -138,3 +139,27 @@ def test_more_bytes_than_a_client_may_send_are_refused_and_nobody_else_s(tmp_pat
     assert 0 < len(refused) <= 8 and len(answers) == 12
     assert all("20,000 bytes per second" in answer for answer in refused)
     assert '"success":true' in other
+
+
+PING, PONG, PACKET = b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0", b"\x81\x81\0\0\0\0" + b"3"
+
+
+@pytest.mark.parametrize("frame", [PING, PONG, PACKET], ids=["pings", "pongs", "packets"])
+def test_a_flood_of_pings_or_pongs_ends_the_connection(server: Home, frame: bytes) -> None:
+    """Each costs the gateway as much as an event, and is no event."""
+
+    async def scenario() -> None:
+        async with aiohttp.ClientSession() as http:
+            url = f"{server.url}/socket.io/?EIO=4&transport=websocket"
+            async with http.ws_connect(url, autoping=False) as websocket:
+                connection = websocket._response.connection  # it takes any bytes
+                assert connection and connection.transport
+                connection.transport.write(frame * 500)
+                await websocket.send_str("40")
+                while not str((await websocket.receive(timeout=PATIENCE)).data).startswith("42"):
+                    pass
+                connection.transport.write(frame * 5000)
+                while not (await websocket.receive(timeout=PATIENCE)).type.name.startswith("CLOS"):
+                    pass
+
+    run(scenario())
