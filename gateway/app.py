@@ -101,7 +101,9 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             settings=settings, metrics=metrics, began=began,
             catalog=catalog, zoo=zoo, mounted=mounted, selections=selections,
             planning=Planning(selections, mounted, resumption, settings),
-            generations=Generations(dispatcher, link, quarantine, metrics),
+            generations=Generations(
+                dispatcher, link, quarantine, metrics, client_limit=settings.client_limit
+            ),
             unary=UnaryRequests(dispatcher, link),
             sessions=sessions, quotas=quotas,
             default=DefaultModel(lambda: state.default, dispatcher, link),

@@ -80,6 +80,11 @@ class Generation:
         self._turn = self._call = None
         self.reading.follow(None)
 
+    def drop_client(self, why: str) -> None:
+        """End the connection, if there is one; its session may come back."""
+        if self._listener:
+            self._listener.drop(why)
+
     def check_reader(self) -> None:
         """Find out whether its client reads."""
         if self._listener:

@@ -40,12 +40,15 @@ class Generations:
     """Runs generations in workers."""
 
     def __init__(
-        self, dispatcher: Dispatcher, link: Link, quarantine: Quarantine, metrics: Metrics
-    ) -> None:
+        self, dispatcher: Dispatcher, link: Link, quarantine: Quarantine, metrics: Metrics,
+        *, client_limit: float,
+    ) -> None:  # fmt: skip
+        """A client that takes nothing for `client_limit` seconds is dropped; 0 means never."""
         self._dispatcher = dispatcher
         self._link = link
         self._quarantine = quarantine
         self._metrics = metrics
+        self._client_limit = client_limit
         self._prompts = PromptMemory()
 
     def accept(self, listener: Listener) -> Generation:
@@ -189,7 +192,9 @@ class Generations:
             return
         parked[turn.owner] += 1
         try:
-            await generation.reading.until_read()
+            if not await generation.reading.until_read(self._client_limit):
+                generation.drop_client(f"has not read for {self._client_limit:g} s")
+                await generation.reading.until_read(0)  # its session may come back
         finally:
             parked[turn.owner] -= 1
             if not parked[turn.owner]:

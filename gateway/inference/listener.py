@@ -29,5 +29,8 @@ class Listener(Protocol):
         """Ask the client for a sign that it has read all that was sent before; then call
         `answered`. Return False if it cannot be asked. One question at a time."""
 
+    def drop(self, why: str) -> None:
+        """End the connection; `why` is for the log."""
+
     def notice(self, stream: str, notice: Notice) -> None:
         """While the generation waits or is paused. Clients that did not ask for it get nothing."""

@@ -1,6 +1,8 @@
 """Whether a client reads: since when it has taken nothing of what waits for it."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 from gateway.inference.listener import Listener
 from gateway.scheduling.turns import Turn
@@ -46,12 +48,18 @@ class Reading:
         self._turn = turn
         self._changed()
 
-    async def until_read(self) -> None:
-        """Return when nothing waits for the client any more."""
-        if self.unread_since:
-            self._read = asyncio.Event()
-            await self._read.wait()
-            self._read = None
+    async def until_read(self, limit: float) -> bool:
+        """Return when nothing waits for the client any more; False when it has taken nothing for
+        `limit` seconds, if that is not 0."""
+        self._read = asyncio.Event()
+        while since := self.unread_since:
+            left = since + limit - time.monotonic() if limit else None
+            if left is not None and left <= 0:
+                return False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._read.wait()
+        return True
 
     def _answered(self, number: int) -> None:
         if number == self._asked:

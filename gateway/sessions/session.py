@@ -25,9 +25,6 @@ class Connection(Listener, Protocol):
     def event(self, name: str, data: dict[str, Any]) -> None:
         """Send an event of this frontend."""
 
-    def drop(self, why: str) -> None:
-        """End the connection; `why` is for the log."""
-
     def close(self) -> None:
         """The connection has ended."""
 

@@ -11,7 +11,7 @@ from tests.server.contract.test_backpressure import expected, metric, prompt
 from tests.server.contract.test_generation import ends_once
 from tests.server.sharing.conftest import stalled_clients
 from tests.support.engineio_lines import stepped_client
-from tests.support.harness import Home, chunks, client, home, run
+from tests.support.harness import Home, chunks, client, home, run, until
 
 SOON = 8.0
 """Seconds; without parking a newcomer waits until `client_limit`, a minute."""
@@ -105,3 +105,30 @@ def test_who_reads_again_gets_the_rest_of_the_same_text(server: Home) -> None:
             assert ends_once(events)["text"] == chunks(events) == expected(many)
 
     run(scenario())
+
+
+def test_who_never_reads_again_is_dropped(tmp_path: Path, bindings: Path) -> None:
+    """Also where all its text lies in the kernel's buffers, and only the client can tell."""
+
+    async def scenario() -> None:
+        async with (
+            client(server) as newcomer,
+            stalled_clients(server, 64, websocket=True) as stalled,
+        ):
+            for each in stalled:
+                await each.read()
+            ends_once(await newcomer.generate("x", n_predicts=3))
+            before = metric(server, "generations_parked_total")
+            assert before
+            await asyncio.to_thread(
+                until, lambda: metric(server, "clients_dropped_total") >= before, "the drop"
+            )
+
+    with home(
+        tmp_path, bindings_path=str(bindings), binding_name="echo", model_name="lorem-10ms",
+        client_limit="2", drain_limit="1",
+    ) as server:  # fmt: skip
+        server.gateway()
+        server.worker("echo")
+        server.ready()
+        run(scenario())
