@@ -29,7 +29,7 @@ from gateway.security.tls import server_context
 from gateway.security.worker_keys import WorkerKeys, gateway_key
 from gateway.sessions.planning import Planning
 from gateway.sessions.registry import Sessions, discussion_store
-from gateway.sessions.selections import Selections
+from gateway.sessions.selections import Selections, choose_default
 from gateway.socketio.flusher import Flusher
 from gateway.socketio.server import SocketIo
 from gateway.storage.run_lock import run_lock
@@ -62,6 +62,7 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
         fleet = Fleet()
         # Files, and counters: no part below depends on another.
         state = SavedState(settings.home / "state.json")
+        await choose_default(state, settings)
         catalog = Catalog(
             settings.bindings_path, settings.models_path, settings.bindings, fleet.remote_models
         )
@@ -109,7 +110,6 @@ async def running(settings: Settings) -> AsyncIterator[Core]:
             default=DefaultModel(lambda: state.default, dispatcher, link),
             link=link, dispatcher=dispatcher, quarantine=quarantine, provider=provider,
         )  # fmt: skip
-        await selections.choose_default(settings)
         frontends = [SocketIo(core, flusher, access)]
         async with (
             link.serving(dispatcher),

@@ -30,19 +30,6 @@ class Selections:
         self._dispatcher = dispatcher
         self._resumption = resumption
 
-    async def choose_default(self, settings: Settings) -> None:
-        """Set the default binding and model: from explicit settings, else the last selection, else
-        the built-in defaults. Raise StateNotSaved."""
-        given, state = settings.given, self._state
-        binding, model = state.default_binding, state.default_model
-        if ("binding_name" in given or not binding) and settings.binding_name != binding:
-            binding = settings.binding_name
-            model = state.last_model(binding)
-        shipped = not model and binding == built_in("binding_name")
-        if binding and ("model_name" in given or shipped):
-            model = settings.model_name
-        await state.change(default_binding=binding, default_model=model if binding else "")
-
     def of(self, session: Session) -> tuple[str, str]:
         """Binding and model, "" for what is not selected."""
         if session.binding is not None:
@@ -104,3 +91,17 @@ def _chooser(session: Session) -> str:
     """The holder whose defaults the session's selections change; "" is the server."""
     holder = session.quota.holder
     return holder.name if holder.has_own_defaults else ""
+
+
+async def choose_default(state: SavedState, settings: Settings) -> None:
+    """Set the default binding and model: from explicit settings, else the last selection, else
+    the built-in defaults. Raise StateNotSaved."""
+    given = settings.given
+    binding, model = state.default_binding, state.default_model
+    if ("binding_name" in given or not binding) and settings.binding_name != binding:
+        binding = settings.binding_name
+        model = state.last_model(binding)
+    shipped = not model and binding == built_in("binding_name")
+    if binding and ("model_name" in given or shipped):
+        model = settings.model_name
+    await state.change(default_binding=binding, default_model=model if binding else "")
