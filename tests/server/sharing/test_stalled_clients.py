@@ -42,10 +42,14 @@ def test_a_newcomer_is_served_at_once(
                 "select_model", {"model_name": "lorem"}, reply="select_model"
             )
             assert selected["success"]
-            async with stalled_clients(server, count, websocket=websocket):
+            async with stalled_clients(server, count, websocket=websocket) as stalled:
                 before = -1.0
-                while before != (before := metric(server, "generated_tokens_total")):
-                    await asyncio.sleep(0.3)
+                if count > 1 and websocket:  # one is waited for until its buffers are full
+                    for each in stalled:
+                        await each.read()
+                else:
+                    while before != (before := metric(server, "generated_tokens_total")):
+                        await asyncio.sleep(0.3)
                 began = time.monotonic()
                 if model != "lorem":
                     selected = await newcomer.ask(
