@@ -37,7 +37,7 @@ class Generation:
         self._listener: Listener | None = listener
         self._call: Call | None = None
         self._turn: Turn | None = None
-        self._unsent = 0  # tokens whose text was not sent
+        self._starting = False  # its turn has brought nothing yet
         self.reading = Reading()
         self._length_at_detach = 0  # characters
         self._last_chunk_at = 0.0  # when the last chunk came
@@ -48,44 +48,54 @@ class Generation:
         taken = state.take(chunk.text, chunk.tokens, count)
         if state.full:
             return self.interrupt("the worker's answer is too long")
-        now = time.monotonic()
-        if self._turn and not self._turn.start_seconds:
-            self._turn.start_seconds = now - self._turn.began
+        if self._starting:
+            self._note_start()
         if not taken:
             return call.grant(count)
-        self._measure(count, now)
-        self._unsent += count
-        if not self.reading.unsent_since and self._unsent:
-            self.reading.note_unsent(now)
+        self._measure(count)
+        self.reading.unsent += count
         if self._listener:
-            self._listener.chunk(self.state.id, chunk.text, count, self._grant)
-        elif self.state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
-            self._grant(self._unsent)
+            self._listener.chunk(state.id, chunk.text, count, self._grant)
+        elif state.length - self._length_at_detach < MAX_AWAY_CHARACTERS:
+            self._grant(self.reading.unsent)
 
     def _grant(self, tokens: int) -> None:
         """Their text was sent: the worker may send so many tokens more."""
-        self._unsent -= tokens
-        if self.reading.unsent_since:
-            self.reading.note_unsent(time.monotonic() if self._unsent else 0.0)
+        reading = self.reading
+        reading.unsent -= tokens
+        reading.moved = True
+        if reading.awaited:
+            reading.taken()
         if self._call:
             self._call.grant(tokens)
 
     def begin_turn(self, turn: Turn, call: Call) -> None:
         """It runs in a worker."""
-        self._turn, self._call = turn, call
-        self.reading.follow(turn)
+        self._turn, self._call, self._starting = turn, call, True
+        turn.look = self._look
+        turn.check_reader = self._check_reader
 
     def end_turn(self) -> None:
         """It runs in no worker. If it has not ended, it continues later."""
         self._turn = self._call = None
-        self.reading.follow(None)
+
+    def _note_start(self) -> None:
+        self._starting = False
+        if self._turn:
+            self._turn.start_seconds = time.monotonic() - self._turn.began
+
+    def _look(self) -> None:
+        """Bring its turn's `unread_since` up to date."""
+        if self._turn:
+            last = max(self._last_chunk_at, self._turn.began)
+            self._turn.unread_since = self.reading.look(last, time.monotonic())
 
     def drop_client(self, why: str) -> None:
         """End the connection, if there is one; its session may come back."""
         if self._listener:
             self._listener.drop(why)
 
-    def check_reader(self) -> None:
+    def _check_reader(self) -> None:
         """Find out whether its client reads."""
         if self._listener:
             self.reading.ask(self._listener, time.monotonic())
@@ -93,7 +103,7 @@ class Generation:
     @property
     def credit(self) -> int:
         """Tokens that a worker may send."""
-        return max(1, CREDIT - self._unsent)
+        return max(1, CREDIT - self.reading.unsent)
 
     @property
     def wants_notices(self) -> bool:
@@ -112,7 +122,7 @@ class Generation:
         """Its client is disconnected and may come back. Text in its send queue is missed."""
         self._listener, self._length_at_detach = None, self.state.length
         self.reading.forget_client()
-        self._grant(self._unsent)
+        self._grant(self.reading.unsent)
 
     def attach(self, listener: Listener, have: int) -> None:
         """Send to this listener from now on, and first the text after `have` characters."""
@@ -122,7 +132,7 @@ class Generation:
         missed = self.state.text[have:]
         for start in range(0, len(missed), REPLAY_CHARACTERS):
             listener.chunk(self.state.id, missed[start : start + REPLAY_CHARACTERS], 0, self._grant)
-        self._grant(self._unsent)
+        self._grant(self.reading.unsent)
         if self.state.outcome:
             listener.ended(self.state.id, self.state.outcome)
 
@@ -136,7 +146,8 @@ class Generation:
         self.plan = self._call = self._turn = None
         self.state.release()
 
-    def _measure(self, tokens: int, now: float) -> None:
+    def _measure(self, tokens: int) -> None:
+        now = time.monotonic()
         if not self._last_chunk_at:
             self._metrics.first_token.observe(now - self.began)
         elif tokens > 0:

@@ -169,7 +169,6 @@ class Generations:
             progress=generation.progressed,
         ) as call:
             turn.park = lambda: self._link.stop(call)
-            turn.check_reader = generation.check_reader
             generation.begin_turn(turn, call)
             if before:
                 generation.notify(Continued("it has a slot again"))

@@ -145,6 +145,8 @@ class RequestQueue:
     def preempt(self, now: float) -> list[Action]:
         """The turns that end now for those who wait."""
         chosen: list[Turn] = []
+        for turn in self.turns if self._queues else ():
+            turn.look()
         for worker in self._fleet.all():
             if worker.draining:
                 chosen += drained(self.turns.of([worker]), now, self._policy)

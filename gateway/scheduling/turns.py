@@ -70,6 +70,8 @@ class Turn:
     """That is because its client does not read."""
     park: Callable[[], None] = lambda: None
     """End it in the worker. Set while the request runs."""
+    look: Callable[[], None] = lambda: None
+    """Bring `unread_since` up to date."""
     check_reader: Callable[[], None] = lambda: None
     """Find out whether the client reads: `unread_since` tells."""
     checked_at: float = 0.0

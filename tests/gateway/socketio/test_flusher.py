@@ -99,7 +99,7 @@ class Session:
         if not self.running:
             self.generations.append(Generation(self.queue, self.metrics))
             self.call = Call()
-            turn, call = SimpleNamespace(unread_since=0.0, start_seconds=1.0), self.call
+            turn, call = SimpleNamespace(unread_since=0.0, began=0.0), self.call
             self.generations[-1].begin_turn(turn, call)  # type: ignore[arg-type]
         generation = self.generations[-1]
         for _ in range(min(self.random.choice((1, 1, 1, 40)), self.call.credit)):
