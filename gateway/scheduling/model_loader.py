@@ -92,7 +92,8 @@ class ModelLoader:
             log.exception("worker %s could not be asked to load %s", worker.name, model)
             self._load_failed(worker, model, LoadFailed(MISTAKE), code)
         else:
-            self._metrics.models_evicted["another model"] += bool(worker.previous)
+            if worker.previous:
+                self._metrics.models_evicted["another model"] += 1
             self._queue.circuits.close(key)
             self._queue.changed(worker)
             log.info("worker %s holds %s after %.1f s", worker.name, model, worker.load_seconds)

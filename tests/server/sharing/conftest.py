@@ -1,6 +1,6 @@
 """What the tests of sharing have in common: a server with one worker, and clients that stall."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from shutil import copytree
@@ -8,9 +8,8 @@ from shutil import copytree
 import pytest
 
 from tests.server.contract.conftest import gathered
-from tests.server.contract.test_backpressure import metric
 from tests.support.engineio_lines import SteppedClient, stepped_client
-from tests.support.harness import ROOT, Home
+from tests.support.harness import ROOT, Home, home
 
 SHARING_BINDINGS = ROOT / "tests" / "support" / "sharing_bindings"
 MANY = 1_000_000
@@ -21,6 +20,19 @@ MANY = 1_000_000
 def bindings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = gathered(tmp_path_factory.mktemp("bindings"))
     return Path(copytree(SHARING_BINDINGS, folder, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
+    """One worker with 64 slots, for two models."""
+    with home(
+        tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
+        model_name="lorem", drain_limit="1",
+    ) as opened:  # fmt: skip
+        opened.gateway()
+        opened.worker("echo")
+        opened.ready()
+        yield opened
 
 
 @asynccontextmanager
@@ -38,6 +50,3 @@ async def stalled_clients(
             )
             clients.append(one)
         yield clients
-
-
-__all__ = ["MANY", "bindings", "metric", "stalled_clients"]

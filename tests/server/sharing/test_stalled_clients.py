@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,6 @@ from tests.support.harness import Home, chunks, client, home, run, until
 
 SOON = 8.0
 """Seconds; without parking a newcomer waits until `client_limit`, a minute."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
-    """One worker with 64 slots, for two models."""
-    with home(
-        tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
-        model_name="lorem", drain_limit="1",
-    ) as opened:  # fmt: skip
-        opened.gateway()
-        opened.worker("echo")
-        opened.ready()
-        yield opened
 
 
 @pytest.mark.parametrize("model", ["lorem", "lorem-10ms"])

@@ -2,28 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.server.contract.test_backpressure import metric
 from tests.server.contract.test_generation import ends_once
 from tests.server.sharing.conftest import stalled_clients
-from tests.support.harness import Home, client, home, run, until
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, bindings: Path) -> Iterator[Home]:
-    with home(
-        tmp_path_factory.mktemp("home"), bindings_path=str(bindings), binding_name="echo",
-        model_name="lorem", drain_limit="1",
-    ) as opened:  # fmt: skip
-        opened.gateway()
-        opened.worker("echo")
-        opened.ready()
-        yield opened
+from tests.support.harness import Home, client, run, until
 
 
 def test_a_parked_answer_an_eviction_and_a_sleeping_model_are_seen(server: Home) -> None:
